@@ -1,0 +1,102 @@
+// What ssid and a deputy say to each other over /run/ssid/deputy.sock (SOCK_SEQPACKET: one message is one
+// packet). Shared with the stub, which is freestanding: no library types here. Both ends run on the same
+// kernel, so native byte order and layout. Every message starts with a Header and has exactly the size of
+// its struct; anything else is refused.
+//
+//   deputy -> ssid   Hello      first message of a connection
+//                    Signal     a signal came for the process; resent after a reconnect until acked
+//                    StopEnded  a requested stop is over (or could not be: orphaned process group)
+//   ssid -> deputy   SignalAck  ssid has taken over this signal and all before it
+//                    Exit       the guest exited: end with this status
+//                    Die        the guest was killed by a signal: die of the same
+//                    Stop       the guest is stopped: stop by the same signal, so that the parent sees it
+// There is no "continue" message: a stopped deputy reads nothing. ssid sends it a marked SIGCONT
+// (continue_deputy), which it does not forward.
+#pragma once
+
+#include <stdint.h>
+
+namespace ssi::deputy {
+
+inline constexpr uint32_t kMagic = 0x50454453;  // "SDEP"
+inline constexpr uint16_t kVersion = 1;
+inline constexpr uint32_t kWindow = 16;         // signals sent and not yet acked, at most
+inline constexpr uint32_t kMessageBytesMax = 64;
+
+// si_value of the SIGCONT that ssid itself sends.
+inline constexpr uint64_t kContinueCookie = 0x5353494443544e55;
+
+// The stub's parameters travel in its environment, so that argv stays what `ps` showed before.
+inline constexpr char kEnvEpoch[] = "SSID_DEPUTY_EPOCH=";    // decimal
+inline constexpr char kEnvSocket[] = "SSID_DEPUTY_SOCKET=";  // path
+inline constexpr char kEnvComm[] = "SSID_DEPUTY_COMM=";      // the original's comm
+// Decimal, one per line: signals in the queue that were dumped too and so already travel with the guest.
+inline constexpr char kEnvDrop[] = "SSID_DEPUTY_DROP=";
+
+enum class Type : uint16_t {
+  kHello = 1,
+  kSignal = 2,
+  kStopEnded = 3,
+  kSignalAck = 65,
+  kExit = 66,
+  kDie = 67,
+  kStop = 68,
+};
+
+struct Header {
+  uint32_t magic = kMagic;
+  uint16_t version = kVersion;
+  Type type;
+};
+
+struct Hello {
+  Header header{.type = Type::kHello};
+  int32_t home_pid = 0;  // as the deputy sees itself; the kernel's SO_PEERCRED is what counts
+  uint32_t reserved = 0;
+  uint64_t epoch = 0;  // of the commit that made it a deputy
+};
+
+struct Signal {
+  Header header{.type = Type::kSignal};
+  uint64_t sequence = 0;  // 1, 2, 3 ... over the whole life of the deputy
+  int32_t signo = 0;
+  int32_t code = 0;  // si_code
+  uint64_t value = 0;  // si_value
+  int32_t sender_pid = 0;
+  uint32_t sender_uid = 0;
+};
+
+struct StopEnded {
+  Header header{.type = Type::kStopEnded};
+  int32_t signo = 0;
+  uint32_t was_stopped = 0;  // 0: the kernel ignored it, as it does in an orphaned process group
+};
+
+struct SignalAck {
+  Header header{.type = Type::kSignalAck};
+  uint64_t sequence = 0;
+};
+
+struct Exit {
+  Header header{.type = Type::kExit};
+  int32_t status = 0;  // 0..255
+  uint32_t reserved = 0;
+};
+
+struct Die {
+  Header header{.type = Type::kDie};
+  int32_t signo = 0;
+  uint32_t reserved = 0;
+};
+
+struct Stop {
+  Header header{.type = Type::kStop};
+  int32_t signo = 0;  // SIGSTOP, SIGTSTP, SIGTTIN or SIGTTOU
+  uint32_t reserved = 0;
+};
+
+static_assert(sizeof(Header) == 8 && sizeof(Hello) == 24 && sizeof(Signal) == 40);
+static_assert(sizeof(StopEnded) == 16 && sizeof(SignalAck) == 16 && sizeof(Exit) == 16);
+static_assert(sizeof(Die) == 16 && sizeof(Stop) == 16 && sizeof(Signal) <= kMessageBytesMax);
+
+}  // namespace ssi::deputy

@@ -1,0 +1,310 @@
+// ssid-deputy: what a process at home becomes while its program runs elsewhere as a guest. It keeps PID,
+// parent, group, session and credentials (it runs as the user), forwards signals to ssid and ends as the
+// guest ended. It has no heap, no threads, no libc and one rule: never end, and so tell the parent
+// something false, unless ssid says so. ssid may come and go; signals wait meanwhile in the kernel's queue.
+//
+// Whoever made us blocked all signals before the exec, so there is no moment in which one could act.
+// SIGKILL and SIGSTOP can't be taken: ssid sees them from outside (pidfd, StopWatcher).
+#include <linux/prctl.h>
+#include <linux/resource.h>
+#include <linux/signal.h>
+#include <linux/signalfd.h>
+#include <linux/time.h>
+#include <linux/un.h>
+
+#include "migrate/deputy/deputy_protocol.h"
+#include "migrate/deputy/stub/syscalls_x86_64.h"
+
+// The compiler may call these even in a freestanding program.
+extern "C" void* memset(void* to, int byte, unsigned long n) {
+  auto* p = static_cast<volatile char*>(to);
+  for (unsigned long i = 0; i < n; ++i) p[i] = static_cast<char>(byte);
+  return to;
+}
+extern "C" void* memcpy(void* to, const void* from, unsigned long n) {
+  auto* p = static_cast<volatile char*>(to);
+  auto* q = static_cast<const char*>(from);
+  for (unsigned long i = 0; i < n; ++i) p[i] = q[i];
+  return to;
+}
+
+namespace ssi::deputy {
+namespace {
+
+constexpr int kEintr = 4, kEagain = 11;
+constexpr int kAfUnix = 1, kSockSeqpacket = 5, kSockCloexec = 02000000, kSockNonblock = 04000;
+constexpr int kMsgNosignal = 0x4000, kMsgDontwait = 0x40, kMsgTrunc = 0x20;
+constexpr short kPollIn = 1, kPollErr = 8, kPollHup = 16;
+constexpr int kSignals = 64;
+constexpr unsigned long kAllSignals = ~0UL;
+constexpr long kBackoffNsMin = 50'000'000, kBackoffNsMax = 1'600'000'000;
+
+struct PollFd {
+  int fd;
+  short events;
+  short revents;
+};
+
+struct KernelSigaction {
+  void (*handler)(int);
+  unsigned long flags;
+  void (*restorer)();
+  unsigned long mask;
+};
+
+unsigned long bit(int signo) { return 1UL << (signo - 1); }
+
+// The value of `name` ("X=") in the environment, or null.
+const char* value_of(const char* const* environment, const char* name) {
+  for (; *environment != nullptr; ++environment) {
+    const char* entry = *environment;
+    const char* n = name;
+    while (*n != 0 && *n == *entry) ++n, ++entry;
+    if (*n == 0) return entry;
+  }
+  return nullptr;
+}
+
+uint64_t decimal(const char*& text) {
+  uint64_t value = 0;
+  while (*text >= '0' && *text <= '9') value = value * 10 + static_cast<uint64_t>(*text++ - '0');
+  return value;
+}
+
+void block_only(unsigned long mask) {
+  sys::call(__NR_rt_sigprocmask, SIG_SETMASK, sys::arg(&mask), 0, sizeof mask);
+}
+
+void default_action(int signo) {
+  KernelSigaction action{};  // SIG_DFL
+  sys::call(__NR_rt_sigaction, signo, sys::arg(&action), 0, sizeof action.mask);
+}
+
+[[noreturn]] void end(int status) {
+  for (;;) sys::call(__NR_exit_group, status);
+}
+
+class Deputy {
+ public:
+  bool configure(const char* const* environment) {
+    const char* epoch = value_of(environment, kEnvEpoch);
+    socket_path_ = value_of(environment, kEnvSocket);
+    if (epoch == nullptr || socket_path_ == nullptr) return false;
+    epoch_ = decimal(epoch);
+    if (const char* comm = value_of(environment, kEnvComm)) {
+      sys::call(__NR_prctl, PR_SET_NAME, sys::arg(comm));
+    }
+    const char* drop = value_of(environment, kEnvDrop);
+    while (drop != nullptr && *drop != 0) {
+      const uint64_t signo = decimal(drop);
+      if (signo >= 1 && signo <= kSignals) ++drop_[signo];
+      if (*drop != 0) ++drop;
+    }
+    return true;
+  }
+
+  // Gives up what the original held. Alarms survive an exec; the guest has taken its own along.
+  void settle() {
+    const __kernel_old_itimerval off{};
+    for (int timer = 0; timer <= 2; ++timer) sys::call(__NR_setitimer, timer, sys::arg(&off));
+    sys::call(__NR_close_range, 0, 0xffffffffL, 0);
+    sys::call(__NR_chdir, sys::arg("/"));
+    unsigned long mask = kAllSignals;
+    while ((signals_ = static_cast<int>(sys::call(__NR_signalfd4, -1, sys::arg(&mask), sizeof mask,
+                                                  kSockCloexec | kSockNonblock))) < 0) {
+      nap();  // short of memory or descriptors: there is nothing better to do than try again
+    }
+  }
+
+  [[noreturn]] void run() {
+    for (;;) {
+      if (socket_ < 0 && !connect()) {
+        nap();
+        continue;
+      }
+      const bool may_read = sent_ - acked_ < kWindow;
+      PollFd fds[2] = {{socket_, kPollIn, 0}, {may_read ? signals_ : -1, kPollIn, 0}};
+      if (sys::call(__NR_poll, sys::arg(fds), 2, -1) < 0) continue;
+      if (fds[0].revents != 0 && !receive(fds[0].revents)) continue;
+      if (fds[1].revents != 0) take_signal();
+    }
+  }
+
+ private:
+  void nap() {
+    timespec_ time{backoff_ns_ / 1'000'000'000, backoff_ns_ % 1'000'000'000};
+    sys::call(__NR_nanosleep, sys::arg(&time), 0);
+    if (backoff_ns_ < kBackoffNsMax) backoff_ns_ *= 2;
+  }
+
+  void disconnect() {
+    sys::call(__NR_close, socket_);
+    socket_ = -1;
+  }
+
+  bool send(const void* message, unsigned long size) {
+    long done;
+    do {
+      done = sys::call(__NR_sendto, socket_, reinterpret_cast<long>(message),
+                       static_cast<long>(size), kMsgNosignal);
+    } while (done == -kEintr);
+    if (done == static_cast<long>(size)) return true;
+    disconnect();
+    return false;
+  }
+
+  bool connect() {
+    sockaddr_un address{};
+    address.sun_family = kAfUnix;
+    for (unsigned i = 0; i + 1 < sizeof address.sun_path && socket_path_[i] != 0; ++i) {
+      address.sun_path[i] = socket_path_[i];
+    }
+    socket_ = static_cast<int>(sys::call(__NR_socket, kAfUnix, kSockSeqpacket | kSockCloexec, 0));
+    if (socket_ < 0) return false;
+    if (sys::call(__NR_connect, socket_, sys::arg(&address), sizeof address) < 0) {
+      disconnect();
+      return false;
+    }
+    Hello hello;
+    hello.home_pid = static_cast<int32_t>(sys::call(__NR_getpid));
+    hello.epoch = epoch_;
+    if (!send(&hello, sizeof hello)) return false;
+    // What the last ssid did not ack may be lost with it.
+    for (uint64_t s = acked_ + 1; s <= sent_; ++s) {
+      if (!send(&window_[s % kWindow], sizeof(Signal))) return false;
+    }
+    return true;
+  }
+
+  // Expiries of the original's timers, which the guest has for itself, and what was dumped with it.
+  bool belongs_to_the_past(const signalfd_siginfo& info) {
+    const int signo = static_cast<int>(info.ssi_signo);
+    if (signo >= 1 && signo <= kSignals && drop_[signo] > 0) {
+      --drop_[signo];
+      return true;
+    }
+    if (info.ssi_code == SI_TIMER) return true;
+    return info.ssi_code == SI_KERNEL &&
+           (signo == SIGALRM || signo == SIGVTALRM || signo == SIGPROF);
+  }
+
+  void take_signal() {
+    signalfd_siginfo info;
+    if (sys::call(__NR_read, signals_, sys::arg(&info), sizeof info) != sizeof info) return;
+    if (info.ssi_signo == SIGCONT && info.ssi_code == SI_QUEUE && info.ssi_ptr == kContinueCookie) {
+      return;
+    }
+    if (belongs_to_the_past(info)) return;
+    Signal& signal = window_[++sent_ % kWindow];
+    signal = Signal{};
+    signal.sequence = sent_;
+    signal.signo = static_cast<int32_t>(info.ssi_signo);
+    signal.code = info.ssi_code;
+    signal.value = info.ssi_ptr;
+    signal.sender_pid = static_cast<int32_t>(info.ssi_pid);
+    signal.sender_uid = info.ssi_uid;
+    send(&signal, sizeof signal);
+  }
+
+  // False if there is no connection any more.
+  bool receive(short events) {
+    alignas(8) char buffer[kMessageBytesMax];
+    const long size = sys::call(__NR_recvfrom, socket_, sys::arg(buffer), sizeof buffer,
+                                kMsgDontwait | kMsgTrunc);
+    if (size == -kEagain || size == -kEintr) {
+      if ((events & (kPollErr | kPollHup)) == 0) return true;
+    }
+    if (size < static_cast<long>(sizeof(Header))) {
+      disconnect();
+      return false;
+    }
+    Header header;
+    memcpy(&header, buffer, sizeof header);
+    if (header.magic != kMagic || header.version != kVersion) {
+      disconnect();
+      return false;
+    }
+    backoff_ns_ = kBackoffNsMin;  // it talks: a real ssid
+    switch (header.type) {
+      case Type::kSignalAck:
+        if (size == sizeof(SignalAck)) return on_ack(*reinterpret_cast<SignalAck*>(buffer));
+        break;
+      case Type::kExit:
+        if (size == sizeof(Exit)) end(reinterpret_cast<Exit*>(buffer)->status & 0xff);
+        break;
+      case Type::kDie:
+        if (size == sizeof(Die)) return on_die(reinterpret_cast<Die*>(buffer)->signo);
+        break;
+      case Type::kStop:
+        if (size == sizeof(Stop)) return on_stop(reinterpret_cast<Stop*>(buffer)->signo);
+        break;
+      default:
+        break;
+    }
+    disconnect();
+    return false;
+  }
+
+  bool on_ack(const SignalAck& ack) {
+    if (ack.sequence > acked_ && ack.sequence <= sent_) acked_ = ack.sequence;
+    return true;
+  }
+
+  // No core file of the stub: whatever the guest wrote is the one that counts.
+  bool on_die(int signo) {
+    if (signo < 1 || signo > kSignals) return true;
+    const rlimit none{0, 0};
+    sys::call(__NR_setrlimit, RLIMIT_CORE, sys::arg(&none));
+    sys::call(__NR_prctl, PR_SET_DUMPABLE, 0);
+    if (signo != SIGKILL && signo != SIGSTOP) default_action(signo);
+    send_self(signo);
+    block_only(~bit(signo));
+    return true;  // the signal is ignored by default: not a way to die
+  }
+
+  bool on_stop(int signo) {
+    if (signo != SIGSTOP && signo != SIGTSTP && signo != SIGTTIN && signo != SIGTTOU) return true;
+    if (signo != SIGSTOP) default_action(signo);
+    send_self(signo);
+    block_only(signo == SIGSTOP ? kAllSignals : ~bit(signo));  // stopped in here
+    block_only(kAllSignals);
+    // Only SIGCONT ends a stop, and it is blocked and so still in the queue.
+    unsigned long pending = 0;
+    sys::call(__NR_rt_sigpending, sys::arg(&pending), sizeof pending);
+    StopEnded ended;
+    ended.signo = signo;
+    ended.was_stopped = (pending & bit(SIGCONT)) != 0 ? 1 : 0;
+    return send(&ended, sizeof ended);
+  }
+
+  static void send_self(int signo) { sys::call(__NR_kill, sys::call(__NR_getpid), signo); }
+
+  using timespec_ = __kernel_timespec;
+
+  const char* socket_path_ = nullptr;
+  uint64_t epoch_ = 0;
+  int socket_ = -1;
+  int signals_ = -1;
+  long backoff_ns_ = kBackoffNsMin;
+  uint64_t sent_ = 0;
+  uint64_t acked_ = 0;
+  Signal window_[kWindow];
+  uint16_t drop_[kSignals + 1] = {};
+};
+
+}  // namespace
+}  // namespace ssi::deputy
+
+extern "C" [[noreturn]] void deputy_start(const long* stack) {
+  using namespace ssi::deputy;
+  block_only(kAllSignals);
+  const char* const* environment = reinterpret_cast<const char* const*>(stack + 1 + stack[0] + 1);
+  Deputy deputy;
+  if (!deputy.configure(environment)) {
+    static const char usage[] = "ssid-deputy: is started by ssid only\n";
+    sys::call(__NR_write, 2, sys::arg(usage), sizeof usage - 1);
+    end(2);
+  }
+  deputy.settle();
+  deputy.run();
+}

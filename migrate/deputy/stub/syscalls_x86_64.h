@@ -1,0 +1,36 @@
+// System calls of the deputy stub, which has no libc. x86-64 only.
+#pragma once
+
+#include <asm/unistd.h>
+
+namespace ssi::deputy::sys {
+
+// A negative value above -4096 is -errno, as the kernel gives it.
+inline long call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
+  long result;
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  asm volatile("syscall"
+               : "=a"(result)
+               : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8)
+               : "rcx", "r11", "memory");
+  return result;
+}
+
+template <typename T>
+inline long arg(T* pointer) {
+  return reinterpret_cast<long>(pointer);
+}
+
+}  // namespace ssi::deputy::sys
+
+// The kernel enters with argc, argv and envp on the stack.
+asm(".text\n"
+    ".globl _start\n"
+    ".type _start,@function\n"
+    "_start:\n"
+    "  xorl %ebp, %ebp\n"
+    "  movq %rsp, %rdi\n"
+    "  andq $-16, %rsp\n"
+    "  call deputy_start\n"
+    "  ud2\n");

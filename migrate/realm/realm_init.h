@@ -1,0 +1,54 @@
+// PID 1 of a realm: starts criu, is the parent of the guests that criu rebuilds, reaps everything, tells
+// ssid how guests ended or stopped. Keeps no other state, so it can outlive any number of ssids; the end of
+// a guest is kept until an ssid has acknowledged it.
+//
+// One thread, one poll loop. A peer is root (the socket lies in a root-only directory); still, a malformed
+// message only closes its connection.
+#pragma once
+
+#include <map>
+#include <set>
+#include <vector>
+
+#include "migrate/realm/realm_protocol.h"
+#include "ssid/base/result.h"
+#include "ssid/base/unique_fd.h"
+
+namespace ssi::migrate {
+
+class RealmInit {
+ public:
+  // `listener`: a listening SEQPACKET socket. `criu_dir`: criu, its loader and libraries.
+  RealmInit(UniqueFd listener, std::string criu_dir);
+
+  // Until kQuit. Returns only on an error that makes the realm useless.
+  Result<> run();
+
+ private:
+  struct Request {
+    RealmMessage message;
+    std::vector<UniqueFd> fds;
+  };
+
+  void accept_one();
+  // False: the connection is to be closed.
+  bool serve(int connection);
+  RealmMessage handle(int connection, Request& request);
+  RealmMessage spawn_criu(int connection, std::vector<UniqueFd>& fds);
+  void subscribe(int connection);
+  void reap();
+  void child_changed(pid_t pid, int status);
+  void tell_subscriber(const RealmMessage& event);
+
+  UniqueFd listener_;
+  UniqueFd signals_;
+  std::string criu_dir_;
+  std::vector<UniqueFd> connections_;
+  int subscriber_ = -1;                 // one of connections_
+  std::map<pid_t, int> criu_spawned_by_;  // criu -> connection
+  std::set<pid_t> guests_;
+  std::map<pid_t, int> ended_;          // guest -> wait status, not acknowledged yet
+  bool quit_ = false;
+};
+
+}  // namespace ssi::migrate
