@@ -66,6 +66,7 @@ class FreezerRoot {
   // Finds the cgroup v2 mount in /proc/self/mounts and makes the directories.
   static Result<FreezerRoot> open();
 
+  const std::string& mount() const { return mount_; }
   std::string moving(const CopyName& name) const { return root_ + "/moving/" + name.to_string(); }
   std::string guest(const CopyName& name) const { return root_ + "/guests/" + name.to_string(); }
   // For criu itself, out of the guest's cgroup.

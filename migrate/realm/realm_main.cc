@@ -30,6 +30,12 @@ Result<UniqueFd> listen_at(const std::string& path) {
   return fd;
 }
 
+// Whoever started the realm may wait for the end of these.
+void leave_stdio() {
+  UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  for (int fd = 0; fd < 3; ++fd) ::dup2(*null, fd);
+}
+
 // In the realm's first process: report through `ready` whether the realm stands, then serve it.
 Result<> be_init(const RealmOptions& options, UniqueFd listener, UniqueFd ready) {
   ::setsid();
@@ -39,6 +45,7 @@ Result<> be_init(const RealmOptions& options, UniqueFd listener, UniqueFd ready)
   if (::write(*ready, word.data(), word.size()) < 0) return Error::from_errno("report");
   ready.reset();
   SSI_TRY(std::move(entered));
+  leave_stdio();
   const std::string criu_dir = options.at_home() ? options.criu_bundle
                                                  : std::string(kRealmPrivateDir) + "/criu";
   return RealmInit(std::move(listener), criu_dir).run();

@@ -31,9 +31,11 @@ function(ssid_flatbuffers TARGET)
   file(RELATIVE_PATH room ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
   foreach(schema IN LISTS ARGN)
     get_filename_component(stem ${schema} NAME_WE)
-    set(out ${CMAKE_BINARY_DIR}/${room}/${stem}_generated.h)
+    get_filename_component(sub ${schema} DIRECTORY)
+    set(dir ${CMAKE_BINARY_DIR}/${room}/${sub})
+    set(out ${dir}/${stem}_generated.h)
     add_custom_command(OUTPUT ${out}
-      COMMAND ${FLATC} --cpp --scoped-enums --gen-mutable -o ${CMAKE_BINARY_DIR}/${room} ${CMAKE_CURRENT_SOURCE_DIR}/${schema}
+      COMMAND ${FLATC} --cpp --scoped-enums --gen-mutable -o ${dir} ${CMAKE_CURRENT_SOURCE_DIR}/${schema}
       DEPENDS ${schema} VERBATIM)
     list(APPEND outputs ${out})
   endforeach()

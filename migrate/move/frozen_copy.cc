@@ -1,0 +1,80 @@
+#include "migrate/move/frozen_copy.h"
+
+#include <sys/xattr.h>
+
+namespace ssi::migrate {
+namespace {
+
+constexpr auto kFreezeTimeout = std::chrono::seconds(5);
+constexpr const char* kOriginAttribute = "trusted.ssid.origin";
+
+Result<> write_pid(const std::string& dir, pid_t pid) {
+  SSI_ASSIGN(auto cgroup, FreezerCgroup::open(dir));
+  return cgroup.add(pid);
+}
+
+}  // namespace
+
+Result<FrozenCopy> FrozenCopy::freeze_original(const FreezerRoot& root, const CopyName& name, pid_t pid) {
+  SSI_ASSIGN(const std::string origin, root.cgroup_of(pid));
+  SSI_ASSIGN(auto cgroup, FreezerCgroup::create(root.moving(name)));
+  if (::setxattr(cgroup.dir().c_str(), kOriginAttribute, origin.data(), origin.size(), 0) != 0) {
+    auto failed = Error::from_errno("remember the cgroup");
+    (void)cgroup.remove();
+    return failed;
+  }
+  FrozenCopy copy(std::move(cgroup), true);
+  auto frozen = copy.cgroup_.add(pid);
+  if (frozen) frozen = copy.cgroup_.freeze(kFreezeTimeout);
+  if (!frozen) {
+    (void)copy.thaw();
+    return std::move(frozen).error().context("freeze");
+  }
+  return copy;
+}
+
+Result<FrozenCopy> FrozenCopy::freeze_guest(const FreezerRoot& root, const CopyName& current) {
+  SSI_ASSIGN(auto cgroup, FreezerCgroup::open(root.guest(current)));
+  FrozenCopy copy(std::move(cgroup), false);
+  if (auto frozen = copy.cgroup_.freeze(kFreezeTimeout); !frozen) {
+    (void)copy.thaw();
+    return std::move(frozen).error().context("freeze");
+  }
+  return copy;
+}
+
+Result<FrozenCopy> FrozenCopy::adopt_original(const FreezerRoot& root, const CopyName& name) {
+  SSI_ASSIGN(auto cgroup, FreezerCgroup::open(root.moving(name)));
+  return FrozenCopy(std::move(cgroup), true);
+}
+
+FrozenCopy::FrozenCopy(FrozenCopy&& other) noexcept
+    : cgroup_(std::move(other.cgroup_)), original_(other.original_), decided_(other.decided_) {
+  other.decided_ = true;
+}
+
+FrozenCopy::~FrozenCopy() { SSI_CHECK(decided_); }
+
+Result<> FrozenCopy::thaw() {
+  decided_ = true;
+  SSI_TRY(cgroup_.thaw());
+  return original_ ? leave_moving_cgroup(cgroup_) : Result<>();
+}
+
+Result<> leave_moving_cgroup(const FreezerCgroup& cgroup) {
+  char text[4096];
+  const ssize_t n = ::getxattr(cgroup.dir().c_str(), kOriginAttribute, text, sizeof text);
+  // Its own cgroup may have been removed meanwhile (a session that ended): then to the nearest one above.
+  std::string origin(text, n > 0 ? static_cast<std::size_t>(n) : 0);
+  SSI_ASSIGN(const auto pids, cgroup.pids());
+  for (const pid_t pid : pids) {
+    auto put = write_pid(origin, pid);
+    while (!put && origin.size() > 1) {
+      origin.resize(origin.rfind('/'));
+      put = write_pid(origin, pid);
+    }
+  }
+  return cgroup.remove();
+}
+
+}  // namespace ssi::migrate

@@ -1,0 +1,36 @@
+// A directory for the small images of one move, on a tmpfs, removed with everything in it at the end.
+// Owned by one mover's thread.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "migrate/move/move_codec.h"
+#include "ssid/base/result.h"
+#include "ssid/base/unique_fd.h"
+
+namespace ssi::migrate {
+
+class ImageDir {
+ public:
+  static Result<ImageDir> create(const std::string& root, const std::string& name);
+  ImageDir(ImageDir&&) = default;
+  ImageDir& operator=(ImageDir&&) = delete;
+  ~ImageDir();
+
+  int fd() const { return *fd_; }
+  const std::string& path() const { return path_; }
+
+  // The text of a log file in it ("" if there is none).
+  std::string read_log(const std::string& name) const;
+  // Cuts every image (not logs) into parts for the link.
+  Result<DumpDone> for_each_part(const std::function<Result<>(const ImageFile&)>& send) const;
+  Result<> write_part(const ImageFile& part);
+
+ private:
+  ImageDir(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}
+  std::string path_;
+  UniqueFd fd_;
+};
+
+}  // namespace ssi::migrate

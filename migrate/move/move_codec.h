@@ -1,0 +1,48 @@
+// MoveMessage <-> plain structs. Everything that comes from the link is verified here before use.
+#pragma once
+
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "migrate/move/ticket.h"
+#include "ssid/base/result.h"
+
+namespace ssi::migrate {
+
+struct Offer {
+  MoveTicket ticket;
+  std::vector<StreamRef> streams;
+  std::string cpu_features;
+};
+struct Answer {
+  bool accepted = false;
+  std::string reason;
+};
+struct ImageFile {
+  std::string name;  // a plain file name: no '/', not empty, not "." or ".."
+  std::uint64_t offset = 0;
+  std::span<const std::uint8_t> data;  // points into the decoded bytes
+};
+struct DumpDone {
+  std::uint32_t files = 0;
+  std::uint64_t file_bytes = 0;
+  std::uint64_t memory_bytes = 0;
+};
+struct Restored {
+  bool ok = false;
+  std::string reason;
+  std::uint64_t restore_us = 0;
+  std::uint64_t memory_bytes = 0;
+};
+struct Abandon {
+  std::string reason;
+};
+
+using MoveMessage = std::variant<Offer, Answer, ImageFile, DumpDone, Restored, Abandon>;
+
+std::vector<std::uint8_t> encode(const MoveMessage& message);
+Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes);
+
+}  // namespace ssi::migrate

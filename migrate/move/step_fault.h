@@ -1,0 +1,16 @@
+// The fault points of a move, as errors of the step that passes them. `kill-criu` kills the criu that works
+// in `criu_cgroup` (or the one given by PID), so that tests can show what becomes of the move.
+#pragma once
+
+#include <sys/types.h>
+
+#include "migrate/freezer/freezer_cgroup.h"
+#include "ssid/base/fault.h"
+#include "ssid/base/result.h"
+
+namespace ssi::migrate {
+
+Result<> step_fault(FaultAction action, pid_t criu = 0);
+Result<> step_fault_in(FaultAction action, const FreezerCgroup& criu_cgroup);
+
+}  // namespace ssi::migrate

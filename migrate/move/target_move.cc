@@ -1,0 +1,192 @@
+#include "migrate/move/target_move.h"
+
+#include <sys/socket.h>
+
+#include <chrono>
+
+#include "migrate/criu/criu_process.h"
+#include "migrate/move/image_dir.h"
+#include "migrate/pages/page_images.h"
+#include "migrate/realm/realm_client.h"
+#include "migrate/move/step_fault.h"
+
+namespace ssi::migrate {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kFreezeTimeout = std::chrono::seconds(5);
+constexpr auto kKillTimeout = std::chrono::seconds(5);
+
+Result<> send_message(MoveLink& link, const MoveMessage& message) {
+  return link.send(MoveFrame::kMessage, encode(message));
+}
+
+class TargetMove {
+ public:
+  TargetMove(MoveEnvironment& env, MoveLink& link, const Offer& offer, FreezerCgroup cgroup,
+             RealmClient realm)
+      : env_(env), link_(link), offer_(offer), ticket_(offer.ticket), cgroup_(std::move(cgroup)),
+        realm_(std::move(realm)) {}
+
+  Result<> run() {
+    auto rebuilt = rebuild();
+    Restored restored{rebuilt.ok(), rebuilt ? "" : rebuilt.error().message(), restore_us_, memory_bytes_};
+    auto told = send_message(link_, restored);
+    if (!rebuilt) return undo(std::move(rebuilt).error());
+    // A lost link decides nothing: the source may have committed all the same. The group's order decides.
+    (void)SSI_FAULT("migrate.target_restored");
+    if (env_.host.await_commit(ticket_) == CommitFate::kAborted) {
+      return undo(Error("the source gave the move up"));
+    }
+    (void)SSI_FAULT("migrate.target_committed");
+    for (const StreamRef& s : offer_.streams) {
+      SSI_TRY(env_.streams.start(s).context("pipe " + s.key));
+    }
+    return cgroup_.thaw();
+  }
+
+ private:
+  Result<> rebuild() {
+    SSI_ASSIGN(ImageDir images, ImageDir::create(env_.images_root, name().to_string() + "-dst"));
+    SSI_TRY(take_images(images));
+    SSI_TRY(step_fault(SSI_FAULT("migrate.target_received")));
+    const auto since = Clock::now();
+    auto restored = restore(images);
+    restore_us_ = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - since).count());
+    if (!restored) {
+      const std::string why = plain_error(images.read_log("restore.log"));
+      return std::move(restored).error().context(why.empty() ? "restore" : "restore: " + why);
+    }
+    return env_.host.remember_guest(ticket_, offer_.streams);
+  }
+
+  CopyName name() const { return {ticket_.pid, ticket_.epoch}; }
+
+  Result<> take_images(ImageDir& images) {
+    PageImages pages(images.fd());
+    PageStreamParser parser(pages);
+    for (;;) {
+      SSI_ASSIGN(const auto frame, link_.receive());
+      if (frame.type == MoveFrame::kPages) {
+        SSI_TRY(parser.feed(frame.payload));
+        continue;
+      }
+      SSI_ASSIGN(auto message, decode_move(frame.payload));
+      if (auto* file = std::get_if<ImageFile>(&message)) {
+        SSI_TRY(images.write_part(*file));
+      } else if (auto* abandoned = std::get_if<Abandon>(&message)) {
+        return Error("the source gave the move up: " + abandoned->reason);
+      } else if (auto* done = std::get_if<DumpDone>(&message)) {
+        memory_bytes_ = pages.bytes();
+        if (!parser.closed() || done->memory_bytes != pages.bytes()) {
+          return Error("the memory did not arrive whole");
+        }
+        return {};
+      } else {
+        return Error("the source sent something out of turn");
+      }
+    }
+  }
+
+  Result<> restore(const ImageDir& images) {
+    RestoreOptions options;
+    options.images_fd = kCriuImagesFd;
+    std::vector<UniqueFd> stream_ends;
+    for (const StreamRef& s : offer_.streams) {
+      SSI_ASSIGN(UniqueFd end, env_.streams.attach(ticket_.pid.home, s));
+      options.inherit.push_back({s.key, kCriuFirstExtraFd + static_cast<int>(stream_ends.size())});
+      stream_ends.push_back(std::move(end));
+      attached_ = stream_ends.size();
+    }
+    SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
+    SSI_ASSIGN(UniqueFd procs, cgroup_.open_procs());
+    std::vector<int> fds{*procs, *rpc.there, images.fd()};
+    for (const UniqueFd& end : stream_ends) fds.push_back(*end);
+    // criu starts inside the guest's cgroup: whatever it makes is there from birth, and is found (and
+    // killed) there whoever dies.
+    SSI_ASSIGN(const RealmMessage criu, realm_.call(RealmOp::kSpawnCriu, 0, 0, fds));
+    rpc.there.reset();
+    stream_ends.clear();
+    auto restored = CriuRpc(std::move(rpc.here)).restore(options, [&](const std::string& stage, pid_t) {
+      return on_stage(stage, criu.pid);
+    });
+    if (!restored) return std::move(restored).error();
+    if (*restored != ticket_.pid.pid) return Error("criu rebuilt another process");
+    return cgroup_.freeze(kFreezeTimeout);
+  }
+
+  Result<> on_stage(const std::string& stage, pid_t criu) {
+    if (stage == "post-restore") return step_fault_in(SSI_FAULT("migrate.restore"), cgroup_);
+    if (stage != "pre-resume") return {};
+    // All threads stand in criu's hands at their first instruction. From here on the freezer has them.
+    SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
+    SSI_ASSIGN(UniqueFd out, workers.open_procs());
+    const int fds[] = {*out};
+    SSI_TRY(realm_.call(RealmOp::kPutInCgroup, criu, 0, fds));
+    SSI_TRY(cgroup_.freeze_nowait());
+    SSI_TRY(realm_.call(RealmOp::kRegister, ticket_.pid.pid));
+    return {};
+  }
+
+  Error undo(Error reason) {
+    (void)realm_.call(RealmOp::kForget, ticket_.pid.pid);
+    if (auto killed = cgroup_.kill(kKillTimeout); !killed) {
+      reason = Error(reason.message() + "; " + killed.error().message());
+    }
+    (void)cgroup_.remove();
+    for (std::size_t i = 0; i < attached_; ++i) env_.streams.close(offer_.streams[i]);
+    env_.host.forget_guest(ticket_);
+    return reason;
+  }
+
+  MoveEnvironment& env_;
+  MoveLink& link_;
+  const Offer& offer_;
+  const MoveTicket& ticket_;
+  FreezerCgroup cgroup_;
+  RealmClient realm_;
+  std::size_t attached_ = 0;
+  std::uint64_t restore_us_ = 0;
+  std::uint64_t memory_bytes_ = 0;
+};
+
+Result<RealmClient> ready_realm(MoveEnvironment& env, NodeId home) {
+  SSI_ASSIGN(const std::string socket, env.host.prepare_realm(home));
+  return RealmClient::connect(socket);
+}
+
+}  // namespace
+
+Result<Offer> receive_offer(MoveLink& link) {
+  SSI_ASSIGN(const auto frame, link.receive());
+  if (frame.type != MoveFrame::kMessage) return Error("a move began without an offer");
+  SSI_ASSIGN(auto message, decode_move(frame.payload));
+  auto* offer = std::get_if<Offer>(&message);
+  if (offer == nullptr) return Error("a move began without an offer");
+  return std::move(*offer);
+}
+
+Result<> refuse_offer(MoveLink& link, const std::string& reason) {
+  return send_message(link, Answer{false, reason});
+}
+
+Result<> run_target_move(MoveEnvironment& env, MoveLink& link, const Offer& offer) {
+  auto realm = ready_realm(env, offer.ticket.pid.home);
+  if (!realm) {
+    (void)refuse_offer(link, realm.error().message());
+    return std::move(realm).error();
+  }
+  auto cgroup = FreezerCgroup::create(env.freezer.guest({offer.ticket.pid, offer.ticket.epoch}));
+  if (!cgroup) {
+    (void)refuse_offer(link, cgroup.error().message());
+    return std::move(cgroup).error();
+  }
+  if (auto told = send_message(link, Answer{true, ""}); !told) {
+    (void)cgroup->remove();
+    return told;
+  }
+  return TargetMove(env, link, offer, std::move(*cgroup), std::move(*realm)).run();
+}
+
+}  // namespace ssi::migrate

@@ -1,0 +1,61 @@
+// The words of one move. Plain values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ssid/base/ids.h"
+
+namespace ssi::migrate {
+
+// A pipe of the process whose other end is not in it. The carriers relay it; `id` names it in the whole
+// cluster for as long as the guest lives, `generation` grows with each move (old ones are refused).
+struct StreamRef {
+  std::uint64_t id = 0;
+  std::string key;  // what criu calls it: "pipe:[123]"
+  bool write_end = false;  // the process writes
+  std::uint32_t capacity = 65536;
+  std::uint32_t generation = 0;
+};
+
+// Who moves, from where to where, and the epoch that the move will bring. Never changes once made.
+struct MoveTicket {
+  SsiPid pid;
+  NodeId from;
+  NodeId to;
+  Epoch epoch;
+  std::uint64_t start_time = 0;  // of the original, clock ticks since boot
+  std::string comm;
+  std::string exe;
+  std::uint32_t uid = 0;
+  std::uint64_t rss_bytes = 0;
+
+  std::string to_string() const {
+    return "migrate " + pid.to_string() + " " + std::to_string(from.value) + " -> " +
+           std::to_string(to.value) + " epoch " + std::to_string(epoch.value);
+  }
+};
+
+// The steps of a move, in their order; the one closed set of words for it.
+enum class MoveStep { kCheck, kFreeze, kDump, kSend, kRestore, kCommit, kDone };
+const char* to_string(MoveStep step);
+
+// What a move took. Times in microseconds; dump and send overlap (pages are sent while criu dumps), so
+// `send_us` is only what sending took after the dump was complete.
+struct MoveReport {
+  std::uint64_t check_us = 0;
+  std::uint64_t freeze_us = 0;
+  std::uint64_t dump_us = 0;
+  std::uint64_t send_us = 0;
+  std::uint64_t restore_us = 0;
+  std::uint64_t commit_us = 0;
+  std::uint64_t frozen_us = 0;  // from the freeze to the delivered commit, seen at the source
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t file_bytes = 0;
+};
+
+// What became of a commit that was sent.
+enum class CommitFate { kCommitted, kAborted };
+
+}  // namespace ssi::migrate
