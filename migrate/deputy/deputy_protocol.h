@@ -1,7 +1,7 @@
-// What ssid and a deputy say to each other over /run/ssid/deputy.sock (SOCK_SEQPACKET: one message is one
-// packet). Shared with the stub, which is freestanding: no library types here. Both ends run on the same
-// kernel, so native byte order and layout. Every message starts with a Header and has exactly the size of
-// its struct; anything else is refused.
+// What ssid and a deputy say to each other over /run/ssid/deputy.sock (SOCK_SEQPACKET: one message
+// is one packet). Shared with the stub, which is freestanding: no library types here. Both ends run
+// on the same kernel, so native byte order and layout. Every message starts with a Header and has
+// exactly the size of its struct; anything else is refused.
 //
 //   deputy -> ssid   Hello      first message of a connection
 //                    Signal     a signal came for the process; resent after a reconnect until acked
@@ -9,7 +9,8 @@
 //   ssid -> deputy   SignalAck  ssid has taken over this signal and all before it
 //                    Exit       the guest exited: end with this status
 //                    Die        the guest was killed by a signal: die of the same
-//                    Stop       the guest is stopped: stop by the same signal, so that the parent sees it
+//                    Stop       the guest is stopped: stop by the same signal, so that the parent
+//                    sees it
 // There is no "continue" message: a stopped deputy reads nothing. ssid sends it a marked SIGCONT
 // (continue_deputy), which it does not forward.
 #pragma once
@@ -20,7 +21,7 @@ namespace ssi::deputy {
 
 inline constexpr uint32_t kMagic = 0x50454453;  // "SDEP"
 inline constexpr uint16_t kVersion = 1;
-inline constexpr uint32_t kWindow = 16;         // signals sent and not yet acked, at most
+inline constexpr uint32_t kWindow = 16;  // signals sent and not yet acked, at most
 inline constexpr uint32_t kMessageBytesMax = 64;
 
 // si_value of the SIGCONT that ssid itself sends.
@@ -30,7 +31,8 @@ inline constexpr uint64_t kContinueCookie = 0x5353494443544e55;
 inline constexpr char kEnvEpoch[] = "SSID_DEPUTY_EPOCH=";    // decimal
 inline constexpr char kEnvSocket[] = "SSID_DEPUTY_SOCKET=";  // path
 inline constexpr char kEnvComm[] = "SSID_DEPUTY_COMM=";      // the original's comm
-// Decimal, one per line: signals in the queue that were dumped too and so already travel with the guest.
+// Decimal, each followed by a comma: signals in the queue that were dumped too and so already
+// travel with the guest.
 inline constexpr char kEnvDrop[] = "SSID_DEPUTY_DROP=";
 
 enum class Type : uint16_t {
@@ -60,7 +62,7 @@ struct Signal {
   Header header{.type = Type::kSignal};
   uint64_t sequence = 0;  // 1, 2, 3 ... over the whole life of the deputy
   int32_t signo = 0;
-  int32_t code = 0;  // si_code
+  int32_t code = 0;    // si_code
   uint64_t value = 0;  // si_value
   int32_t sender_pid = 0;
   uint32_t sender_uid = 0;

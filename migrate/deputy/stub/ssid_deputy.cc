@@ -1,10 +1,11 @@
-// ssid-deputy: what a process at home becomes while its program runs elsewhere as a guest. It keeps PID,
-// parent, group, session and credentials (it runs as the user), forwards signals to ssid and ends as the
-// guest ended. It has no heap, no threads, no libc and one rule: never end, and so tell the parent
-// something false, unless ssid says so. ssid may come and go; signals wait meanwhile in the kernel's queue.
+// ssid-deputy: what a process at home becomes while its program runs elsewhere as a guest. It keeps
+// PID, parent, group, session and credentials (it runs as the user), forwards signals to ssid and
+// ends as the guest ended. It has no heap, no threads, no libc and one rule: never end, and so tell
+// the parent something false, unless ssid says so. ssid may come and go; signals wait meanwhile in
+// the kernel's queue.
 //
-// Whoever made us blocked all signals before the exec, so there is no moment in which one could act.
-// SIGKILL and SIGSTOP can't be taken: ssid sees them from outside (pidfd, StopWatcher).
+// Whoever made us blocked all signals before the exec, so there is no moment in which one could
+// act. SIGKILL and SIGSTOP can't be taken: ssid sees them from outside (pidfd, StopWatcher).
 #include <linux/prctl.h>
 #include <linux/resource.h>
 #include <linux/signal.h>

@@ -1,0 +1,464 @@
+#include "migrate/deputy/conversion.h"
+
+#include <doctest/doctest.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+#include <string>
+
+#include "migrate/deputy/deputy_host.h"
+#include "migrate/deputy/proc_text.h"
+#include "migrate/deputy/test_support.h"
+
+namespace ssi::deputy {
+namespace {
+
+using namespace testing;
+
+std::string stub_program() { return program("ssid-deputy"); }
+
+// A process in a frozen cgroup, and what it takes to make it a deputy.
+struct Original {
+  TestDir files;
+  Counters counters{files.path("counters")};
+  TestHost host{files.path("deputy.sock")};
+  TestCgroup cgroup;  // after the files, before the family: its destructor lets frozen ones die
+  Family family;
+
+  explicit Original(int threads = 1, const char* how = "busy", std::vector<std::string> before = {})
+      : family(command(std::move(before), threads, how)) {
+    CHECK(counters.wait_counting(threads));
+  }
+  explicit Original(const std::vector<std::string>& words) : family(words) {}
+
+  std::vector<std::string> command(std::vector<std::string> words, int threads, const char* how) {
+    words.insert(words.end(), {program("deputy_test_victim"), files.path("counters"),
+                               std::to_string(threads), how});
+    return words;
+  }
+
+  void hold() const {
+    cgroup.put("cgroup.procs", std::to_string(family.child()));
+    cgroup.freeze();
+  }
+
+  ConversionPlan plan() const {
+    return {.pid = family.child(),
+            .start_time_ticks = start_time_ticks(family.child()).value_or(0),
+            .cgroup_dir = cgroup.dir(),
+            .stub_path = stub_program(),
+            .socket_path = files.path("deputy.sock"),
+            .epoch = {7}};
+  }
+
+  std::string proc(const char* file) const {
+    return read_proc_file(family.child(), file).value_or("gone");
+  }
+  void send(int signo) const { ::kill(family.child(), signo); }
+  void convert() {
+    const auto result = become_deputy(plan());
+    REQUIRE_MESSAGE(result.ok(), result.error().message());
+  }
+  void convert_and_meet() {
+    convert();
+    cgroup.thaw();
+    REQUIRE(host.accept());
+  }
+  std::string end_with(const ToDeputy& message) {
+    REQUIRE(host.tell(message));
+    return family.heard();
+  }
+};
+
+Exit exit_message(int status) {
+  Exit message;
+  message.status = status;
+  return message;
+}
+Die die_message(int signo) {
+  Die message;
+  message.signo = signo;
+  return message;
+}
+Stop stop_message(int signo) {
+  Stop message;
+  message.signo = signo;
+  return message;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "original becomes the deputy: same PID, parent, comm, command line; parent hears nothing") {
+  Original original;
+  const std::string cmdline = original.proc("cmdline");
+  original.hold();
+  const auto before = original.counters.all();
+  const auto status_before = original.proc("status");
+  original.convert();
+  CHECK(original.cgroup.get("cgroup.events").find("frozen 1") != std::string::npos);
+  original.cgroup.thaw();
+  REQUIRE(original.host.accept());
+  CHECK(original.host.hello().epoch == 7);
+  CHECK(original.host.hello().home_pid == original.family.child());
+  const auto peer = peer_of(original.host.connection());
+  REQUIRE(peer.ok());
+  CHECK(peer->pid == original.family.child());
+  CHECK(original.proc("comm") == "deputy_test_vic\n");
+  CHECK(original.proc("cmdline") == cmdline);
+  CHECK(original.proc("stat").find(" " + std::to_string(original.family.parent()) + " ") !=
+        std::string::npos);
+  CHECK(original.counters.all() == before);
+  CHECK(original.family.heard(0).empty());
+  CHECK(original.end_with(exit_message(37)) == "exited 37");
+  CHECK(original.family.heard() == "sigchld 1");
+}
+
+TEST_CASE("32 threads: none of them runs again") {
+  for (const char* how : {"busy", "sleep", "sigsuspend"}) {
+    CAPTURE(how);
+    Original original(32, how);
+    original.hold();
+    const auto before = original.counters.all();
+    original.convert_and_meet();
+    CHECK(thread_ids(original.family.child()).value_or({}).size() == 1);
+    CHECK(original.counters.all() == before);
+    CHECK(original.family.heard(0).empty());
+    CHECK(original.end_with(exit_message(0)) == "exited 0");
+    CHECK(original.family.heard() == "sigchld 1");
+  }
+}
+
+TEST_CASE("deputy holds no descriptor of the original") {
+  Original original;
+  original.hold();
+  original.convert_and_meet();
+  const std::string fds = "/proc/" + std::to_string(original.family.child()) + "/fd/";
+  std::string found;
+  for (int fd = 0; fd < 16; ++fd) {
+    char target[256] = {};
+    if (readlink((fds + std::to_string(fd)).c_str(), target, sizeof target - 1) > 0) {
+      found += std::string(target) + " ";
+    }
+  }
+  CHECK(found.find("socket:") != std::string::npos);
+  CHECK(found.find("signalfd") != std::string::npos);
+  CHECK(std::count(found.begin(), found.end(), ' ') == 2);
+}
+
+TEST_CASE("sleep(1) and python3 become deputies") {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"/bin/sleep", "1000"},
+        std::vector<std::string>{"/usr/bin/python3", "-c",
+                                 "import time\nwhile True: time.sleep(0.001)"}}) {
+    if (::access(words[0].c_str(), X_OK) != 0) continue;
+    Original original(words);
+    short_pause();
+    original.hold();
+    original.convert_and_meet();
+    CHECK(original.end_with(exit_message(3)) == "exited 3");
+  }
+}
+
+TEST_CASE("deputy dies of the guest's signal and writes no core") {
+  for (int signo : {SIGKILL, SIGTERM, SIGSEGV, SIGABRT, SIGUSR1, SIGALRM, SIGRTMIN + 3}) {
+    CAPTURE(signo);
+    Original original;
+    original.hold();
+    original.convert_and_meet();
+    CHECK(original.end_with(die_message(signo)) == "killed " + std::to_string(signo));
+  }
+}
+
+TEST_CASE("signals come in order, with code, value and sender; those of the frozen time too") {
+  Original original;
+  original.hold();
+  original.send(SIGUSR1);
+  original.convert();
+  original.send(SIGTERM);
+  original.cgroup.thaw();
+  REQUIRE(original.host.accept());
+  int seen = 0;
+  for (int i = 0; i < 2; ++i) {
+    const auto signal = original.host.next_signal();
+    REQUIRE(signal);
+    CHECK(signal->sender_pid == getpid());
+    CHECK(signal->sender_uid == getuid());
+    CHECK(signal->code == SI_USER);
+    seen |= 1 << signal->signo;
+  }
+  CHECK(seen == ((1 << SIGUSR1) | (1 << SIGTERM)));
+  for (int i = 0; i < 100; ++i) {
+    sigqueue(original.family.child(), SIGRTMIN + 1, {.sival_int = i});
+  }
+  for (int i = 0; i < 100; ++i) {
+    const auto signal = original.host.next_signal();
+    REQUIRE(signal);
+    CHECK(signal->signo == SIGRTMIN + 1);
+    CHECK(static_cast<int>(signal->value) == i);
+    CHECK(signal->code == SI_QUEUE);
+    CHECK(signal->sequence == static_cast<std::uint64_t>(i) + 3);
+  }
+  CHECK(original.family.heard(0).empty());
+}
+
+TEST_CASE("signals that were dumped with the guest are dropped, once") {
+  Original original;
+  original.hold();
+  original.send(SIGUSR1);
+  sigqueue(original.family.child(), SIGRTMIN + 1, {.sival_int = 1});
+  const auto queued = queued_signals(original.family.child());
+  REQUIRE(queued.ok());
+  CHECK(*queued == std::vector<int>{SIGUSR1, SIGRTMIN + 1});
+  sigqueue(original.family.child(), SIGRTMIN + 1, {.sival_int = 2});
+  ConversionPlan plan = original.plan();
+  plan.carried_signals = *queued;
+  plan.carried_signals.push_back(SIGUSR2);  // not in the queue any more
+  const auto result = become_deputy(plan);
+  REQUIRE_MESSAGE(result.ok(), result.error().message());
+  original.cgroup.thaw();
+  REQUIRE(original.host.accept());
+  auto signal = original.host.next_signal();
+  REQUIRE(signal);
+  CHECK(signal->signo == SIGRTMIN + 1);
+  CHECK(static_cast<int>(signal->value) == 2);
+  for (int signo : {SIGUSR1, SIGUSR2}) {
+    original.send(signo);
+    signal = original.host.next_signal();
+    REQUIRE(signal);
+    CHECK(signal->signo == signo);
+  }
+}
+
+TEST_CASE("ssid is restarted: deputy connects again and sends what was not acked") {
+  Original original;
+  original.hold();
+  original.convert_and_meet();
+  original.send(SIGUSR1);
+  REQUIRE(original.host.next());  // read, not acked
+  original.host.hang_up();
+  original.send(SIGUSR2);
+  REQUIRE(original.host.accept());
+  auto signal = original.host.next_signal();
+  REQUIRE(signal);
+  CHECK(signal->signo == SIGUSR1);
+  CHECK(signal->sequence == 1);
+  signal = original.host.next_signal();
+  REQUIRE(signal);
+  CHECK(signal->signo == SIGUSR2);
+  CHECK(signal->sequence == 2);
+  CHECK(original.end_with(exit_message(1)) == "exited 1");
+}
+
+TEST_CASE("garbage to the deputy: it hangs up and lives") {
+  Original original;
+  original.hold();
+  original.convert_and_meet();
+  const std::string garbage(300, 'x');
+  for (std::size_t size : {1UL, 7UL, 8UL, 16UL, 64UL, 300UL}) {
+    REQUIRE(::send(original.host.connection(), garbage.data(), size, 0) > 0);
+    CHECK(!original.host.next());
+    REQUIRE(original.host.accept());
+  }
+  CHECK(original.end_with(exit_message(5)) == "exited 5");
+}
+
+TEST_CASE("guest is stopped: parent sees the same stop, and the continue") {
+  Original original;
+  original.hold();
+  original.convert_and_meet();
+  for (int signo : {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU}) {
+    CAPTURE(signo);
+    REQUIRE(original.host.tell(stop_message(signo)));
+    CHECK(original.family.heard() == "stopped " + std::to_string(signo));
+    original.send(SIGCONT);
+    CHECK(original.family.heard() == "continued");
+    const auto ended = original.host.next();
+    REQUIRE(ended);
+    REQUIRE(std::holds_alternative<StopEnded>(*ended));
+    CHECK(std::get<StopEnded>(*ended).was_stopped == 1);
+    const auto signal = original.host.next_signal();
+    REQUIRE(signal);
+    CHECK(signal->signo == SIGCONT);
+  }
+  REQUIRE(original.host.tell(stop_message(SIGSTOP)));
+  CHECK(original.family.heard() == "stopped 19");
+  auto peer = peer_of(original.host.connection());
+  REQUIRE(peer.ok());
+  REQUIRE(continue_deputy(*peer->pidfd).ok());
+  CHECK(original.family.heard() == "continued");
+  REQUIRE(original.host.next());  // StopEnded
+  original.send(SIGUSR1);
+  CHECK(original.host.next_signal()->signo == SIGUSR1);  // no SIGCONT before it
+}
+
+TEST_CASE("a stopped original stays stopped as deputy") {
+  Original original(3);
+  original.send(SIGSTOP);
+  CHECK(original.family.heard() == "stopped 19");
+  original.hold();
+  const auto before = original.counters.all();
+  original.convert();
+  original.cgroup.thaw();
+  CHECK(!original.host.accept(50));
+  CHECK(original.family.heard(0).empty());
+  original.send(SIGCONT);
+  CHECK(original.family.heard() == "continued");
+  REQUIRE(original.host.accept());
+  CHECK(original.host.next_signal()->signo == SIGCONT);
+  CHECK(original.counters.all() == before);
+  CHECK(original.end_with(exit_message(0)) == "exited 0");
+}
+
+TEST_CASE("SIGSTOP in the frozen time stops the deputy") {
+  Original original(3);
+  original.hold();
+  const auto before = original.counters.all();
+  original.send(SIGSTOP);
+  original.convert();
+  CHECK(original.family.heard(0).empty());
+  original.cgroup.thaw();
+  CHECK(original.family.heard() == "stopped 19");
+  original.send(SIGCONT);
+  CHECK(original.family.heard() == "continued");
+  REQUIRE(original.host.accept());
+  CHECK(original.host.next_signal()->signo == SIGCONT);
+  CHECK(original.counters.all() == before);
+}
+
+TEST_CASE("an alarm of the original does not come twice") {
+  Original original(
+      std::vector<std::string>{"/usr/bin/python3", "-c",
+                               "import signal,time\nsignal.signal(signal.SIGALRM, lambda *a: 0)\n"
+                               "signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)\n"
+                               "while True: time.sleep(1)"});
+  eventually([&] {
+    return original.proc("timers") != "gone" &&
+           original.proc("status").find("SigCgt:\t0000000000002") != std::string::npos;
+  });
+  original.hold();
+  eventually([&] { return !queued_signals(original.family.child()).value_or({}).empty(); });
+  original.convert_and_meet();
+  CHECK(!original.host.next_signal(100));
+  original.send(SIGALRM);
+  CHECK(original.host.next_signal()->signo == SIGALRM);
+}
+
+TEST_CASE("a stub that can't be executed: the original is left frozen and goes on when thawed") {
+  for (const char* how : {"busy", "sleep", "sigsuspend"}) {
+    CAPTURE(how);
+    Original original(32, how);
+    original.hold();
+    const auto before = original.counters.all();
+    ConversionPlan plan = original.plan();
+    plan.stub_path = "/nonexistent/stub";
+    const auto result = become_deputy(plan);
+    REQUIRE(!result.ok());
+    CHECK(result.error().message().find("No such file or directory") != std::string::npos);
+    CHECK(original.cgroup.get("cgroup.freeze") == "1\n");
+    original.cgroup.freeze();
+    CHECK(original.counters.all() == before);
+    original.cgroup.thaw();
+    if (std::string(how) == "sigsuspend") {
+      original.send(SIGUSR1);
+      CHECK(eventually([&] { return original.counters.all()[64] == 1; }));
+    } else {
+      CHECK(eventually([&] {
+        const auto now = original.counters.all();
+        for (std::size_t i = 0; i < 32; ++i) {
+          if (now[i] <= before[i]) return false;
+        }
+        return true;
+      }));
+    }
+    original.hold();  // and a second try works
+    original.convert_and_meet();
+    CHECK(original.end_with(exit_message(9)) == "exited 9");
+  }
+}
+
+TEST_CASE("wrong input is refused and nothing is touched") {
+  Original original;
+  CHECK(!become_deputy(original.plan()).ok());  // not in the cgroup
+  original.cgroup.put("cgroup.procs", std::to_string(original.family.child()));
+  CHECK(!become_deputy(original.plan()).ok());  // not frozen
+  original.hold();
+  ConversionPlan plan = original.plan();
+  ++plan.start_time_ticks;
+  CHECK(become_deputy(plan).error().code() == ErrorCode::kGone);
+  plan = original.plan();
+  plan.cgroup_dir += "-not";
+  CHECK(!become_deputy(plan).ok());
+  original.cgroup.thaw();
+  const auto before = original.counters.all()[0];
+  CHECK(eventually([&] { return original.counters.all()[0] > before; }));
+}
+
+TEST_CASE("killed while frozen: gone, and the parent sees the true cause") {
+  Original original(8);
+  original.hold();
+  const ConversionPlan plan = original.plan();
+  original.send(SIGKILL);
+  CHECK(original.family.heard() == "killed 9");
+  CHECK(become_deputy(plan).error().code() == ErrorCode::kGone);
+}
+
+TEST_CASE(
+    "SIGTERM to a frozen original without a handler: the kernel ends it, the parent sees SIGTERM") {
+  Original original(8);
+  original.hold();
+  const ConversionPlan plan = original.plan();
+  original.send(SIGTERM);
+  CHECK(original.family.heard() == "killed 15");
+  CHECK(become_deputy(plan).error().code() == ErrorCode::kGone);
+}
+
+TEST_CASE("a process of another user becomes a deputy with that user's credentials") {
+  const std::string copy = stub_program();
+  Original original(2, "busy",
+                    {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
+  // The build directory may be closed to others.
+  const std::string stub = original.files.path("stub");
+  { std::ofstream(stub) << read_file(copy); }
+  chmod(stub.c_str(), 0755);
+  original.hold();
+  ConversionPlan plan = original.plan();
+  plan.stub_path = stub;
+  const auto result = become_deputy(plan);
+  REQUIRE_MESSAGE(result.ok(), result.error().message());
+  original.cgroup.thaw();
+  REQUIRE(original.host.accept());
+  CHECK(peer_of(original.host.connection())->uid == 65534);
+  CHECK(original.end_with(exit_message(4)) == "exited 4");
+}
+
+TEST_CASE("200 conversions under a rain of signals") {
+  for (int round = 0; round < 200; ++round) {
+    CAPTURE(round);
+    const int threads = round % 4 == 0 ? 32 : 1 + round % 3;
+    const char* const ways[] = {"busy", "sleep", "sigsuspend"};
+    Original original(threads, ways[round % 3]);
+    original.send(SIGUSR1);
+    original.hold();
+    const auto before = original.counters.all();
+    if (round % 2 == 1) original.send(SIGUSR2);
+    original.convert();
+    original.send(SIGTERM);
+    original.cgroup.thaw();
+    REQUIRE(original.host.accept());
+    CHECK(original.counters.all() == before);
+    bool terminated = false;
+    while (const auto signal = original.host.next_signal(terminated ? 0 : 5000)) {
+      terminated |= signal->signo == SIGTERM;
+    }
+    CHECK(terminated);
+    CHECK(original.family.heard(0).empty());
+    CHECK(original.end_with(exit_message(round % 256)) == "exited " + std::to_string(round % 256));
+    CHECK(original.family.heard() == "sigchld 1");
+  }
+}
+
+}  // namespace ssi::deputy
