@@ -41,3 +41,7 @@ function(ssid_flatbuffers TARGET)
   endforeach()
   add_custom_target(${TARGET} DEPENDS ${outputs})
 endfunction()
+
+# Install rules come when every room's targets are known.
+include(SsidInstall)
+cmake_language(DEFER DIRECTORY ${CMAKE_SOURCE_DIR} CALL ssid_install_rules)

@@ -1,0 +1,2 @@
+class LabError(Exception):
+    """What failed and why, in one line."""

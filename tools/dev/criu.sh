@@ -1,0 +1,86 @@
+# CRIU >= 4.1 that works on this kernel, as .ssid-dev/criu/criu: the installed one, else the archive's,
+# else built from Debian's source (Debian 12 has 3.17, which recent kernels break). Sourced by ./dev.
+
+criu_version_min=4.1
+criu_build_packages=(
+  build-essential libbsd-dev libcap-dev libgnutls28-dev libnet1-dev libnftables-dev libnl-3-dev
+  libnl-route-3-dev libprotobuf-c-dev libprotobuf-dev protobuf-c-compiler protobuf-compiler
+  python3-protobuf uuid-dev pkg-config
+)
+
+# criu_works PROGRAM: new enough, and at home on this kernel.
+criu_works() {
+  local version
+  version=$("$1" --version 2>/dev/null | sed -n 's/^Version: //p') || return 1
+  dpkg --compare-versions "${version:-0}" ge "$criu_version_min" || return 1
+  "$1" --no-default-config check >.ssid-dev/criu-check.log 2>&1
+}
+
+# take_criu PROGRAM SOURCE: makes it ours; the stamp comes last.
+take_criu() {
+  mkdir -p .ssid-dev/criu
+  install -m 755 "$1" .ssid-dev/criu/criu.new
+  mv .ssid-dev/criu/criu.new .ssid-dev/criu/criu
+  echo "$2" >.ssid-dev/criu/stamp
+}
+
+# The newest source in Debian's archive, fetched by apt (which checks the signature) with lists and a
+# cache of its own; the mirror is the one this machine's apt uses. Prints the tarball's path.
+fetch_criu_source() {
+  local dir=$1 mirror
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' | sort -u | head -n1)
+  [[ -n $mirror ]] || fail "setup: criu: apt knows no Debian mirror (apt-get update first?)"
+  mkdir -p "$dir"/{lists/partial,cache/archives/partial}
+  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$dir/sources.list"
+  local options=(-qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=-
+    -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root)
+  apt-get "${options[@]}" update >&2
+  (cd "$dir" && apt-get "${options[@]}" source --download-only --tar-only criu >&2)
+  find "$dir" -maxdepth 1 -name 'criu_*.orig.tar.*' ! -name '*.asc'
+}
+
+build_criu() {
+  local dir=$root/.ssid-dev/criu-build tarball
+  echo "./dev: building criu from Debian's source (half a minute)" >&2
+  rm -rf "$dir"
+  mkdir -p "$dir/src"
+  tarball=$(fetch_criu_source "$dir") || fail "setup: criu: its source can't be fetched"
+  [[ -f $tarball ]] || fail "setup: criu: its source can't be fetched"
+  tar -xf "$tarball" -C "$dir/src" --strip-components=1
+  make -C "$dir/src" -j"$(nproc)" criu >"$dir/log" 2>&1 ||
+    fail "setup: criu: does not build: $(grep -m1 -i error "$dir/log") ($dir/log)"
+  criu_works "$dir/src/criu/criu" ||
+    fail "setup: criu: does not work on this kernel: $(grep -m1 Error .ssid-dev/criu-check.log)"
+  take_criu "$dir/src/criu/criu" "built from $(basename "$tarball")"
+  rm -rf "$dir"
+}
+
+ensure_criu() {
+  # Running it also proves that the libraries it needs are still there.
+  if [[ -f .ssid-dev/criu/stamp ]] && .ssid-dev/criu/criu --version >/dev/null 2>&1; then
+    return 0
+  fi
+  must_be_root setup
+  local lock installed candidate
+  exec {lock}>.ssid-dev/criu.lock
+  flock "$lock"
+  if [[ -f .ssid-dev/criu/stamp ]] && .ssid-dev/criu/criu --version >/dev/null 2>&1; then
+    exec {lock}>&-
+    return 0
+  fi
+  installed=$(command -v criu || true)
+  if [[ -z $installed ]]; then
+    candidate=$(LC_ALL=C apt-cache policy criu 2>/dev/null | sed -n 's/^ *Candidate: //p')
+    if dpkg --compare-versions "${candidate:-0}" ge "$criu_version_min"; then
+      install_packages criu
+      installed=$(command -v criu || true)
+    fi
+  fi
+  if [[ -n $installed ]] && criu_works "$installed"; then
+    take_criu "$installed" "installed $installed"
+  else
+    install_packages "${criu_build_packages[@]}"
+    build_criu
+  fi
+  exec {lock}>&-
+}
