@@ -29,7 +29,7 @@ def _parser():
     up = verbs.add_parser("up", help="start N nodes (default 2)")
     up.add_argument("nodes", nargs="?", type=int, default=2, metavar="N")
     up.add_argument("--cpus", type=_cpus, metavar="LIST", help="node i runs on CPU i mod n of these")
-    up.add_argument("--preset", default="release", help="the build to install (default release)")
+    up.add_argument("--preset", help="the build to install (default release)")
     run = verbs.add_parser("exec", help="run CMD on a node: exec NODE [-t|-T] -- CMD...")
     run.add_argument("node", type=_node)
     run.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- CMD")

@@ -18,14 +18,14 @@ PIPE_BYTES_MAX = 1 << 30
 class Lab:
     """A lab of `nodes` nodes, numbered from 1. Nothing happens before up(); `with` does up and down.
 
-    preset: the build whose programs are installed on the nodes. name: labs of one checkout with
-    different names do not disturb each other."""
+    preset: the build whose programs are installed on the nodes (default: SSID_LAB_PRESET, or release).
+    name: labs of one checkout with different names do not disturb each other."""
 
-    def __init__(self, nodes=2, cpus=None, preset="release", name="default", checkout=None):
+    def __init__(self, nodes=2, cpus=None, preset=None, name="default", checkout=None):
         self.state = state.State(checkout or state.own_checkout(), name)
         self.node_count = nodes
         self.cpus = sorted(cpus or os.sched_getaffinity(0))
-        self.preset = preset
+        self.preset = preset or os.environ.get("SSID_LAB_PRESET", "release")
         self.notes = []
 
     @classmethod

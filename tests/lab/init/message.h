@@ -3,7 +3,7 @@
 //
 //   exec TTY ROWS COLS CWD N_ENV ENV... ARGV...   + 3 descriptors (none with TTY=1)
 //        -> started PID (+ the pty's master with TTY=1), then exit CODE | killed SIGNAL
-//   signal NUMBER                                 to the process group of what was started
+//   signal NUMBER                                 to what was started (see session.cc)
 //   service ACTION NAME [SIGNAL]                  stop start restart kill -> ok
 //   status                                        -> ok, then per service: NAME STATE PID RESTARTS
 //   any of them                                   -> error WHY [127 if the command can't be run]

@@ -111,6 +111,11 @@ Result<Started> start(ExecRequest& request, const std::vector<UniqueFd>& fds, co
   return started;
 }
 
+// What a terminal or a shutdown sends goes to the command's whole group, the rest to the command.
+bool is_for_all(int signal) {
+  return signal == SIGINT || signal == SIGQUIT || signal == SIGHUP || signal == SIGTERM;
+}
+
 // Passes signals on until the command has ended; returns its wait status.
 int serve(int socket, const Started& started) {
   pollfd polls[2] = {{*started.pidfd, POLLIN, 0}, {socket, POLLIN, 0}};
@@ -126,7 +131,9 @@ int serve(int socket, const Started& started) {
       continue;
     }
     if (message->verb() != "signal" || message->fields.size() != 2) continue;
-    if (auto number = to_number(message->fields[1], 1, SIGRTMAX)) ::kill(-started.pid, *number);
+    if (auto number = to_number(message->fields[1], 1, SIGRTMAX)) {
+      ::kill(is_for_all(*number) ? -started.pid : started.pid, *number);
+    }
   }
   int status = 0;
   while (::waitpid(started.pid, &status, 0) < 0 && errno == EINTR) {
