@@ -2,15 +2,19 @@
 
 #include <sys/xattr.h>
 
+#include <fstream>
+
 namespace ssi::migrate {
 namespace {
 
 constexpr auto kFreezeTimeout = std::chrono::seconds(5);
 constexpr const char* kOriginAttribute = "trusted.ssid.origin";
 
-Result<> write_pid(const std::string& dir, pid_t pid) {
-  SSI_ASSIGN(auto cgroup, FreezerCgroup::open(dir));
-  return cgroup.add(pid);
+// Any cgroup, also the root, which has no freezer.
+Result<> put_in(const std::string& dir, pid_t pid) {
+  std::ofstream procs(dir + "/cgroup.procs");
+  procs << pid << std::flush;
+  return procs ? Result<>() : Error("can't put " + std::to_string(pid) + " into " + dir);
 }
 
 }  // namespace
@@ -68,11 +72,12 @@ Result<> leave_moving_cgroup(const FreezerCgroup& cgroup) {
   std::string origin(text, n > 0 ? static_cast<std::size_t>(n) : 0);
   SSI_ASSIGN(const auto pids, cgroup.pids());
   for (const pid_t pid : pids) {
-    auto put = write_pid(origin, pid);
+    auto put = put_in(origin, pid);
     while (!put && origin.size() > 1) {
       origin.resize(origin.rfind('/'));
-      put = write_pid(origin, pid);
+      put = put_in(origin, pid);
     }
+    SSI_TRY(std::move(put));
   }
   return cgroup.remove();
 }

@@ -24,7 +24,8 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Offer& m) {
   const MoveTicket& t = m.ticket;
   return wire::CreateOffer(b, t.pid.home.value, t.pid.pid, t.from.value, t.to.value, t.epoch.value,
                            t.start_time, b.CreateString(t.comm), b.CreateString(t.exe), t.uid,
-                           t.rss_bytes, b.CreateVector(streams), b.CreateString(m.cpu_features))
+                           t.rss_bytes, b.CreateVector(streams), b.CreateString(m.cpu_features),
+                           t.loadlevel)
       .Union();
 }
 template <>
@@ -70,7 +71,7 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
   Offer o;
   o.ticket = {.pid = {NodeId{m.home()}, m.pid()}, .from = NodeId{m.from()}, .to = NodeId{m.to()},
               .epoch = Epoch{m.epoch()}, .start_time = m.start_time(), .comm = text(m.comm()),
-              .exe = text(m.exe()), .uid = m.uid(), .rss_bytes = m.rss_bytes()};
+              .exe = text(m.exe()), .uid = m.uid(), .rss_bytes = m.rss_bytes(), .loadlevel = m.loadlevel()};
   if (!o.ticket.pid.home || o.ticket.pid.pid <= 1 || !o.ticket.from || !o.ticket.to ||
       o.ticket.epoch.value == 0) {
     return Error("offer of a move without sense");

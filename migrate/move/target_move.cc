@@ -1,6 +1,7 @@
 #include "migrate/move/target_move.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <chrono>
 
@@ -25,8 +26,8 @@ class TargetMove {
  public:
   TargetMove(MoveEnvironment& env, MoveLink& link, const Offer& offer, FreezerCgroup cgroup,
              RealmClient realm)
-      : env_(env), link_(link), offer_(offer), ticket_(offer.ticket), cgroup_(std::move(cgroup)),
-        realm_(std::move(realm)) {}
+      : env_(env), link_(link), ticket_(offer.ticket), streams_(offer.streams),
+        cgroup_(std::move(cgroup)), realm_(std::move(realm)) {}
 
   Result<> run() {
     auto rebuilt = rebuild();
@@ -39,7 +40,7 @@ class TargetMove {
       return undo(Error("the source gave the move up"));
     }
     (void)SSI_FAULT("migrate.target_committed");
-    for (const StreamRef& s : offer_.streams) {
+    for (const StreamRef& s : streams_) {
       SSI_TRY(env_.streams.start(s).context("pipe " + s.key));
     }
     return cgroup_.thaw();
@@ -58,7 +59,7 @@ class TargetMove {
       const std::string why = plain_error(images.read_log("restore.log"));
       return std::move(restored).error().context(why.empty() ? "restore" : "restore: " + why);
     }
-    return env_.host.remember_guest(ticket_, offer_.streams);
+    return env_.host.remember_guest(ticket_, streams_);
   }
 
   CopyName name() const { return {ticket_.pid, ticket_.epoch}; }
@@ -93,8 +94,11 @@ class TargetMove {
     RestoreOptions options;
     options.images_fd = kCriuImagesFd;
     std::vector<UniqueFd> stream_ends;
-    for (const StreamRef& s : offer_.streams) {
+    for (StreamRef& s : streams_) {
       SSI_ASSIGN(UniqueFd end, env_.streams.attach(ticket_.pid.home, s));
+      struct stat st;
+      if (::fstat(*end, &st) != 0) return Error::from_errno("look at a pipe");
+      s.local_inode = st.st_ino;
       options.inherit.push_back({s.key, kCriuFirstExtraFd + static_cast<int>(stream_ends.size())});
       stream_ends.push_back(std::move(end));
       attached_ = stream_ends.size();
@@ -135,15 +139,15 @@ class TargetMove {
       reason = Error(reason.message() + "; " + killed.error().message());
     }
     (void)cgroup_.remove();
-    for (std::size_t i = 0; i < attached_; ++i) env_.streams.close(offer_.streams[i]);
+    for (std::size_t i = 0; i < attached_; ++i) env_.streams.close(streams_[i]);
     env_.host.forget_guest(ticket_);
     return reason;
   }
 
   MoveEnvironment& env_;
   MoveLink& link_;
-  const Offer& offer_;
   const MoveTicket& ticket_;
+  std::vector<StreamRef> streams_;
   FreezerCgroup cgroup_;
   RealmClient realm_;
   std::size_t attached_ = 0;

@@ -17,6 +17,7 @@ struct StreamRef {
   bool write_end = false;  // the process writes
   std::uint32_t capacity = 65536;
   std::uint32_t generation = 0;
+  std::uint64_t local_inode = 0;  // of the pipe that the carrier made where the guest runs; 0 at home
 };
 
 // Who moves, from where to where, and the epoch that the move will bring. Never changes once made.
@@ -30,6 +31,7 @@ struct MoveTicket {
   std::string exe;
   std::uint32_t uid = 0;
   std::uint64_t rss_bytes = 0;
+  bool loadlevel = false;  // its being load-levelled travels with it
 
   std::string to_string() const {
     return "migrate " + pid.to_string() + " " + std::to_string(from.value) + " -> " +

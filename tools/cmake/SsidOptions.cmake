@@ -8,6 +8,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports these in the standard library's and Asio's own inlined code when sanitizing.
   add_compile_options(-Wno-maybe-uninitialized)
 endif()
+# A designated initializer that leaves a member at its default says just that.
+add_compile_options(-Wno-missing-field-initializers)
 if(SSID_SANITIZE)
   add_compile_options(-fsanitize=${SSID_SANITIZE} -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=${SSID_SANITIZE})

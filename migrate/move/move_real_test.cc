@@ -1,0 +1,266 @@
+// Both halves of a move with real CRIU, real realms and the real freezer, on one machine: node 1 is home,
+// "nodes" 2 and 3 are realms of it here, whose root is this machine's own. Needs root; criu's path is in
+// SSID_CRIU, ssid-realm's directory in SSID_BIN.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "migrate/criu/criu_bundle.h"
+#include "migrate/criu/criu_process.h"
+#include "migrate/move/source_move.h"
+#include "migrate/move/target_move.h"
+#include "migrate/realm/realm_client.h"
+#include "ssid/base/spawn.h"
+
+namespace ssi::migrate {
+namespace {
+
+namespace fs = std::filesystem;
+
+class SocketLink : public MoveLink {
+ public:
+  explicit SocketLink(UniqueFd fd) : fd_(std::move(fd)) {}
+  Result<> send(MoveFrame type, std::span<const std::uint8_t> payload) override {
+    const std::uint32_t head[2] = {static_cast<std::uint32_t>(type),
+                                   static_cast<std::uint32_t>(payload.size())};
+    SSI_TRY(write_all(head, sizeof head));
+    return write_all(payload.data(), payload.size());
+  }
+  Result<Frame> receive() override {
+    std::uint32_t head[2];
+    SSI_TRY(read_all(head, sizeof head));
+    buffer_.resize(head[1]);
+    SSI_TRY(read_all(buffer_.data(), buffer_.size()));
+    return Frame{static_cast<MoveFrame>(head[0]), buffer_};
+  }
+  void abort() override { ::shutdown(*fd_, SHUT_RDWR); }
+
+ private:
+  Result<> write_all(const void* data, std::size_t size) {
+    const char* at = static_cast<const char*>(data);
+    for (ssize_t n; size > 0; at += n, size -= static_cast<std::size_t>(n)) {
+      if ((n = ::send(*fd_, at, size, MSG_NOSIGNAL)) <= 0) return Error::from_errno("link");
+    }
+    return {};
+  }
+  Result<> read_all(void* data, std::size_t size) {
+    if (size > 0 && ::recv(*fd_, data, size, MSG_WAITALL) != static_cast<ssize_t>(size)) {
+      return Error("link closed");
+    }
+    return {};
+  }
+  UniqueFd fd_;
+  std::vector<std::uint8_t> buffer_;
+};
+
+struct NoStreams : StreamPort {
+  Result<> export_at_home(const StreamRef&, int) override { return {}; }
+  Result<UniqueFd> attach(NodeId, const StreamRef&) override { return Error("no streams here"); }
+  Result<> start(const StreamRef&) override { return {}; }
+  Result<> drain(const StreamRef&) override { return {}; }
+  Result<> resume(const StreamRef&) override { return {}; }
+  void close(const StreamRef&) override {}
+};
+
+// The group's order, played by one object for all nodes.
+struct Order {
+  CommitFate fate = CommitFate::kCommitted;
+  std::atomic<int> decided{0};  // 0 open, 1 committed, 2 aborted
+};
+
+struct Host : MoveHost {
+  Order& order;
+  std::string socket;
+  explicit Host(Order& o) : order(o) {}
+  Result<std::string> prepare_realm(NodeId) override { return socket; }
+  CommitFate commit(const MoveTicket&) override {
+    order.decided = order.fate == CommitFate::kCommitted ? 1 : 2;
+    return order.fate;
+  }
+  void abandon(const MoveTicket&, const std::string&) override { order.decided = 2; }
+  CommitFate await_commit(const MoveTicket&) override {
+    while (order.decided == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    return order.decided == 1 ? CommitFate::kCommitted : CommitFate::kAborted;
+  }
+  Result<> remember_guest(const MoveTicket&, const std::vector<StreamRef>&) override { return {}; }
+  void forget_guest(const MoveTicket&) override {}
+  Result<> stand_down(const MoveTicket&) override { return {}; }
+};
+
+// One node of the test: a realm for home 1 whose root is this machine's.
+class TestNode {
+ public:
+  TestNode(std::uint32_t number, Order& order)
+      : id{number}, dir("/run/ssid-move-test/" + std::to_string(number)), host(order),
+        freezer(FreezerRoot::open().value()),
+        env{id, freezer, streams, host, std::getenv("SSID_CRIU"), dir + "/images"} {
+    fs::create_directories(dir + "/root");
+    REQUIRE(::mount("none", dir.c_str(), "tmpfs", 0, nullptr) == 0);
+    fs::create_directories(dir + "/root");
+    REQUIRE(make_criu_bundle(std::getenv("SSID_CRIU"), dir + "/criu").ok());
+    if (number == 1) return;
+    fs::create_directories("/run/ssid");
+    REQUIRE(::mount("/", (dir + "/root").c_str(), nullptr, MS_BIND, nullptr) == 0);
+    host.socket = dir + "/realm.sock";
+    auto started = run_to_end({std::string(std::getenv("SSID_BIN")) + "/ssid-realm", "--home", "1", "--node",
+                               std::to_string(number), "--root", dir + "/root", "--hostname", "home",
+                               "--criu", dir + "/criu", "--socket", host.socket});
+    if (!started) FAIL(started.error().message());
+  }
+  ~TestNode() {
+    if (!host.socket.empty()) {
+      auto realm = RealmClient::connect(host.socket);
+      if (realm) CHECK(realm->call(RealmOp::kQuit).ok());
+      ::umount2((dir + "/root").c_str(), MNT_DETACH);
+    }
+    ::umount2(dir.c_str(), MNT_DETACH);
+  }
+
+  NodeId id;
+  std::string dir;
+  Host host;
+  NoStreams streams;
+  FreezerRoot freezer;
+  MoveEnvironment env;
+};
+
+// A program that counts in a file, so that one sees whether it runs.
+class Counter {
+ public:
+  explicit Counter(int memory_mib = 1) : path("/tmp/ssid-move-test." + std::to_string(::getpid())) {
+    std::ofstream(path) << "";
+    SpawnOptions o;
+    o.argv = {"/usr/bin/python3", "-c",
+              "import os,time\nx=bytearray(os.urandom(1<<20))*" + std::to_string(memory_mib) + "\nf=open('" + path + "','w')\ni=0\n"
+              "while True:\n i+=1; f.seek(0); f.write('%d %d' % (i, os.getpid())); f.flush(); time.sleep(0.005)"};
+    pid = spawn(o).value();
+    wait_for_progress();
+  }
+  ~Counter() {
+    ::kill(pid, SIGKILL);
+    int status;
+    ::waitpid(pid, &status, 0);
+    fs::remove(path);
+  }
+  long count() const {
+    long n = 0;
+    std::ifstream(path) >> n;
+    return n;
+  }
+  bool wait_for_progress() const {
+    const long before = count();
+    for (int i = 0; i < 1000; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      if (count() > before) return true;
+    }
+    return false;
+  }
+  bool stands_still() const {
+    const long before = count();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    return count() == before;
+  }
+  std::string path;
+  pid_t pid = 0;
+};
+
+Result<MoveReport> move(TestNode& from, TestNode& to, const MoveTicket& ticket, const MoveSource& source) {
+  auto pair = make_socket_pair(SOCK_STREAM).value();
+  SocketLink here(std::move(pair.here)), there(std::move(pair.there));
+  std::jthread target([&] {
+    auto offer = receive_offer(there);
+    if (offer) (void)run_target_move(to.env, there, *offer);
+  });
+  SSI_TRY(offer_move(here, ticket, source));
+  return run_source_move(from.env, here, ticket, source);
+}
+
+}  // namespace
+
+TEST_CASE("a process moves to a realm, on to another and is the same process" *
+          doctest::skip(std::getenv("SSID_CRIU") == nullptr || ::geteuid() != 0)) {
+  Order order;
+  TestNode one(1, order), two(2, order), three(3, order);
+  Counter counter;
+  MoveTicket ticket{.pid = {one.id, counter.pid}, .from = one.id, .to = two.id, .epoch = Epoch{1}};
+  auto first = move(one, two, ticket, {.host_pid = counter.pid});
+  if (!first) FAIL(first.error().message());
+  CHECK(counter.wait_for_progress());
+
+  order.decided = 0;
+  MoveTicket on{.pid = ticket.pid, .from = two.id, .to = three.id, .epoch = Epoch{2}};
+  const CopyName guest{ticket.pid, Epoch{1}};
+  auto second = move(two, three, on, {.host_pid = 0, .guest = guest, .realm_socket = two.host.socket});
+  if (!second) FAIL(second.error().message());
+  auto old_copy = FreezerCgroup::open(two.freezer.guest(guest)).value();
+  auto realm = RealmClient::connect(two.host.socket).value();
+  REQUIRE(realm.call(RealmOp::kForget, counter.pid).ok());
+  REQUIRE(old_copy.kill(std::chrono::seconds(5)).ok());
+  REQUIRE(old_copy.remove().ok());
+  CHECK(counter.wait_for_progress());
+
+  // The third copy ends.
+  auto last = FreezerCgroup::open(three.freezer.guest({ticket.pid, Epoch{2}})).value();
+  auto last_realm = RealmClient::connect(three.host.socket).value();
+  REQUIRE(last_realm.call(RealmOp::kForget, counter.pid).ok());
+  REQUIRE(last.kill(std::chrono::seconds(5)).ok());
+  REQUIRE(last.remove().ok());
+  CHECK(counter.stands_still());
+  // The original still stands frozen under its PID.
+  auto original = FreezerCgroup::open(one.freezer.moving({ticket.pid, Epoch{1}})).value();
+  CHECK(original.pids().value() == std::vector<pid_t>{counter.pid});
+  REQUIRE(original.kill(std::chrono::seconds(5)).ok());
+  REQUIRE(original.remove().ok());
+}
+
+TEST_CASE("the parts of a move's frozen time by size" *
+          doctest::skip(std::getenv("SSID_CRIU") == nullptr || ::geteuid() != 0)) {
+  for (const int mib : {1, 64, 512}) {
+    Order order;
+    TestNode one(1, order), two(2, order);
+    Counter counter(mib);
+    MoveTicket ticket{.pid = {one.id, counter.pid}, .from = one.id, .to = two.id, .epoch = Epoch{1}};
+    auto report = move(one, two, ticket, {.host_pid = counter.pid});
+    if (!report) FAIL(report.error().message());
+    MESSAGE(mib, " MiB: frozen ", report->frozen_us / 1000, " ms = freeze ", report->freeze_us / 1000,
+            " + dump ", report->dump_us / 1000, " + send ", report->send_us / 1000, " + restore ",
+            report->restore_us / 1000, " + commit ", report->commit_us / 1000, "; ",
+            report->memory_bytes >> 20, " MiB");
+    CHECK((report->memory_bytes >> 20) >= static_cast<unsigned>(mib));
+    const CopyName guest{ticket.pid, Epoch{1}};
+    auto copy = FreezerCgroup::open(two.freezer.guest(guest)).value();
+    auto realm = RealmClient::connect(two.host.socket).value();
+    REQUIRE(realm.call(RealmOp::kForget, counter.pid).ok());
+    REQUIRE(copy.kill(std::chrono::seconds(5)).ok());
+    REQUIRE(copy.remove().ok());
+    auto original = FreezerCgroup::open(one.freezer.moving(guest)).value();
+    REQUIRE(original.kill(std::chrono::seconds(5)).ok());
+    REQUIRE(original.remove().ok());
+  }
+}
+
+TEST_CASE("a move that is not committed leaves the process running at its source and nothing else" *
+          doctest::skip(std::getenv("SSID_CRIU") == nullptr || ::geteuid() != 0)) {
+  Order order{CommitFate::kAborted};
+  TestNode one(1, order), two(2, order);
+  Counter counter;
+  MoveTicket ticket{.pid = {one.id, counter.pid}, .from = one.id, .to = two.id, .epoch = Epoch{1}};
+  auto moved = move(one, two, ticket, {.host_pid = counter.pid});
+  REQUIRE(!moved.ok());
+  CHECK(moved.error().message() == "the cluster did not take the move (a node left, or no quorum)");
+  CHECK(counter.wait_for_progress());
+  CHECK(::access(one.freezer.moving({ticket.pid, Epoch{1}}).c_str(), F_OK) != 0);
+  CHECK(::access(two.freezer.guest({ticket.pid, Epoch{1}}).c_str(), F_OK) != 0);
+}
+
+}  // namespace ssi::migrate

@@ -1,0 +1,191 @@
+#include "ssid/daemon/deputies.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "ssid/base/log.h"
+
+namespace ssi {
+namespace asio = boost::asio;
+using asio::posix::stream_descriptor;
+
+struct Deputies::Connection {
+  Connection(asio::io_context& io, int fd) : descriptor(io, fd) {}
+  stream_descriptor descriptor;
+  deputy::Peer peer;
+  bool said_hello = false;
+};
+
+struct Deputies::Deputy {
+  Deputy(asio::io_context& io, ProcessHandle h)
+      : process(std::move(h)), death(io, ::fcntl(process.pidfd(), F_DUPFD_CLOEXEC, 3)) {}
+  ProcessHandle process;
+  stream_descriptor death;  // readable when it has ended
+  std::shared_ptr<Connection> connection;
+  std::optional<int> outcome;  // wait status to end with
+  std::optional<int> stop_signo;
+};
+
+Deputies::Deputies(asio::io_context& io, Handlers handlers)
+    : io_(io), handlers_(std::move(handlers)),
+      stops_(io, ::fcntl(watcher_.event_fd(), F_DUPFD_CLOEXEC, 3)), listener_(io) {
+  wait_for_stops();
+}
+
+Deputies::~Deputies() = default;
+
+Result<> Deputies::listen(const std::string& socket_path) {
+  SSI_ASSIGN(UniqueFd fd, deputy::listen_for_deputies(socket_path));
+  listener_.assign(fd.release());
+  accept_next();
+  return {};
+}
+
+void Deputies::accept_next() {
+  listener_.async_wait(stream_descriptor::wait_read, [this](boost::system::error_code ec) {
+    if (ec) return;
+    const int fd = ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) {
+      auto connection = std::make_shared<Connection>(io_, fd);
+      if (auto peer = deputy::peer_of(fd)) {
+        connection->peer = std::move(*peer);
+        read_next(connection);
+      }
+    }
+    accept_next();
+  });
+}
+
+void Deputies::read_next(const std::shared_ptr<Connection>& connection) {
+  connection->descriptor.async_wait(
+      stream_descriptor::wait_read, [this, connection](boost::system::error_code ec) {
+        if (ec) return;
+        auto message = deputy::receive(connection->descriptor.native_handle());
+        if (message) {
+          on_message(connection, *message);
+        } else if (message.error().code() != ErrorCode::kTimeout) {
+          const auto d = deputies_.find(connection->peer.pid);
+          if (d != deputies_.end() && d->second->connection == connection) {
+            d->second->connection.reset();
+          }
+          return;
+        }
+        read_next(connection);
+      });
+}
+
+void Deputies::on_message(const std::shared_ptr<Connection>& connection,
+                          const deputy::FromDeputy& message) {
+  const pid_t pid = connection->peer.pid;
+  if (std::holds_alternative<deputy::Hello>(message)) return on_hello(connection);
+  const auto d = deputies_.find(pid);
+  if (!connection->said_hello || d == deputies_.end() || d->second->connection != connection) return;
+  if (const auto* s = std::get_if<deputy::Signal>(&message)) {
+    handlers_.on_signal(pid, s->signo, s->value, s->sender_pid, s->sender_uid);
+    (void)deputy::send(connection->descriptor.native_handle(),
+                       deputy::SignalAck{.sequence = s->sequence});
+  }
+}
+
+void Deputies::on_hello(const std::shared_ptr<Connection>& connection) {
+  const pid_t pid = connection->peer.pid;
+  connection->said_hello = true;
+  if (!deputies_.contains(pid)) {
+    // An ordinary process of some user may say anything here; it gets nothing, as it has no fate.
+    const auto fate = handlers_.fate_of(pid);
+    if (!fate.known) {
+      log_warning("deputy {} belongs to no guest that is known; left alone", pid);
+      return;
+    }
+    adopt(pid);
+    if (auto d = deputies_.find(pid); d != deputies_.end()) d->second->outcome = fate.wait_status;
+  }
+  const auto d = deputies_.find(pid);
+  if (d == deputies_.end()) return;
+  d->second->connection = connection;
+  deliver_outcome(*d->second);
+}
+
+void Deputies::deliver_outcome(Deputy& d) {
+  if (!d.connection) return;
+  const int fd = d.connection->descriptor.native_handle();
+  if (d.outcome) {
+    const int status = *d.outcome;
+    auto sent = WIFSIGNALED(status) ? deputy::send(fd, deputy::Die{.signo = WTERMSIG(status)})
+                                    : deputy::send(fd, deputy::Exit{.status = WEXITSTATUS(status)});
+    if (!sent) log_warning("deputy {}: {}", d.process.pid(), sent.error().message());
+    // One that is stopped reads nothing.
+    (void)deputy::continue_deputy(d.process.pidfd());
+    return;
+  }
+  if (d.stop_signo && !deputy::is_stopped(d.process.pid())) {
+    (void)deputy::send(fd, deputy::Stop{.signo = *d.stop_signo});
+  }
+}
+
+void Deputies::adopt(pid_t pid) {
+  if (deputies_.contains(pid)) return;
+  auto handle = ProcessHandle::open(pid);
+  if (!handle) return handlers_.on_killed(pid);
+  deputies_.emplace(pid, std::make_unique<Deputy>(io_, std::move(*handle)));
+  if (auto watched = watcher_.watch(pid); !watched) {
+    log_warning("deputy {}: its stops can't be seen: {}", pid, watched.error().message());
+  }
+  wait_for_death(pid);
+}
+
+void Deputies::wait_for_death(pid_t pid) {
+  Deputy& d = *deputies_.at(pid);
+  d.death.async_wait(stream_descriptor::wait_read, [this, pid](boost::system::error_code ec) {
+    const auto it = deputies_.find(pid);
+    if (ec || it == deputies_.end()) return;
+    const bool expected = it->second->outcome.has_value();
+    forget(pid);
+    if (!expected) handlers_.on_killed(pid);
+  });
+}
+
+void Deputies::forget(pid_t pid) {
+  watcher_.unwatch(pid);
+  deputies_.erase(pid);
+}
+
+void Deputies::finish(pid_t pid, int wait_status) {
+  const auto d = deputies_.find(pid);
+  if (d == deputies_.end()) return;
+  d->second->outcome = wait_status;
+  deliver_outcome(*d->second);
+}
+
+void Deputies::stop(pid_t pid, int signo) {
+  const auto d = deputies_.find(pid);
+  if (d == deputies_.end()) return;
+  d->second->stop_signo = signo;
+  deliver_outcome(*d->second);
+}
+
+void Deputies::go_on(pid_t pid) {
+  const auto d = deputies_.find(pid);
+  if (d == deputies_.end()) return;
+  d->second->stop_signo.reset();
+  if (deputy::is_stopped(pid)) (void)deputy::continue_deputy(d->second->process.pidfd());
+}
+
+void Deputies::wait_for_stops() {
+  stops_.async_wait(stream_descriptor::wait_read, [this](boost::system::error_code ec) {
+    if (ec) return;
+    for (const deputy::StopReport& report : watcher_.take()) {
+      const auto d = deputies_.find(report.pid);
+      // A stop that mirrors the guest's own is known there.
+      if (d == deputies_.end() || d->second->stop_signo) continue;
+      if (report.kind == deputy::StopReport::Kind::kStopped && deputy::is_stopped(report.pid)) {
+        handlers_.on_signal(report.pid, SIGSTOP, 0, 0, 0);
+      }
+    }
+    wait_for_stops();
+  });
+}
+
+}  // namespace ssi

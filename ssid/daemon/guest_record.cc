@@ -1,0 +1,76 @@
+#include "ssid/daemon/guest_record.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+namespace ssi {
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+std::string to_json(const GuestRecord& record) {
+  const migrate::MoveTicket& t = record.ticket;
+  json streams = json::array();
+  for (const migrate::StreamRef& s : record.streams) {
+    streams.push_back({{"id", s.id}, {"key", s.key}, {"write_end", s.write_end},
+                       {"capacity", s.capacity}, {"generation", s.generation},
+                       {"local_inode", s.local_inode}});
+  }
+  return json{{"home", t.pid.home.value}, {"pid", t.pid.pid},       {"from", t.from.value},
+              {"to", t.to.value},         {"epoch", t.epoch.value}, {"start_time", t.start_time},
+              {"comm", t.comm},           {"exe", t.exe},           {"uid", t.uid},
+              {"rss_bytes", t.rss_bytes}, {"loadlevel", t.loadlevel}, {"streams", streams}}
+      .dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<GuestRecord> guest_record_from_json(const std::string& text) {
+  try {
+    const json j = json::parse(text);
+    GuestRecord r;
+    r.ticket = {.pid = {NodeId{j.at("home")}, j.at("pid")}, .from = NodeId{j.at("from")},
+                .to = NodeId{j.at("to")}, .epoch = Epoch{j.at("epoch")},
+                .start_time = j.at("start_time"), .comm = j.at("comm"), .exe = j.at("exe"),
+                .uid = j.at("uid"), .rss_bytes = j.at("rss_bytes"), .loadlevel = j.at("loadlevel")};
+    for (const json& s : j.at("streams")) {
+      r.streams.push_back({s.at("id"), s.at("key"), s.at("write_end"), s.at("capacity"),
+                           s.at("generation"), s.at("local_inode")});
+    }
+    return r;
+  } catch (const json::exception& e) {
+    return Error(std::string("guest record: ") + e.what());
+  }
+}
+
+Result<> GuestRecords::save(const GuestRecord& record) const {
+  const std::string temporary = path(record.name()) + ".new";
+  std::error_code ec;
+  fs::create_directories(dir_, ec);
+  {
+    std::ofstream out(temporary, std::ios::trunc);
+    out << to_json(record) << std::flush;
+    if (!out) return Error("can't write " + temporary);
+  }
+  fs::rename(temporary, path(record.name()), ec);
+  if (ec) return Error("can't write " + path(record.name()) + ": " + ec.message());
+  return {};
+}
+
+void GuestRecords::remove(const migrate::CopyName& name) const {
+  std::error_code ec;
+  fs::remove(path(name), ec);
+}
+
+std::vector<GuestRecord> GuestRecords::load_all() const {
+  std::vector<GuestRecord> records;
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(dir_, ec)) {
+    if (!migrate::CopyName::parse(entry.path().filename().string())) continue;
+    std::ifstream in(entry.path());
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    if (auto record = guest_record_from_json(text)) records.push_back(std::move(*record));
+  }
+  return records;
+}
+
+}  // namespace ssi

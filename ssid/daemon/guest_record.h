@@ -1,0 +1,38 @@
+// What a restarted ssid must know of a guest that lives here: one small JSON file a guest, written before
+// anybody is told of the guest. Any thread; files of different guests do not touch each other.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "migrate/freezer/freezer_cgroup.h"
+#include "migrate/move/ticket.h"
+#include "ssid/base/result.h"
+
+namespace ssi {
+
+struct GuestRecord {
+  migrate::MoveTicket ticket;
+  std::vector<migrate::StreamRef> streams;
+
+  migrate::CopyName name() const { return {ticket.pid, ticket.epoch}; }
+};
+
+std::string to_json(const GuestRecord& record);
+Result<GuestRecord> guest_record_from_json(const std::string& text);
+
+class GuestRecords {
+ public:
+  explicit GuestRecords(std::string dir) : dir_(std::move(dir)) {}
+
+  Result<> save(const GuestRecord& record) const;
+  void remove(const migrate::CopyName& name) const;
+  // Those that can be read; a damaged file is skipped.
+  std::vector<GuestRecord> load_all() const;
+
+ private:
+  std::string path(const migrate::CopyName& name) const { return dir_ + "/" + name.to_string(); }
+  std::string dir_;
+};
+
+}  // namespace ssi

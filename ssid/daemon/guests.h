@@ -1,0 +1,64 @@
+// The guests that live on this node: which, where in the file system their cgroup is, and what their realms
+// say of them (ended, stopped, continued).
+//
+// Owned by the daemon; control loop only, but save/forget of records, which movers' threads call.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+
+#include "migrate/realm/realm_client.h"
+#include "ssid/daemon/guest_record.h"
+
+namespace ssi {
+
+class Guests {
+ public:
+  struct Handlers {
+    std::function<void(const GuestRecord&, int wait_status)> on_ended;
+    std::function<void(const GuestRecord&, int signo)> on_stopped;
+    std::function<void(const GuestRecord&)> on_continued;
+    // A whole realm died (its init was killed): these guests are gone with it.
+    std::function<void(const GuestRecord&)> on_lost;
+  };
+
+  Guests(boost::asio::io_context& io, migrate::FreezerRoot& freezer, GuestRecords records,
+         Handlers handlers);
+  ~Guests();
+
+  // A realm stands; listens to it from now on. Again for a known one: nothing.
+  void attach_realm(NodeId home, const std::string& socket);
+
+  const GuestRecords& records() const { return records_; }
+  void add(GuestRecord record);
+  // It is no guest of this node any more (it moved on, or its end was taken over): cgroup, record and what
+  // the realm kept of it go.
+  void remove(const migrate::CopyName& name);
+
+  const GuestRecord* find(SsiPid pid) const;
+  const std::map<SsiPid, GuestRecord>& all() const { return guests_; }
+  Result<> signal(SsiPid pid, int signo);
+  // Its PID as this node's /proc shows it; nullopt when it has just ended.
+  std::optional<pid_t> host_pid(const GuestRecord& record) const;
+  // Destroys a copy that must not live: a guest whose epoch is over.
+  Result<> destroy(const migrate::CopyName& name);
+
+ private:
+  struct Realm;
+  void read_next(NodeId home);
+  void on_message(NodeId home, const migrate::RealmMessage& message);
+  void realm_gone(NodeId home);
+
+  boost::asio::io_context& io_;
+  migrate::FreezerRoot& freezer_;
+  GuestRecords records_;
+  Handlers handlers_;
+  std::map<NodeId, std::unique_ptr<Realm>> realms_;
+  std::map<SsiPid, GuestRecord> guests_;
+};
+
+}  // namespace ssi

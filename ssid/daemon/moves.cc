@@ -1,0 +1,181 @@
+#include "ssid/daemon/moves.h"
+
+#include <boost/asio/post.hpp>
+#include <chrono>
+
+#include "migrate/move/target_move.h"
+#include "ssid/base/log.h"
+
+namespace ssi {
+namespace asio = boost::asio;
+using migrate::CommitFate;
+using migrate::MoveTicket;
+
+Moves::Moves(asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
+             std::shared_ptr<const TlsContext> tls, std::string criu_path, std::string images_root,
+             Handlers handlers)
+    : io_(io), tls_(std::move(tls)), handlers_(std::move(handlers)),
+      env_{tls_->self(), freezer, streams, *this, std::move(criu_path), std::move(images_root)} {}
+
+Moves::~Moves() {
+  for (Worker& w : workers_) w.thread.detach();  // the process ends; copies stay frozen, as after a crash
+}
+
+template <typename F>
+auto Moves::on_loop(F f) -> decltype(f()) {
+  std::packaged_task<decltype(f())()> task(std::move(f));
+  auto result = task.get_future();
+  asio::post(io_, [&task] { task(); });
+  return result.get();
+}
+
+void Moves::spawn(std::function<void()> work) {
+  auto& worker = workers_.emplace_back();
+  const auto it = std::prev(workers_.end());
+  worker.thread = std::thread([this, it, work = std::move(work)] {
+    work();
+    asio::post(io_, [this, it] {
+      it->thread.join();
+      workers_.erase(it);
+    });
+  });
+}
+
+void Moves::start_out(OutgoingMove move, Done done) {
+  moving_[move.ticket.pid] = move.ticket.epoch;
+  auto shared = std::make_shared<OutgoingMove>(std::move(move));
+  spawn([this, shared, done = std::move(done)] {
+    auto report = run_out(*shared);
+    asio::post(io_, [this, shared, done, report = std::move(report)]() mutable {
+      moving_.erase(shared->ticket.pid);
+      done(std::move(report));
+    });
+  });
+}
+
+Result<migrate::MoveReport> Moves::run_out(OutgoingMove& move) {
+  const auto since = std::chrono::steady_clock::now();
+  SSI_ASSIGN(auto tls_link, TlsLink::connect(tls_, move.address, move.port, {}));
+  if (tls_link->peer() != move.ticket.to) {
+    return Error("node at " + move.address + " is not node " + std::to_string(move.ticket.to.value));
+  }
+  TlsMoveLink link(std::move(tls_link));
+  for (auto& [stream, fd] : move.source.to_export) {
+    SSI_TRY(env_.streams.export_at_home(stream, fd).context("pipe " + stream.key));
+  }
+  auto moved = [&]() -> Result<migrate::MoveReport> {
+    SSI_TRY(offer_move(link, move.ticket, move.source));
+    const auto checked = std::chrono::steady_clock::now() - since;
+    SSI_ASSIGN(auto report, run_source_move(env_, link, move.ticket, move.source));
+    report.check_us = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::microseconds>(checked).count());
+    return report;
+  }();
+  if (!moved) {
+    for (auto& [stream, fd] : move.source.to_export) env_.streams.close(stream);
+  }
+  return moved;
+}
+
+void Moves::start_in(UniqueFd connection) {
+  auto shared = std::make_shared<UniqueFd>(std::move(connection));
+  spawn([this, shared] { run_in(std::move(*shared)); });
+}
+
+void Moves::run_in(UniqueFd connection) {
+  auto tls_link = TlsLink::accept(tls_, std::move(connection), {});
+  if (!tls_link) return;  // TlsLink has said why; without the key one gets no more than that
+  TlsMoveLink link(std::move(*tls_link));
+  auto offer = receive_offer(link);
+  if (!offer) return log_warning("move from node {}: {}", link.peer().value, offer.error().message());
+  const MoveTicket& ticket = offer->ticket;
+  if (ticket.from != link.peer() || ticket.to != env_.self) {
+    return log_warning("move from node {}: its offer names other nodes", link.peer().value);
+  }
+  const auto refused = on_loop([&] { return handlers_.refuse(ticket); });
+  if (refused) {
+    (void)refuse_offer(link, *refused);
+    return;
+  }
+  auto taken = run_target_move(env_, link, *offer);
+  asio::post(io_, [this, ticket, taken = std::move(taken)] {
+    if (taken) return handlers_.arrived(ticket);
+    log_info("{}: not taken: {}", ticket.to_string(), taken.error().message());
+  });
+}
+
+CommitFate Moves::commit(const MoveTicket& ticket) {
+  std::future<CommitFate> fate = on_loop([&]() -> std::future<CommitFate> {
+    Open open{ticket, {}};
+    auto future = open.fate.get_future();
+    if (auto sent = handlers_.send_commit(ticket); !sent) {
+      log_info("{}: {}", ticket.to_string(), sent.error().message());
+      open.fate.set_value(CommitFate::kAborted);
+    } else {
+      committing_.emplace(key(ticket), std::move(open));
+    }
+    return future;
+  });
+  return fate.get();
+}
+
+void Moves::abandon(const MoveTicket& ticket, const std::string& reason) {
+  on_loop([&] { handlers_.send_abandon(ticket, reason); });
+}
+
+Result<> Moves::remember_guest(const MoveTicket& ticket, const std::vector<migrate::StreamRef>& streams) {
+  SSI_TRY(handlers_.remember(ticket, streams));
+  // From here on the order may decide: before the source is told that the copy stands.
+  on_loop([&] { awaited_.emplace(key(ticket), Open{ticket, {}}); });
+  return {};
+}
+
+CommitFate Moves::await_commit(const MoveTicket& ticket) {
+  auto fate = on_loop([&] { return awaited_.at(key(ticket)).fate.get_future(); });
+  const CommitFate result = fate.get();
+  on_loop([&] { awaited_.erase(key(ticket)); });
+  return result;
+}
+
+void Moves::decide(OpenMoves& open, const Key& which, CommitFate fate) {
+  const auto it = open.find(which);
+  if (it == open.end()) return;
+  try {
+    it->second.fate.set_value(fate);
+  } catch (const std::future_error&) {
+    return;  // decided before: the first word counts
+  }
+  // A source is done with it; a target takes it out when it has seen the value.
+  if (&open == &committing_) open.erase(it);
+}
+
+void Moves::on_commit_decided(SsiPid pid, Epoch epoch, bool accepted) {
+  const CommitFate fate = accepted ? CommitFate::kCommitted : CommitFate::kAborted;
+  decide(committing_, {pid, epoch}, fate);
+  decide(awaited_, {pid, epoch}, fate);
+}
+
+void Moves::on_abandoned(SsiPid pid, Epoch epoch) { decide(awaited_, {pid, epoch}, CommitFate::kAborted); }
+
+void Moves::on_node_left(NodeId node) {
+  // What the source sent before it left was delivered before this; so nothing more will come.
+  for (auto it = awaited_.begin(); it != awaited_.end();) {
+    const auto next = std::next(it);
+    if (it->second.ticket.from == node) decide(awaited_, it->first, CommitFate::kAborted);
+    it = next;
+  }
+}
+
+void Moves::on_table_replaced(const std::function<std::optional<Epoch>(SsiPid)>& epoch_of) {
+  for (OpenMoves* open : {&committing_, &awaited_}) {
+    for (auto it = open->begin(); it != open->end();) {
+      const auto next = std::next(it);
+      const auto epoch = epoch_of(it->first.pid);
+      decide(*open, it->first,
+             epoch && *epoch >= it->first.epoch ? CommitFate::kCommitted : CommitFate::kAborted);
+      it = next;
+    }
+  }
+}
+
+}  // namespace ssi

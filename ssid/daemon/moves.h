@@ -1,0 +1,110 @@
+// The moves of this node, in and out: a worker thread each, and what they ask of the control loop. Decides
+// what a move's fate is when something dies, by the table and the view alone.
+//
+// The object belongs to the control loop; the MoveHost methods are called by the movers' threads and wait
+// for the loop. Nothing is ever decided by a time-out: only by the group's order.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <future>
+#include <list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "migrate/move/environment.h"
+#include "migrate/move/source_move.h"
+#include "ssid/daemon/tls_move_link.h"
+
+namespace ssi {
+
+class Moves : public migrate::MoveHost {
+ public:
+  using Done = std::function<void(Result<migrate::MoveReport>)>;
+
+  // What the control loop does for moves; all called on the loop, but for those marked.
+  struct Handlers {
+    // Sends the ordered commit. An error: it was not sent and never will be.
+    std::function<Result<>(const migrate::MoveTicket&)> send_commit;
+    std::function<void(const migrate::MoveTicket&, const std::string& reason)> send_abandon;
+    // Any thread, blocking.
+    std::function<Result<std::string>(NodeId home)> prepare_realm;
+    std::function<Result<>(const migrate::MoveTicket&, const std::vector<migrate::StreamRef>&)> remember;
+    std::function<void(const migrate::MoveTicket&)> forget;
+    std::function<Result<>(const migrate::MoveTicket&)> stand_down;
+    // A guest runs here since now.
+    std::function<void(const migrate::MoveTicket&)> arrived;
+    // May this offer come in? nullopt or a reason why not.
+    std::function<std::optional<std::string>(const migrate::MoveTicket&)> refuse;
+  };
+
+  struct OutgoingMove {
+    migrate::MoveTicket ticket;
+    migrate::MoveSource source;
+    std::string address;
+    std::uint16_t port = 0;
+  };
+
+  Moves(boost::asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
+        std::shared_ptr<const TlsContext> tls, std::string criu_path, std::string images_root,
+        Handlers handlers);
+  ~Moves() override;
+
+  // `done` is called on the loop.
+  void start_out(OutgoingMove move, Done done);
+  // An accepted TCP connection of somebody who wants to bring a process.
+  void start_in(UniqueFd connection);
+  bool is_moving(SsiPid pid) const { return moving_.contains(pid); }
+  std::size_t coming_in() const { return awaited_.size(); }
+
+  // The group's order, told by the loop.
+  void on_commit_decided(SsiPid pid, Epoch epoch, bool accepted);
+  void on_abandoned(SsiPid pid, Epoch epoch);
+  void on_node_left(NodeId node);
+  // The table was taken over from others (we were alone for a while): what does it say of open moves?
+  void on_table_replaced(const std::function<std::optional<Epoch>(SsiPid)>& epoch_of);
+
+  // MoveHost, called by movers.
+  Result<std::string> prepare_realm(NodeId home) override { return handlers_.prepare_realm(home); }
+  migrate::CommitFate commit(const migrate::MoveTicket& ticket) override;
+  void abandon(const migrate::MoveTicket& ticket, const std::string& reason) override;
+  migrate::CommitFate await_commit(const migrate::MoveTicket& ticket) override;
+  Result<> remember_guest(const migrate::MoveTicket& ticket,
+                          const std::vector<migrate::StreamRef>& streams) override;
+  void forget_guest(const migrate::MoveTicket& ticket) override { handlers_.forget(ticket); }
+  Result<> stand_down(const migrate::MoveTicket& ticket) override { return handlers_.stand_down(ticket); }
+
+ private:
+  using Key = migrate::CopyName;
+  struct Open {
+    migrate::MoveTicket ticket;
+    std::promise<migrate::CommitFate> fate;
+  };
+  using OpenMoves = std::map<Key, Open>;
+  struct Worker {
+    std::thread thread;
+  };
+
+  static Key key(const migrate::MoveTicket& t) { return {t.pid, t.epoch}; }
+  void decide(OpenMoves& open, const Key& key, migrate::CommitFate fate);
+  void run_in(UniqueFd connection);
+  Result<migrate::MoveReport> run_out(OutgoingMove& move);
+  void spawn(std::function<void()> work);
+  // Runs `f` on the loop and gives its result to the calling mover.
+  template <typename F>
+  auto on_loop(F f) -> decltype(f());
+
+  boost::asio::io_context& io_;
+  std::shared_ptr<const TlsContext> tls_;
+  Handlers handlers_;
+  migrate::MoveEnvironment env_;
+  OpenMoves committing_;  // source: sent, not delivered
+  OpenMoves awaited_;     // target: restored, not decided
+  std::map<SsiPid, Epoch> moving_;
+  std::list<Worker> workers_;
+};
+
+}  // namespace ssi
