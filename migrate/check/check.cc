@@ -1,0 +1,178 @@
+#include "migrate/check/check.h"
+
+#include <algorithm>
+
+namespace ssi::check {
+namespace {
+
+// One row per FdKind, in its order.
+struct KindRow {
+  FdKind kind;
+  const char* words;
+  bool moves;
+};
+
+constexpr KindRow kKinds[] = {
+    {FdKind::kRegular, "a file", true},
+    {FdKind::kDirectory, "a directory", true},
+    {FdKind::kDeletedFile, "a file that was deleted", false},
+    {FdKind::kKernelFile, "a file of this machine's kernel", false},
+    {FdKind::kPipe, "a pipe", true},
+    {FdKind::kFifo, "a named pipe", false},
+    {FdKind::kNullLike, "a device without state", true},
+    {FdKind::kTty, "a terminal", false},
+    {FdKind::kDevice, "a device", false},
+    {FdKind::kUnixSocket, "a unix socket", false},
+    {FdKind::kInetSocket, "a network socket", false},
+    {FdKind::kNetlinkSocket, "a netlink socket", false},
+    {FdKind::kOtherSocket, "a socket of a kind that can't be moved", false},
+    {FdKind::kEventfd, "an eventfd", true},
+    {FdKind::kSignalfd, "a signalfd", true},
+    {FdKind::kTimerfd, "a timerfd", true},
+    {FdKind::kEpoll, "an epoll", true},
+    {FdKind::kInotify, "an inotify watch", false},
+    {FdKind::kFanotify, "a fanotify watch", false},
+    {FdKind::kMemfd, "a memory file", true},
+    {FdKind::kPidfd, "a handle on a process (pidfd)", false},
+    {FdKind::kUserfaultfd, "a userfaultfd", false},
+    {FdKind::kBpf, "a BPF object", false},
+    {FdKind::kPerf, "a performance counter", false},
+    {FdKind::kIoUring, "an io_uring", false},
+    {FdKind::kFuse, "a FUSE connection", false},
+    {FdKind::kPathOnly, "a path handle (O_PATH)", false},
+    {FdKind::kOther, "of a kind that can't be moved", false},
+};
+static_assert(std::size(kKinds) == kFdKinds);
+
+std::string text(const ProcessName& name) {
+  return std::to_string(name.pid) + " (" + name.comm + ")";
+}
+
+std::string list(const std::vector<ProcessName>& names) {
+  constexpr std::size_t kShown = 3;
+  std::string all;
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) {
+    all += (i > 0 ? ", " : "") + text(names[i]);
+  }
+  if (names.size() > kShown) all += " and " + std::to_string(names.size() - kShown) + " more";
+  return all;
+}
+
+std::string join(const std::vector<std::string>& words) {
+  std::string all;
+  for (const auto& word : words) all += (all.empty() ? "" : ", ") + word;
+  return all;
+}
+
+std::string count(std::size_t n, const char* one, const char* many) {
+  return std::to_string(n) + " " + (n == 1 ? one : many);
+}
+
+class Reasons {
+ public:
+  void add(bool so, std::string reason) {
+    if (so) reasons_.push_back(std::move(reason));
+  }
+  std::optional<Refusal> take() {
+    if (reasons_.empty()) return {};
+    return Refusal{std::move(reasons_)};
+  }
+
+ private:
+  std::vector<std::string> reasons_;
+};
+
+void check_kind_of_process(const ProcessFacts& facts, const CheckContext& context,
+                           Reasons& reasons) {
+  reasons.add(
+      std::ranges::find(context.own_processes, facts.name.pid) != context.own_processes.end(),
+      "it is a part of ssid itself");
+  reasons.add(facts.name.pid == 1, "it is the first process (init) of this machine");
+  reasons.add(facts.elf_bits != 64, "it is a " + std::to_string(facts.elf_bits) +
+                                        "-bit program; only 64-bit ones can be moved");
+  reasons.add(facts.tracer.pid != 0, "it is traced by a debugger, process " + text(facts.tracer));
+  if (facts.vfork_child) {
+    reasons.add(true, "it waits for its child " + list(facts.children) +
+                          ", which still runs in its memory (vfork)");
+  } else {
+    reasons.add(!facts.children.empty(),
+                "it has " + count(facts.children.size(), "child process", "child processes") +
+                    " and trees can't be moved yet: " + list(facts.children));
+  }
+  reasons.add(facts.seccomp_mode != 0, "it runs under a system call filter (seccomp)");
+  if (!context.is_guest) {
+    reasons.add(!facts.other_namespaces.empty(),
+                "it runs in a container: its namespaces differ from ssid's (" +
+                    join(facts.other_namespaces) + ")");
+    // In another mount namespace the root differs anyway.
+    const bool own_mounts =
+        std::ranges::find(facts.other_namespaces, "mnt") != facts.other_namespaces.end();
+    reasons.add(facts.other_root && !own_mounts, "it has a root directory of its own (chroot)");
+  }
+}
+
+void check_memory(const ProcessFacts& facts, Reasons& reasons) {
+  reasons.add(facts.exe_deleted, "its program file " + facts.exe + " was deleted or replaced");
+  for (const auto& path : facts.deleted_mappings) {
+    reasons.add(true, "it uses the file " + path + ", which was deleted or replaced");
+  }
+  reasons.add(facts.cwd_deleted, "its working directory " + facts.cwd + " was deleted");
+  for (const auto& memory : facts.shared_memory) {
+    reasons.add(!memory.sharers.empty(),
+                "it shares memory with process " + list(memory.sharers) + ": " + memory.what);
+  }
+  for (const auto& device : facts.device_mappings) {
+    reasons.add(true, "it has the device " + device + " mapped into its memory");
+  }
+  reasons.add(facts.hugetlb_kb > 0, "it uses " + std::to_string(facts.hugetlb_kb) +
+                                        " kB of reserved huge pages (hugetlb)");
+}
+
+void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& reasons) {
+  for (const auto& fd : facts.fds) {
+    if (!context.fds.has(fd.kind)) {
+      reasons.add(true, describe(fd));
+    } else if (fd.kind == FdKind::kMemfd) {
+      reasons.add(!fd.holders.empty(),
+                  describe(fd) + " that process " + list(fd.holders) + " has open, too");
+    }
+  }
+}
+
+}  // namespace
+
+const char* words(FdKind kind) { return kKinds[static_cast<std::size_t>(kind)].words; }
+
+SupportedFds SupportedFds::of_this_version() {
+  SupportedFds supported;
+  for (const KindRow& row : kKinds) supported.kinds[static_cast<std::size_t>(row.kind)] = row.moves;
+  return supported;
+}
+
+std::string describe(const FdFact& fd) {
+  std::string what = words(fd.kind);
+  std::string details = fd.details.empty() ? fd.target : fd.details;
+  if (fd.kind == FdKind::kInetSocket) {
+    if (fd.listening) what = "a listening network socket";
+    if (fd.details.find(" -> ") != std::string::npos) what = "an open network connection";
+  }
+  if (details.starts_with("anon_inode:") && fd.kind != FdKind::kOther) details.clear();
+  return "fd " + std::to_string(fd.number) + " is " + what +
+         (details.empty() ? "" : " (" + details + ")");
+}
+
+std::optional<Refusal> check(const ProcessFacts& facts, const CheckContext& context) {
+  // What makes everything else meaningless stands alone.
+  if (facts.kernel_thread) return Refusal{{"it is a thread of the kernel"}};
+  if (facts.state == 'Z' || facts.state == 'X') {
+    return Refusal{{facts.threads > 1 ? "its main thread has ended and only others still run"
+                                      : "it has ended already and waits for its parent (zombie)"}};
+  }
+  Reasons reasons;
+  check_kind_of_process(facts, context, reasons);
+  check_memory(facts, reasons);
+  check_fds(facts, context, reasons);
+  return reasons.take();
+}
+
+}  // namespace ssi::check
