@@ -1,0 +1,37 @@
+// Attributes and identity of files as the store sees them, and what it must not show. Thread-safe.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "fs/rpc/rpc.h"
+
+namespace ssi::fs {
+
+// What the store knows of a mounted file system, found out once per device number.
+class FileStat {
+ public:
+  // Attributes of `name` in directory `dir`, or of `dir` itself if the name is empty; symbolic
+  // links are not followed, mount points are crossed. 0 or an errno.
+  int stat(int dir, const char* name, Attr& attr);
+
+  // Kernel interfaces (proc, sysfs, cgroup) and views of other nodes: their contents belong to a
+  // node, not to its files.
+  bool is_hidden(std::uint64_t dev);
+  void hide(std::uint64_t dev);
+  void unhide(std::uint64_t dev);
+
+ private:
+  struct Device {
+    bool tells_birth = false;
+    bool hidden = false;
+  };
+  Device device(std::uint64_t dev, int dir, const char* name);
+
+  std::mutex mutex_;
+  std::map<std::uint64_t, Device> devices_;
+  std::set<std::uint64_t> hidden_;
+};
+
+}  // namespace ssi::fs

@@ -1,0 +1,137 @@
+#include "fs/store/session.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <string>
+
+#include "fs/store/call.h"
+
+namespace ssi::fs {
+
+Session::Session(Options options, FileStat& stat, DigestCache& digests, UniqueFd root)
+    : options_(options),
+      stat_(stat),
+      digests_(digests),
+      nodes_(stat, std::move(root), options.fds_max) {}
+
+Session::~Session() = default;
+
+Session::Lane& Session::lane(std::uint32_t number) {
+  std::lock_guard lock(mutex_);
+  auto& lane = lanes_[number];
+  if (!lane) lane = std::make_unique<Lane>();
+  return *lane;
+}
+
+bool Session::execute(std::uint32_t lane_number, ByteSpan request, FrameBuffer& reply) {
+  ByteReader reader(request);
+  const auto head = reader.get<RequestHead>();
+  const Handler handler = reader.ok() ? handler_of(head.op) : nullptr;
+  if (handler == nullptr) return false;
+
+  // A client that lost its connection asks again on a new one while this op may still be under way.
+  Lane& at = lane(lane_number);
+  std::lock_guard lock(at.mutex);
+  if (head.seq == at.last_seq && at.has_reply) {
+    reply.clear();
+    reply.append(at.last_reply.data(), at.last_reply.size());
+    return true;
+  }
+  if (head.seq < at.last_seq) return false;
+
+  reply.clear();
+  reply.resize(sizeof(ReplyHead));
+  Call call{*this, head, reader, reply};
+  const int error = handler(call);
+  if (error == kMalformed) return false;
+  if (error != 0) reply.resize(sizeof(ReplyHead));
+  const ReplyHead reply_head{head.seq, error, 0};
+  std::memcpy(reply.data(), &reply_head, sizeof(reply_head));
+  at.last_seq = head.seq;
+  at.has_reply = !may_be_repeated(head.op);
+  at.last_reply.clear();
+  if (at.has_reply) at.last_reply.append(reply.data(), reply.size());
+  return true;
+}
+
+std::uint64_t Session::add_handle(std::shared_ptr<OpenFile> file,
+                                  const NodeTable::SharedFd& node_fd) {
+  nodes_.pin(file->node, node_fd);
+  std::lock_guard lock(mutex_);
+  const std::uint64_t id = next_handle_++;
+  handles_.emplace(id, std::move(file));
+  return id;
+}
+
+std::shared_ptr<OpenFile> Session::handle(std::uint64_t id) {
+  std::lock_guard lock(mutex_);
+  const auto it = handles_.find(id);
+  return it == handles_.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<OpenFile> Session::take_handle(std::uint64_t id) {
+  std::shared_ptr<OpenFile> file;
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = handles_.find(id);
+    if (it == handles_.end()) return nullptr;
+    file = std::move(it->second);
+    handles_.erase(it);
+  }
+  nodes_.unpin(file->node);
+  return file;
+}
+
+NodeTable::SharedFd Session::lock_file(std::uint64_t node, std::uint64_t owner, bool make) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = lock_files_.find({node, owner});
+    if (it != lock_files_.end()) return it->second;
+  }
+  NodeTable::Node found;
+  if (!make) {
+    errno = ENOENT;
+    return nullptr;
+  }
+  if (const int error = nodes_.get(node, found); error != 0) {
+    errno = error;
+    return nullptr;
+  }
+  if (found.type != S_IFREG) {
+    errno = EBADF;
+    return nullptr;
+  }
+  const std::string path = "/proc/self/fd/" + std::to_string(**found.fd);
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (!fd) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return nullptr;
+  std::lock_guard lock(mutex_);
+  return lock_files_
+      .emplace(std::pair{node, owner}, std::make_shared<const UniqueFd>(std::move(fd)))
+      .first->second;
+}
+
+void Session::drop_lock_file(std::uint64_t node, std::uint64_t owner) {
+  NodeTable::SharedFd fd;
+  std::lock_guard lock(mutex_);
+  const auto it = lock_files_.find({node, owner});
+  if (it == lock_files_.end()) return;
+  fd = std::move(it->second);
+  lock_files_.erase(it);
+}
+
+void Session::end() {
+  std::lock_guard lock(mutex_);
+  ended_ = true;
+  handles_.clear();
+  lock_files_.clear();
+}
+
+bool Session::ended() const {
+  std::lock_guard lock(mutex_);
+  return ended_;
+}
+
+}  // namespace ssi::fs

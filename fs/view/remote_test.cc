@@ -1,0 +1,154 @@
+#include "fs/view/remote.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include "fs/store/store.h"
+#include "ssid/wire/carrier/socket_channel.h"
+
+using namespace ssi;
+using namespace ssi::fs;
+
+namespace {
+
+struct TempDir {
+  TempDir() {
+    char pattern[] = "/tmp/ssid-remote-XXXXXX";
+    path = ::mkdtemp(pattern);
+  }
+  ~TempDir() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
+// A home whose store can be taken away and started again.
+class Home {
+ public:
+  explicit Home(std::string root) : root_(std::move(root)) { start(); }
+  ~Home() { stop(); }
+  void start() { store_ = std::make_unique<Store>(Store::Options{.root = root_}); }
+  void stop() {
+    store_->stop();
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+    store_.reset();
+  }
+  // Breaks the connections, keeps the sessions.
+  void cut() {
+    for (const auto& weak : accepted_) {
+      if (const auto channel = weak.lock()) channel->abort();
+    }
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  Result<std::unique_ptr<Channel>> dial() {
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+      return Error::from_errno("pair");
+    auto accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
+    accepted_.push_back(accepted);
+    threads_.emplace_back([this, accepted] {
+      FrameBuffer frame;
+      if (!accepted->recv(frame).ok()) return;
+      ByteReader reader(frame.span());
+      store_->serve(*accepted, reader.get<LinkHello>());
+      accepted->abort();
+    });
+    return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
+  }
+
+ private:
+  std::string root_;
+  std::unique_ptr<Store> store_;
+  std::vector<std::thread> threads_;
+  std::vector<std::weak_ptr<SocketChannel>> accepted_;
+};
+
+template <typename T>
+ByteSpan bytes_of(const T& value) {
+  return {reinterpret_cast<const std::uint8_t*>(&value), sizeof(value)};
+}
+ByteSpan text(std::string_view s) {
+  return {reinterpret_cast<const std::uint8_t*>(s.data()), s.size()};
+}
+
+struct Fixture {
+  TempDir dir;
+  Home home{dir.path};
+  NodeIndex nodes{[](ViewNode&) {}};
+  Remote remote{{.dial = [this] { return home.dial(); }, .hello = {}}, nodes};
+
+  int lookup(const ViewNodePtr& parent, const std::string& name, ViewNodePtr& node) {
+    Remote::Request request;
+    request.op = Op::kLookup;
+    request.node = parent.get();
+    const NameBody body{static_cast<std::uint32_t>(name.size()), 0};
+    Remote::Reply reply;
+    const int error = remote.call(request, {bytes_of(body), text(name)}, reply);
+    if (error != 0) return error;
+    const auto entry = reply.reader().get<EntryReply>();
+    node = nodes.found(parent, name, entry.attr.key, true);
+    Remote::bind(*node, reply.serial(), entry.node, 1);
+    return 0;
+  }
+  int open(const ViewNodePtr& node, ViewHandle& handle) {
+    Remote::Request request;
+    request.op = Op::kOpen;
+    request.node = node.get();
+    Remote::Reply reply;
+    const OpenBody body{O_RDWR, 0};
+    const int error = remote.call(request, {bytes_of(body)}, reply);
+    if (error != 0) return error;
+    handle.node = node;
+    handle.flags = O_RDWR;
+    Remote::bind(handle, reply.serial(), reply.reader().get<OpenReply>().handle);
+    return 0;
+  }
+  std::string read(ViewHandle& handle) {
+    Remote::Request request;
+    request.op = Op::kRead;
+    request.handle = &handle;
+    RangeBody body;
+    body.size = 100;
+    Remote::Reply reply;
+    const int error = remote.call(request, {bytes_of(body)}, reply);
+    if (error != 0) return "error " + std::to_string(error);
+    return std::string(reply.body().begin(), reply.body().end());
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "an open file survives a cut connection and a restarted store") {
+  std::filesystem::create_directories(dir.path + "/a/b");
+  std::ofstream(dir.path + "/a/b/f") << "hello";
+  ViewNodePtr a, b, f;
+  REQUIRE(lookup(nodes.root(), "a", a) == 0);
+  REQUIRE(lookup(a, "b", b) == 0);
+  REQUIRE(lookup(b, "f", f) == 0);
+  ViewHandle handle;
+  REQUIRE(open(f, handle) == 0);
+  CHECK(read(handle) == "hello");
+  home.cut();
+  CHECK(read(handle) == "hello");
+  CHECK(remote.stats().reconnects == 1);
+  CHECK(remote.stats().new_sessions == 0);
+  home.stop();
+  home.start();
+  CHECK(read(handle) == "hello");
+  CHECK(remote.stats().new_sessions == 1);
+
+  // The same name, another file: the open file must not become it.
+  std::ofstream(dir.path + "/a/b/g") << "other";
+  home.stop();
+  std::filesystem::rename(dir.path + "/a/b/g", dir.path + "/a/b/f");
+  home.start();
+  CHECK(read(handle) == "error " + std::to_string(ESTALE));
+  remote.give_up();
+  CHECK(read(handle) == "error " + std::to_string(EIO));
+}

@@ -1,0 +1,408 @@
+#include "fs/view/view_fs.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+namespace ssi::fs {
+namespace {
+
+constexpr unsigned int kListeningMax = 8;  // threads that wait for a request at the same time
+constexpr std::chrono::milliseconds kLockRetry{10};
+constexpr std::chrono::milliseconds kHousekeeping{500};
+
+}  // namespace
+
+ViewFs::ViewFs(View::Options options, DigestCache& digests)
+    : options_(std::move(options)),
+      nodes_([this](ViewNode& node) {
+        remote_.forget(node.store_serial, node.store_id, node.store_lookups);
+      }),
+      remote_(options_.remote, nodes_),
+      twins_(options_.twins, remote_, nodes_, digests) {}
+
+ViewFs::~ViewFs() {
+  unmount(true);
+  remote_.goodbye();
+  remote_.give_up();
+  {
+    std::lock_guard lock(house_mutex_);
+    stop_ = true;
+  }
+  house_wake_.notify_all();
+  if (house_.joinable()) house_.join();
+  {
+    std::unique_lock lock(threads_mutex_);
+    threads_done_.wait(lock, [&] { return threads_ == 0; });
+  }
+  if (session_ != nullptr) fuse_session_destroy(session_);
+  for (ViewHandle* handle : handles_) delete handle;  // a kernel cut off doesn't release them
+  nodes_.clear();
+}
+
+Result<> ViewFs::start() {
+  // Home must answer before anything is mounted.
+  {
+    Remote::Reply reply;
+    Remote::Request request;
+    request.op = Op::kGetattr;
+    request.node = nodes_.root().get();
+    if (const int error = remote_.call(request, {}, reply); error != 0) {
+      return Error::from_errno("ask home for its root", error);
+    }
+    ByteReader reader = reply.reader();
+    const auto attr = reader.get<Attr>();
+    if (!reader.done()) return Error("home sent an invalid answer");
+    root_dev_ = attr.key.dev;
+    nodes_.root()->key = attr.key;
+  }
+  const std::string& mountpoint = options_.mountpoint;
+  fuse_fd_.reset(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
+  if (!fuse_fd_) return Error::from_errno("open /dev/fuse");
+  char data[160];
+  std::snprintf(data, sizeof(data),
+                "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions",
+                *fuse_fd_);
+  if (::mount(options_.source.c_str(), mountpoint.c_str(), "fuse.ssid", 0, data) != 0) {
+    return Error::from_errno("mount " + mountpoint);
+  }
+  char program[] = "ssid-carrier";
+  char* argv[] = {program, nullptr};
+  fuse_args args = FUSE_ARGS_INIT(1, argv);
+  session_ = fuse_session_new(&args, &kViewOps, sizeof(kViewOps), this);
+  const std::string fd_path = "/dev/fd/" + std::to_string(*fuse_fd_);
+  if (session_ == nullptr || fuse_session_mount(session_, fd_path.c_str()) != 0) {
+    ::umount2(mountpoint.c_str(), MNT_DETACH | MNT_FORCE);
+    return Error("start the FUSE session on " + mountpoint);
+  }
+  (void)fuse_fd_.release();  // the session closes it
+  alive_ = true;
+  house_ = std::thread([this] { run_housekeeping(); });
+  {
+    std::lock_guard lock(threads_mutex_);
+    start_thread_locked();
+  }
+  struct stat st {};
+  if (::stat(mountpoint.c_str(), &st) != 0) {
+    const Error error = Error::from_errno("look at " + mountpoint);
+    unmount(true);
+    return error;
+  }
+  device_ = st.st_dev;
+  const std::string readahead = "/sys/class/bdi/" + std::to_string(major(st.st_dev)) + ":" +
+                                std::to_string(minor(st.st_dev)) + "/read_ahead_kb";
+  if (std::FILE* file = std::fopen(readahead.c_str(), "we"); file != nullptr) {
+    std::fprintf(file, "%u\n", options_.readahead_kb);
+    std::fclose(file);
+  }
+  return {};
+}
+
+bool ViewFs::unmount(bool force) {
+  if (!alive_) return true;
+  if (force) {
+    remote_.goodbye();
+    remote_.give_up();
+    ::umount2(options_.mountpoint.c_str(), MNT_FORCE);
+    ::umount2(options_.mountpoint.c_str(), MNT_DETACH);
+    // Other mount namespaces may hold it still: closing the kernel's side ends it for them too.
+    fuse_session_exit(session_);
+    const std::string abort =
+        "/sys/fs/fuse/connections/" + std::to_string(minor(device_)) + "/abort";
+    if (const UniqueFd fd(::open(abort.c_str(), O_WRONLY | O_CLOEXEC)); fd) {
+      (void)!::write(*fd, "1", 1);
+    }
+    return true;
+  }
+  return ::umount2(options_.mountpoint.c_str(), 0) == 0;
+}
+
+void ViewFs::start_thread_locked() {
+  ++threads_;
+  ++listening_;
+  std::thread([this] { serve(); }).detach();
+}
+
+void ViewFs::serve() {
+  fuse_buf buffer{};
+  for (;;) {
+    const int got = fuse_session_receive_buf(session_, &buffer);
+    if (got == -EINTR) continue;
+    if (got <= 0) break;  // unmounted
+    {
+      std::lock_guard lock(threads_mutex_);
+      if (--listening_ == 0 && threads_ < options_.threads_max) start_thread_locked();
+    }
+    fuse_session_process_buf(session_, &buffer);
+    std::lock_guard lock(threads_mutex_);
+    if (listening_ >= kListeningMax) {
+      std::free(buffer.mem);
+      if (--threads_ == 0) threads_done_.notify_all();
+      return;
+    }
+    ++listening_;
+  }
+  std::free(buffer.mem);
+  alive_ = false;
+  std::lock_guard lock(threads_mutex_);
+  --listening_;
+  if (--threads_ == 0) threads_done_.notify_all();
+}
+
+void ViewFs::run_housekeeping() {
+  std::unique_lock lock(house_mutex_);
+  while (!stop_) {
+    if (lock_waits_.empty()) {
+      house_wake_.wait_for(lock, kHousekeeping, [&] { return stop_ || !lock_waits_.empty(); });
+    } else {
+      house_wake_.wait_for(lock, kLockRetry, [&] { return stop_; });
+    }
+    lock.unlock();
+    try_locks();
+    remote_.send_forgets();
+    lock.lock();
+  }
+  for (const auto& wait : lock_waits_) {
+    fuse_req_interrupt_func(wait->request, nullptr, nullptr);
+    fuse_reply_err(wait->request, EIO);
+  }
+  lock_waits_.clear();
+}
+
+void ViewFs::try_locks() {
+  std::list<std::unique_ptr<LockWait>> waits;
+  {
+    std::lock_guard lock(house_mutex_);
+    waits.swap(lock_waits_);
+  }
+  for (auto it = waits.begin(); it != waits.end();) {
+    LockWait& wait = **it;
+    int error = EINTR;
+    if (!wait.interrupted) error = try_lock(wait.ask, wait.body, *wait.node);
+    if (error == EAGAIN) {
+      ++it;
+      continue;
+    }
+    fuse_req_interrupt_func(wait.request, nullptr, nullptr);
+    fuse_reply_err(wait.request, error);
+    it = waits.erase(it);
+  }
+  std::lock_guard lock(house_mutex_);
+  lock_waits_.splice(lock_waits_.begin(), waits);
+}
+
+int ViewFs::try_lock(const Remote::Request& ask, const LockBody& body, ViewNode& node) {
+  Remote::Reply reply;
+  const int error =
+      remote_.call(ask, {{reinterpret_cast<const std::uint8_t*>(&body), sizeof(body)}}, reply);
+  if (error != 0) return error;
+  if (ask.op == Op::kFlock) {
+    std::lock_guard lock(ask.handle->mutex);
+    ask.handle->flock = body.type == LOCK_UN ? 0 : body.type;
+  } else {
+    remember_lock(node, body);
+  }
+  return 0;
+}
+
+void ViewFs::ask_lock(fuse_req_t request, const Remote::Request& ask, const LockBody& body,
+                      const ViewNodePtr& node, bool wait) {
+  const int error = try_lock(ask, body, *node);
+  if (error != EAGAIN || !wait) {
+    fuse_reply_err(request, error);
+    return;
+  }
+  auto waiting = std::make_unique<LockWait>();
+  waiting->request = request;
+  waiting->ask = ask;
+  waiting->body = body;
+  waiting->node = node;
+  fuse_req_interrupt_func(
+      request, [](fuse_req_t, void* data) { static_cast<LockWait*>(data)->interrupted = true; },
+      waiting.get());
+  {
+    std::lock_guard lock(house_mutex_);
+    lock_waits_.push_back(std::move(waiting));
+  }
+  house_wake_.notify_all();
+}
+
+void ViewFs::remember_lock(ViewNode& node, const LockBody& body) {
+  const std::uint64_t start = body.start;
+  const std::uint64_t end = body.length == 0 ? INT64_MAX : body.start + body.length - 1;
+  std::lock_guard lock(node.mutex);
+  auto& held = node.record_locks[body.owner];
+  std::vector<ViewNode::RecordLock> kept;
+  for (const auto& range : held) {
+    if (range.end < start || range.start > end) {
+      kept.push_back(range);
+      continue;
+    }
+    if (range.start < start) kept.push_back({range.start, start - 1, range.type});
+    if (range.end > end) kept.push_back({end + 1, range.end, range.type});
+  }
+  if (body.type != F_UNLCK) kept.push_back({start, end, body.type});
+  if (kept.empty()) {
+    node.record_locks.erase(body.owner);
+  } else {
+    held = std::move(kept);
+  }
+}
+
+Caller ViewFs::caller_of(fuse_req_t request) {
+  const fuse_ctx* ctx = fuse_req_ctx(request);
+  return {ctx->uid, ctx->gid, static_cast<std::uint32_t>(ctx->umask), ctx->pid};
+}
+
+struct stat ViewFs::stat_of(const Attr& attr) const {
+  struct stat st {};
+  st.st_ino = attr.key.ino;
+  // Files of other file systems of home share one device here: keep their numbers apart.
+  if (attr.key.dev != root_dev_) st.st_ino ^= ((attr.key.dev * 0x9e3779b97f4a7c15u) >> 49) << 48;
+  st.st_mode = attr.mode;
+  st.st_nlink = attr.nlink;
+  st.st_uid = attr.uid;
+  st.st_gid = attr.gid;
+  st.st_rdev = attr.rdev;
+  st.st_size = static_cast<off_t>(attr.size);
+  st.st_blksize = static_cast<blksize_t>(attr.block_bytes);
+  st.st_blocks = static_cast<blkcnt_t>(attr.blocks);
+  st.st_atim = {attr.atime.s, attr.atime.ns};
+  st.st_mtim = {attr.mtime.s, attr.mtime.ns};
+  st.st_ctim = {attr.ctime.s, attr.ctime.ns};
+  return st;
+}
+
+void ViewFs::learn(ViewNode& node, const Attr& attr) {
+  std::lock_guard lock(node.mutex);
+  if (version_of(node.known) != version_of(attr)) {
+    node.twin.reset();
+    node.twin_asked = false;
+  }
+  node.known = attr;
+}
+
+fuse_entry_param ViewFs::entry_of(const Remote::Reply& reply, const ViewNodePtr& parent,
+                                  const std::string& name, std::uint64_t store_id,
+                                  const Attr& attr) {
+  const ViewNodePtr node = nodes_.found(parent, name, attr.key, true);
+  Remote::bind(*node, reply.serial(), store_id, 1);
+  learn(*node, attr);
+  fuse_entry_param entry{};
+  entry.ino = nodes_.kernel_id(*node);
+  entry.attr = stat_of(attr);
+  entry.attr_timeout = timeout_s();
+  entry.entry_timeout = timeout_s();
+  return entry;
+}
+
+ViewHandle* ViewFs::new_handle(const ViewNodePtr& node, std::uint32_t flags, bool directory) {
+  auto* handle = new ViewHandle;
+  handle->node = node;
+  handle->flags = flags;
+  handle->directory = directory;
+  std::lock_guard lock(handles_mutex_);
+  handles_.insert(handle);
+  return handle;
+}
+
+void ViewFs::opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr,
+                    fuse_file_info& info) {
+  info.fh = reinterpret_cast<std::uintptr_t>(new_handle(node, flags, false));
+  bool look = false;
+  bool changed = false;
+  {
+    std::lock_guard lock(node->mutex);
+    changed = version_of(node->known) != version_of(attr);
+    if ((flags & O_ACCMODE) == O_RDONLY && !changed && !node->twin_asked &&
+        twins_.may_have_one(attr)) {
+      node->twin_asked = look = true;
+    }
+  }
+  // Pages the kernel has are kept if it knows the file as it is now.
+  info.keep_cache = changed ? 0 : 1;
+  if (changed) fuse_lowlevel_notify_inval_inode(session_, nodes_.kernel_id(*node), -1, 0);
+  if (look) twins_.look_for(node);
+}
+
+std::shared_ptr<TwinFile> ViewFs::twin_for(ViewHandle& handle) {
+  if ((handle.flags & O_ACCMODE) != O_RDONLY) return nullptr;
+  std::lock_guard lock(handle.node->mutex);
+  return handle.node->twin;
+}
+
+void ViewFs::release(ViewHandle* handle) {
+  Remote::Request request;
+  request.op = Op::kRelease;
+  request.handle = handle;
+  Remote::Reply reply;
+  bool bound = false;
+  {
+    std::lock_guard lock(handle->mutex);
+    bound = handle->store_serial != 0;
+  }
+  if (bound) (void)remote_.call(request, {}, reply);
+  {
+    std::lock_guard lock(handles_mutex_);
+    handles_.erase(handle);
+  }
+  delete handle;
+}
+
+void ViewFs::refresh() {
+  for (const ViewNodePtr& node : nodes_.all()) {
+    fuse_lowlevel_notify_inval_inode(session_, nodes_.kernel_id(*node), -1, 0);
+    if (node->is_root) continue;
+    const auto [parent, name] = nodes_.place(*node);
+    if (parent) {
+      fuse_lowlevel_notify_inval_entry(session_, nodes_.kernel_id(*parent), name.c_str(),
+                                       name.size());
+    }
+  }
+}
+
+View::Stats ViewFs::stats() const {
+  View::Stats stats;
+  stats.remote = remote_.stats();
+  stats.nodes = nodes_.size();
+  {
+    std::lock_guard lock(threads_mutex_);
+    stats.threads = threads_;
+  }
+  stats.reads = reads_;
+  stats.read_bytes = read_bytes_;
+  stats.writes = writes_;
+  stats.write_bytes = write_bytes_;
+  stats.twin_reads = twin_reads_;
+  stats.twin_read_bytes = twin_read_bytes_;
+  stats.twins_found = twins_.found();
+  stats.twins_rejected = twins_.rejected();
+  return stats;
+}
+
+// View: the outside.
+View::View(std::unique_ptr<ViewFs> fs) : fs_(std::move(fs)) {}
+View::~View() = default;
+
+Result<std::unique_ptr<View>> View::mount(Options options, DigestCache& digests) {
+  auto fs = std::make_unique<ViewFs>(std::move(options), digests);
+  SSI_TRY(fs->start());
+  return std::unique_ptr<View>(new View(std::move(fs)));
+}
+
+const std::string& View::mountpoint() const { return fs_->options().mountpoint; }
+std::uint64_t View::device() const { return fs_->device(); }
+void View::refresh() { fs_->refresh(); }
+void View::give_up() { fs_->give_up(); }
+bool View::unmount(bool force) { return fs_->unmount(force); }
+bool View::is_alive() const { return fs_->is_alive(); }
+View::Stats View::stats() const { return fs_->stats(); }
+
+}  // namespace ssi::fs

@@ -1,0 +1,101 @@
+// A file of home as a view knows it. The kernel names it by the object's address until it forgets
+// it. The node keeps where it was last found (parent, name), so that it can be found again in a
+// store that does not know it any more.
+//
+// Owned by the NodeIndex and by its children and open files; fields that change are guarded as
+// said.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "fs/rpc/rpc.h"
+
+namespace ssi::fs {
+
+class TwinFile;
+
+struct ViewNode {
+  FileKey key;
+  bool is_root = false;
+
+  // Guarded by the index's mutex.
+  std::uint64_t kernel_lookups = 0;
+  std::shared_ptr<ViewNode> parent;
+  std::string name;
+
+  // Guarded by `mutex`.
+  std::mutex mutex;
+  std::uint64_t store_id = 0;  // in the session `store_serial`
+  std::uint64_t store_serial = 0;
+  std::uint64_t store_lookups = 0;  // to be forgotten there
+  Attr known;                       // what the kernel was told last; known.mode == 0: nothing yet
+  std::shared_ptr<TwinFile> twin;   // the identical local file, if there is one
+  bool twin_asked = false;          // a search for the twin of `known` is under way or was in vain
+  struct RecordLock {
+    std::uint64_t start, end;  // inclusive
+    std::uint32_t type;
+  };
+  std::map<std::uint64_t, std::vector<RecordLock>>
+      record_locks;  // by owner; for a store that forgot
+};
+using ViewNodePtr = std::shared_ptr<ViewNode>;
+
+struct ViewHandle {
+  ViewNodePtr node;
+  std::uint32_t flags = 0;
+  bool directory = false;
+  // Guarded by `mutex`.
+  std::mutex mutex;
+  std::uint64_t store_id = 0;
+  std::uint64_t store_serial = 0;
+  std::uint32_t flock = 0;  // LOCK_SH or LOCK_EX while held
+};
+
+class NodeIndex {
+ public:
+  // `gone` is called for each node that nothing in the view holds any more, by whatever thread let
+  // it go.
+  explicit NodeIndex(std::function<void(ViewNode&)> gone);
+
+  const ViewNodePtr& root() const { return root_; }
+  ViewNodePtr get(
+      std::uint64_t kernel_id) const;  // 1 is the root; others must be known to the kernel
+  std::uint64_t kernel_id(const ViewNode& node) const;
+
+  // Home answered a lookup: the node, found at parent/name; one more lookup by the kernel if
+  // `for_kernel`.
+  ViewNodePtr found(const ViewNodePtr& parent, const std::string& name, const FileKey& key,
+                    bool for_kernel);
+  // A rename put the file `key` there.
+  void moved(const FileKey& key, const ViewNodePtr& parent, const std::string& name);
+  void forget(std::uint64_t kernel_id, std::uint64_t lookups);  // by the kernel
+
+  // Where it was found last: parent and name, or the whole path from home's root.
+  std::pair<ViewNodePtr, std::string> place(const ViewNode& node) const;
+  std::string path(const ViewNode& node) const;
+
+  std::vector<ViewNodePtr> all() const;
+  std::size_t size() const;
+  void clear();  // no kernel knows any of them any more
+
+ private:
+  struct KeyHash {
+    std::size_t operator()(const FileKey& k) const noexcept {
+      return static_cast<std::size_t>((k.ino * 0x9e3779b97f4a7c15u) ^ (k.dev << 32) ^ k.birth_ns);
+    }
+  };
+  const std::function<void(ViewNode&)> gone_;
+  mutable std::mutex mutex_;
+  ViewNodePtr root_;
+  std::unordered_map<FileKey, ViewNodePtr, KeyHash> nodes_;
+};
+
+}  // namespace ssi::fs

@@ -1,0 +1,157 @@
+// One end of a moved pipe, in the carrier of the node where that end is. A source reads a
+// descriptor and sends; a sink receives and writes to a descriptor. Each has a thread that moves
+// bytes; frames come from the thread that reads the connection, which calls on_frame(). A
+// connection may be lost and replaced at any time: positions say what is missing, and the source
+// keeps what may be asked for again.
+//
+//     guest writes:  [guest] pipe -> Source (target) ==== Sink (home) -> pipe [reader at home]
+//     guest reads:   [writer at home] pipe -> Source (home) ==== Sink (target) -> pipe [guest]
+//
+// Thread-safe. Owned by the table of exports (home) or of attachments (target).
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "migrate/streams/stream_wire.h"
+#include "ssid/base/unique_fd.h"
+#include "ssid/wire/carrier/channel.h"
+
+namespace ssi::migrate {
+
+using StreamChannel = std::shared_ptr<Channel>;
+
+class StreamEnd {
+ public:
+  virtual ~StreamEnd() = default;
+
+  // A frame from the other end; false: it makes no sense, the connection must end.
+  virtual bool on_frame(const StreamFrame& frame, ByteSpan data) = 0;
+
+  // Uses this connection from now on; the other end goes on from `position`.
+  void connect(StreamChannel channel, std::uint64_t position);
+  // That connection is gone (another one may be in use already).
+  void disconnect(const Channel* channel);
+
+  // The other end is gone for good: a reader here sees the end of file, a writer a broken pipe.
+  void give_up();
+  // Nothing will come or go any more: end of file was passed on, or nobody reads.
+  bool finished() const;
+
+ protected:
+  // `fd`: opened for this end alone, non-blocking.
+  explicit StreamEnd(UniqueFd fd);
+  void start(void (*run)(StreamEnd&));
+  void stop();  // by the destructor of the derived class
+
+  virtual void on_connect(std::uint64_t position) = 0;  // mutex_ held
+
+  // The pump thread.
+  void wake();
+  // Sends without holding the lock; false: the connection is gone.
+  bool send(std::unique_lock<std::mutex>& lock, const StreamFrame& frame, ByteSpan data = {});
+  // Waits for events on fd (if wanted), a wake-up, or the timeout (-1: none). Returns revents of
+  // fd.
+  short wait(std::unique_lock<std::mutex>& lock, bool want_fd, short events, int timeout_ms);
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  UniqueFd fd_;
+  StreamChannel channel_;
+  bool stopped_ = false;
+  bool finished_ = false;
+  bool gone_ = false;  // the pump closes fd_, which it may be waiting on
+
+ private:
+  UniqueFd wake_;
+  std::thread thread_;
+};
+
+// Reads the descriptor and sends what it read.
+class Source final : public StreamEnd {
+ public:
+  // `keep_until_read`: at home: bytes are kept until the guest itself has read them.
+  Source(UniqueFd fd, bool keep_until_read);
+  ~Source() override { stop(); }
+
+  bool on_frame(const StreamFrame& frame, ByteSpan data) override;
+
+  // Everything that is in the pipe now is at the other end afterwards; `written`: and in its pipe.
+  // The guest is frozen or gone. False: not in time.
+  bool drain(int timeout_ms, bool written);
+  // Where a new sink has to begin.
+  std::uint64_t base() const;
+  // Stops reading until the next connection.
+  void pause();
+
+ private:
+  static void run(StreamEnd& end);
+  void run();
+  void on_connect(std::uint64_t position) override;
+  void drop_below(std::uint64_t position);
+  std::uint64_t end() const { return base_ + buffer_.size(); }
+
+  const bool keep_until_read_;
+  std::string buffer_;  // bytes from base_ on
+  std::uint64_t base_ = 0;
+  std::uint64_t sent_ = 0;
+  std::uint64_t window_end_ = 0;
+  std::uint64_t written_ = 0;  // by the other end to its pipe
+  bool eof_ = false;
+  bool eof_sent_ = false;
+  bool draining_ = false;
+  bool emptied_ = false;  // since draining began, the pipe was found empty
+  bool reply_drained_ = false;
+};
+
+// Receives and writes to the descriptor.
+class Sink final : public StreamEnd {
+ public:
+  // `guest_reads`: the pipe is the guest's, and what it has not read does not count as consumed.
+  Sink(UniqueFd fd, std::uint64_t capacity, bool guest_reads);
+  ~Sink() override { stop(); }
+
+  bool on_frame(const StreamFrame& frame, ByteSpan data) override;
+
+  // Takes back what the (frozen) guest has not read and tells home. False: home was not told in
+  // time; it may be called again.
+  bool drain(int timeout_ms);
+  // After drain(): goes on after all.
+  void resume();
+  // Where the source has to go on.
+  std::uint64_t received() const;
+  // Waits until everything received is in the pipe and the end was seen.
+  bool wait_finished(int timeout_ms);
+
+ private:
+  static void run(StreamEnd& end);
+  void run();
+  void on_connect(std::uint64_t position) override;
+  bool credit_due(StreamFrame& credit) const;
+  std::uint64_t consumed() const;
+
+  const std::uint64_t capacity_;
+  const bool guest_reads_;
+  std::string pending_;  // received, not yet written
+  std::uint64_t received_ = 0;
+  std::uint64_t written_ = 0;
+  bool eof_ = false;
+  bool broken_ = false;
+  bool broken_sent_ = false;
+  bool credit_forced_ = false;  // also when nothing changed
+  StreamFrame credit_sent_;
+  bool paused_ = false;  // drained
+  bool idle_ = true;     // the pump thread is not inside a write
+  bool drained_ok_ = false;
+  bool drained_sent_ = false;
+};
+
+// An own, non-blocking opening of the pipe (or terminal) that `fd` is: flags of an open file are
+// shared with everybody who holds it, so O_NONBLOCK must not be set on the original.
+Result<UniqueFd> reopen_nonblocking(int fd, int access_mode);
+
+}  // namespace ssi::migrate

@@ -1,0 +1,128 @@
+#include "migrate/streams/stream_home.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+
+namespace ssi::migrate {
+namespace {
+
+ByteSpan bytes_of(const StreamFrame& frame) {
+  return {reinterpret_cast<const std::uint8_t*>(&frame), sizeof(frame)};
+}
+
+}  // namespace
+
+Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd fd) {
+  const bool reads = direction == StreamDirection::kGuestReads;
+  SSI_ASSIGN(UniqueFd own, reopen_nonblocking(*fd, reads ? O_RDONLY : O_WRONLY));
+  const int capacity = ::fcntl(*own, F_GETPIPE_SZ);
+  auto made = std::make_shared<Export>();
+  made->direction = direction;
+  if (reads) {
+    made->source = std::make_unique<Source>(std::move(own), true);
+  } else {
+    made->sink = std::make_unique<Sink>(
+        std::move(own), capacity > 0 ? static_cast<std::uint64_t>(capacity) : 65536, false);
+  }
+  std::lock_guard lock(mutex_);
+  if (stopped_) return Error("the carrier is ending");
+  if (!exports_.emplace(id, std::move(made)).second) return Error("the stream is exported already");
+  return {};
+}
+
+std::shared_ptr<StreamHome::Export> StreamHome::find(StreamId id) const {
+  std::lock_guard lock(mutex_);
+  const auto it = exports_.find(id);
+  return it == exports_.end() ? nullptr : it->second;
+}
+
+bool StreamHome::has(StreamId id) const { return find(id) != nullptr; }
+
+Result<> StreamHome::close(StreamId id, int linger_ms) {
+  std::shared_ptr<Export> closed;
+  std::lock_guard lock(mutex_);
+  const auto it = exports_.find(id);
+  if (it == exports_.end()) return Error(ErrorCode::kGone, "no such stream");
+  closed = std::move(it->second);
+  exports_.erase(it);
+  if (!closed->sink || linger_ms <= 0) {
+    closing_.emplace_back([closed] {
+      std::lock_guard export_lock(closed->mutex);
+      if (closed->channel) closed->channel->abort();
+    });
+    return {};
+  }
+  closing_.emplace_back([closed, linger_ms] {
+    closed->sink->wait_finished(linger_ms);
+    std::lock_guard export_lock(closed->mutex);
+    if (closed->channel) closed->channel->abort();
+  });
+  return {};
+}
+
+void StreamHome::serve(StreamChannel channel) {
+  FrameBuffer buffer;
+  if (!channel->recv(buffer).ok()) return;
+  ByteReader reader(buffer.span());
+  const auto attach = reader.get<StreamFrame>();
+  if (!reader.done() || attach.type != StreamFrameType::kAttach) return;
+
+  StreamFrame answer{.type = StreamFrameType::kAttached};
+  const auto found = find(attach.a);
+  if (!found) {
+    answer.b = ENOENT;
+    (void)channel->send({bytes_of(answer)}).ok();
+    return;
+  }
+  StreamEnd& end = found->source ? static_cast<StreamEnd&>(*found->source) : *found->sink;
+  {
+    std::lock_guard lock(found->mutex);
+    if (attach.b < found->generation) {
+      answer.b = ESTALE;  // the guest has moved on from there
+    } else {
+      if (found->channel) found->channel->abort();
+      found->generation = attach.b;
+      found->channel = channel;
+      if (found->sink) {
+        answer.a = found->sink->received();
+      } else {
+        answer.a = attach.c == StreamFrame::kFromHome ? found->source->base() : attach.c;
+      }
+    }
+  }
+  if (!channel->send({bytes_of(answer)}).ok() || answer.b != 0) return;
+  end.connect(channel, answer.a);
+  while (channel->recv(buffer).ok()) {
+    ByteReader frame_reader(buffer.span());
+    const auto frame = frame_reader.get<StreamFrame>();
+    if (!frame_reader.ok() || !end.on_frame(frame, frame_reader.rest())) break;
+  }
+  channel->abort();
+  end.disconnect(channel.get());
+  std::lock_guard lock(found->mutex);
+  if (found->channel == channel) found->channel.reset();
+}
+
+void StreamHome::stop() {
+  std::map<StreamId, std::shared_ptr<Export>> exports;
+  std::vector<std::thread> closing;
+  {
+    std::lock_guard lock(mutex_);
+    stopped_ = true;
+    exports.swap(exports_);
+    closing.swap(closing_);
+  }
+  for (auto& [id, stopped] : exports) {
+    std::lock_guard lock(stopped->mutex);
+    if (stopped->channel) stopped->channel->abort();
+  }
+  for (auto& thread : closing) thread.join();
+}
+
+std::size_t StreamHome::size() const {
+  std::lock_guard lock(mutex_);
+  return exports_.size();
+}
+
+}  // namespace ssi::migrate

@@ -1,0 +1,230 @@
+#include "migrate/streams/stream_target.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+namespace ssi::migrate {
+namespace {
+
+ByteSpan bytes_of(const StreamFrame& frame) {
+  return {reinterpret_cast<const std::uint8_t*>(&frame), sizeof(frame)};
+}
+
+Error error_of_home(int error) {
+  if (error == ENOENT) return Error(ErrorCode::kGone, "home does not have the stream");
+  if (error == ESTALE) return Error(ErrorCode::kRefused, "the stream is attached elsewhere by now");
+  return Error::from_errno("attach", error);
+}
+
+}  // namespace
+
+// One stream: the pipe, its end, and the thread that keeps the connection.
+class StreamTarget::Attachment {
+ public:
+  explicit Attachment(Attach what) : what_(std::move(what)) {}
+  ~Attachment() { stop(); }
+
+  Result<UniqueFd> begin() {
+    int pair[2];
+    if (::pipe2(pair, O_CLOEXEC) != 0) return Error::from_errno("make a pipe");
+    UniqueFd reader(pair[0]), writer(pair[1]);
+    if (what_.capacity != 0) (void)::fcntl(*reader, F_SETPIPE_SZ, static_cast<int>(what_.capacity));
+    const int capacity = ::fcntl(*reader, F_GETPIPE_SZ);
+    if (capacity <= 0) return Error::from_errno("ask for a pipe's capacity");
+    what_.capacity = static_cast<std::uint32_t>(capacity);
+    const bool reads = what_.direction == StreamDirection::kGuestReads;
+    UniqueFd& ours = reads ? writer : reader;
+    UniqueFd& guests = reads ? reader : writer;
+    if (::fcntl(*ours, F_SETFL, O_NONBLOCK) != 0) return Error::from_errno("O_NONBLOCK on a pipe");
+    UniqueFd handed(::fcntl(*guests, F_DUPFD_CLOEXEC, 0));
+    if (!handed) return Error::from_errno("duplicate a descriptor");
+    if (reads) {
+      sink_ = std::make_unique<Sink>(std::move(ours), static_cast<std::uint64_t>(capacity), true);
+    } else {
+      source_ = std::make_unique<Source>(std::move(ours), false);
+    }
+    guest_end_ =
+        std::move(guests);  // kept until start(): nobody's closing counts before the commit
+    auto channel = connect_once(true);
+    if (!channel.ok()) return std::move(channel).error();
+    thread_ = std::thread([this, first = *channel] { run(first); });
+    return handed;
+  }
+
+  void start() {
+    std::lock_guard lock(mutex_);
+    guest_end_.reset();
+  }
+
+  bool drain(int timeout_ms, bool written) {
+    return sink_ ? sink_->drain(timeout_ms) : source_->drain(timeout_ms, written);
+  }
+  void resume() {
+    if (sink_) sink_->resume();
+  }
+
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stopped_ = true;
+      if (channel_) channel_->abort();
+      guest_end_.reset();
+    }
+    stop_.notify_all();
+    if (thread_.joinable()) thread_.join();
+  }
+
+ private:
+  StreamEnd& end() { return sink_ ? static_cast<StreamEnd&>(*sink_) : *source_; }
+
+  Result<StreamChannel> connect_once(bool first) {
+    SSI_ASSIGN(auto dialled, what_.dial());
+    const StreamChannel channel = std::move(dialled);
+    StreamFrame attach{.type = StreamFrameType::kAttach, .a = what_.id, .b = what_.generation};
+    attach.c = sink_ && !first ? sink_->received() : StreamFrame::kFromHome;
+    attach.d = what_.capacity;
+    SSI_TRY(channel->send({bytes_of(attach)}));
+    FrameBuffer buffer;
+    SSI_TRY(channel->recv(buffer));
+    ByteReader reader(buffer.span());
+    const auto answer = reader.get<StreamFrame>();
+    if (!reader.done() || answer.type != StreamFrameType::kAttached) {
+      return Error("home sent an invalid answer");
+    }
+    if (answer.b != 0) return error_of_home(static_cast<int>(answer.b & 4095));
+    {
+      std::lock_guard lock(mutex_);
+      if (stopped_) return Error("the stream was closed");
+      channel_ = channel;
+    }
+    end().connect(channel, answer.a);
+    return channel;
+  }
+
+  void run(StreamChannel channel) {
+    FrameBuffer buffer;
+    auto pause = std::chrono::milliseconds(0);
+    for (;;) {
+      if (channel) {
+        while (channel->recv(buffer).ok()) {
+          ByteReader reader(buffer.span());
+          const auto frame = reader.get<StreamFrame>();
+          if (!reader.ok() || !end().on_frame(frame, reader.rest())) break;
+          pause = std::chrono::milliseconds(0);
+        }
+        channel->abort();
+        end().disconnect(channel.get());
+      }
+      {
+        std::unique_lock lock(mutex_);
+        channel_.reset();
+        if (stop_.wait_for(lock, pause, [&] { return stopped_; })) return;
+      }
+      auto again = connect_once(false);
+      if (again.ok()) {
+        channel = *again;
+        continue;
+      }
+      channel.reset();
+      if (again.error().code() == ErrorCode::kGone || again.error().code() == ErrorCode::kRefused) {
+        // Home has given it up: the guest must not wait for ever.
+        end().give_up();
+        return;
+      }
+      pause = std::clamp(pause * 2, std::chrono::milliseconds(20), std::chrono::milliseconds(1000));
+    }
+  }
+
+  Attach what_;
+  std::mutex mutex_;
+  std::condition_variable stop_;
+  bool stopped_ = false;
+  StreamChannel channel_;
+  UniqueFd guest_end_;
+  std::unique_ptr<Source> source_;
+  std::unique_ptr<Sink> sink_;
+  std::thread thread_;
+};
+
+std::shared_ptr<StreamTarget::Attachment> StreamTarget::find(StreamId id) const {
+  std::lock_guard lock(mutex_);
+  const auto it = attachments_.find(id);
+  return it == attachments_.end() ? nullptr : it->second;
+}
+
+bool StreamTarget::has(StreamId id) const { return find(id) != nullptr; }
+
+Result<UniqueFd> StreamTarget::attach(Attach what) {
+  const StreamId id = what.id;
+  std::shared_ptr<Attachment> old;
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = attachments_.find(id);
+    if (it != attachments_.end()) {
+      old = std::move(it->second);
+      attachments_.erase(it);
+    }
+  }
+  old.reset();  // the guest comes here again; its former pipe is of no use any more
+  auto attachment = std::make_shared<Attachment>(std::move(what));
+  SSI_ASSIGN(UniqueFd guest_end, attachment->begin());
+  std::lock_guard lock(mutex_);
+  attachments_.insert_or_assign(id, std::move(attachment));
+  return guest_end;
+}
+
+Result<> StreamTarget::start(StreamId id) {
+  const auto attachment = find(id);
+  if (!attachment) return Error(ErrorCode::kGone, "no such stream");
+  attachment->start();
+  return {};
+}
+
+Result<> StreamTarget::drain(StreamId id, int timeout_ms, bool written) {
+  const auto attachment = find(id);
+  if (!attachment) return Error(ErrorCode::kGone, "no such stream");
+  if (!attachment->drain(timeout_ms, written)) {
+    return Error(ErrorCode::kTimeout, "home did not take everything in time");
+  }
+  return {};
+}
+
+Result<> StreamTarget::resume(StreamId id) {
+  const auto attachment = find(id);
+  if (!attachment) return Error(ErrorCode::kGone, "no such stream");
+  attachment->resume();
+  return {};
+}
+
+Result<> StreamTarget::close(StreamId id) {
+  std::shared_ptr<Attachment> closed;
+  {
+    std::lock_guard lock(mutex_);
+    const auto it = attachments_.find(id);
+    if (it == attachments_.end()) return Error(ErrorCode::kGone, "no such stream");
+    closed = std::move(it->second);
+    attachments_.erase(it);
+  }
+  closed->stop();
+  return {};
+}
+
+void StreamTarget::stop() {
+  std::map<StreamId, std::shared_ptr<Attachment>> attachments;
+  {
+    std::lock_guard lock(mutex_);
+    attachments.swap(attachments_);
+  }
+  for (auto& [id, attachment] : attachments) attachment->stop();
+}
+
+std::size_t StreamTarget::size() const {
+  std::lock_guard lock(mutex_);
+  return attachments_.size();
+}
+
+}  // namespace ssi::migrate

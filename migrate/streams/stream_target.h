@@ -1,0 +1,58 @@
+// The streams of guests that run on this node: pipes whose other end is at their home. Owned by the
+// carrier; thread-safe. A connection to home is made again for as long as the stream is attached
+// here.
+//
+//     attach -> the guest's end of a fresh pipe, to be given to criu (bytes may flow at once)
+//     start  -> after the commit: from now on the guest's closing its end counts
+//     drain  -> the (frozen) guest's bytes are at home, what it did not read is back at home
+//     resume -> the move was called off: go on as before
+//     close  -> forget it (the guest ended, or runs elsewhere now)
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "migrate/streams/stream_home.h"
+
+namespace ssi::migrate {
+
+class StreamTarget {
+ public:
+  using Dial =
+      std::function<Result<std::unique_ptr<Channel>>()>;  // to home, hello sent and answered
+
+  ~StreamTarget() { stop(); }
+
+  struct Attach {
+    StreamId id = 0;
+    std::uint64_t generation = 0;  // grows with each attachment of the stream, anywhere
+    StreamDirection direction{};
+    std::uint32_t capacity = 0;  // of home's pipe (F_GETPIPE_SZ), bytes; 0: the default
+    Dial dial;
+  };
+  // Answers when home has accepted; the guest's end. Errors: kGone (home does not have it),
+  // kRefused (a later generation is attached), kFailed (home can't be reached).
+  Result<UniqueFd> attach(Attach what);
+  Result<> start(StreamId id);
+  // `written`: wait also until the bytes are in the pipe at home. kTimeout: not in time; may be
+  // repeated.
+  Result<> drain(StreamId id, int timeout_ms, bool written);
+  Result<> resume(StreamId id);
+  Result<> close(StreamId id);
+  bool has(StreamId id) const;
+  void stop();
+
+  std::size_t size() const;
+
+ private:
+  class Attachment;
+  std::shared_ptr<Attachment> find(StreamId id) const;
+
+  mutable std::mutex mutex_;
+  std::map<StreamId, std::shared_ptr<Attachment>> attachments_;
+};
+
+}  // namespace ssi::migrate

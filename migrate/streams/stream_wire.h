@@ -1,0 +1,40 @@
+// What the two carriers of a moved pipe say to each other. Positions count the bytes of the stream
+// from its export on; fixed little-endian structures.
+#pragma once
+
+#include <cstdint>
+
+namespace ssi::migrate {
+
+// Who writes into the stream, seen from the guest.
+enum class StreamDirection : std::uint32_t {
+  kGuestWrites = 1,  // guest -> home
+  kGuestReads = 2,   // home -> guest
+};
+
+enum class StreamFrameType : std::uint32_t {
+  kAttach =
+      1,  // target -> home: a = stream, b = generation, c = position or kFromHome, d = capacity
+  kAttached =
+      2,         // home -> target: a = position to go on from, b = errno (then the connection ends)
+  kData = 3,     // source -> sink: a = position of the first byte; bytes follow
+  kEof = 4,      // source -> sink: a = position of the end
+  kCredit = 5,   // sink -> source: a = bytes below need not be kept, b = bytes below may be sent,
+                 //                 c = bytes below were written to the pipe, kEofSeen in flags
+  kBroken = 6,   // sink -> source: nobody reads any more
+  kDrained = 7,  // target sink -> home source: a = the guest has read the bytes below, and no more
+  kDrainedOk = 8,  // home source -> target sink
+};
+
+struct StreamFrame {
+  StreamFrameType type{};
+  std::uint32_t flags = 0;
+  std::uint64_t a = 0, b = 0, c = 0, d = 0;
+
+  static constexpr std::uint32_t kEofSeen = 1;
+  static constexpr std::uint64_t kFromHome =
+      ~std::uint64_t{0};  // a new attachment: home knows the position
+};
+static_assert(sizeof(StreamFrame) == 40);
+
+}  // namespace ssi::migrate

@@ -1,0 +1,333 @@
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <random>
+#include <string>
+#include <thread>
+
+#include "migrate/streams/stream_home.h"
+#include "migrate/streams/stream_target.h"
+#include "ssid/wire/carrier/socket_channel.h"
+
+using namespace ssi;
+using namespace ssi::migrate;
+
+namespace {
+
+struct Pipe {
+  explicit Pipe(int capacity = 0) {
+    int pair[2];
+    REQUIRE(::pipe2(pair, O_CLOEXEC) == 0);
+    reader.reset(pair[0]);
+    writer.reset(pair[1]);
+    if (capacity != 0) REQUIRE(::fcntl(pair[0], F_SETPIPE_SZ, capacity) >= capacity);
+  }
+  UniqueFd reader, writer;
+};
+
+// A home and the network to it, which can be cut.
+struct Net {
+  StreamHome home;
+  std::mutex mutex;
+  std::vector<std::thread> threads;
+  std::vector<std::weak_ptr<Channel>> open;
+  std::atomic<bool> down{false};
+
+  ~Net() {
+    home.stop();
+    cut();
+    for (auto& thread : threads) thread.join();
+  }
+  StreamTarget::Dial dial() {
+    return [this]() -> Result<std::unique_ptr<Channel>> {
+      if (down) return Error("down");
+      int pair[2];
+      if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return Error::from_errno("pair");
+      StreamChannel accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
+      std::lock_guard lock(mutex);
+      open.push_back(accepted);
+      threads.emplace_back([this, accepted] { home.serve(accepted); });
+      return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
+    };
+  }
+  void cut() {
+    std::lock_guard lock(mutex);
+    for (const auto& weak : open) {
+      if (const auto channel = weak.lock()) channel->abort();
+    }
+  }
+};
+
+std::string pattern(std::size_t size, unsigned seed = 1) {
+  std::mt19937 random(seed);
+  std::string text(size, '\0');
+  for (auto& c : text) c = static_cast<char>(random());
+  return text;
+}
+
+bool write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t put = ::write(fd, text.data(), text.size());
+    if (put <= 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(put));
+  }
+  return true;
+}
+
+std::string read_to_end(int fd) {
+  std::string all;
+  char bytes[4096];
+  for (;;) {
+    const ssize_t got = ::read(fd, bytes, sizeof(bytes));
+    if (got <= 0) return all;
+    all.append(bytes, static_cast<std::size_t>(got));
+  }
+}
+
+std::string read_exactly(int fd, std::size_t size) {
+  std::string all(size, '\0');
+  std::size_t at = 0;
+  while (at < size) {
+    pollfd entry{fd, POLLIN, 0};
+    if (::poll(&entry, 1, 10000) != 1) break;
+    const ssize_t got = ::read(fd, all.data() + at, size - at);
+    if (got <= 0) break;
+    at += static_cast<std::size_t>(got);
+  }
+  all.resize(at);
+  return all;
+}
+
+bool comes_within(int fd, short events, int timeout_ms) {
+  pollfd entry{fd, events, 0};
+  return ::poll(&entry, 1, timeout_ms) == 1;
+}
+
+}  // namespace
+
+TEST_CASE("what a guest writes arrives at home whole, also over cut connections") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  StreamTarget target;
+  auto guest = target.attach({1, 1, StreamDirection::kGuestWrites, 65536, net.dial()});
+  REQUIRE(guest.ok());
+  REQUIRE(target.start(1).ok());
+  const std::string text = pattern(4 << 20);
+  std::thread writer([&] {
+    CHECK(write_all(**guest, text));
+    guest->reset();
+  });
+  std::thread trouble([&] {
+    for (int i = 0; i < 20; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      net.cut();
+    }
+  });
+  const std::string got = read_to_end(*at_home.reader);
+  writer.join();
+  trouble.join();
+  CHECK(got.size() == text.size());
+  CHECK(got == text);
+  CHECK(target.close(1).ok());
+  CHECK(net.home.close(1, 1000).ok());
+}
+
+TEST_CASE("what a guest reads arrives whole, also over cut connections") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestReads, std::move(at_home.reader)).ok());
+  StreamTarget target;
+  auto guest = target.attach({1, 1, StreamDirection::kGuestReads, 65536, net.dial()});
+  REQUIRE(guest.ok());
+  REQUIRE(target.start(1).ok());
+  const std::string text = pattern(4 << 20);
+  std::thread writer([&] {
+    CHECK(write_all(*at_home.writer, text));
+    at_home.writer.reset();
+  });
+  std::thread trouble([&] {
+    for (int i = 0; i < 20; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      net.cut();
+    }
+  });
+  const std::string got = read_to_end(**guest);
+  writer.join();
+  trouble.join();
+  CHECK(got.size() == text.size());
+  CHECK(got == text);
+}
+
+TEST_CASE("a reader at home that goes away breaks the guest's pipe") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  StreamTarget target;
+  auto guest = target.attach({1, 1, StreamDirection::kGuestWrites, 0, net.dial()});
+  REQUIRE(guest.ok());
+  REQUIRE(target.start(1).ok());
+  REQUIRE(write_all(**guest, "x"));
+  CHECK(read_exactly(*at_home.reader, 1) == "x");
+  at_home.reader.reset();
+  CHECK(comes_within(**guest, 0, 5000));  // POLLERR
+  ::signal(SIGPIPE, SIG_IGN);
+  CHECK(::write(**guest, "y", 1) == -1);
+  CHECK(errno == EPIPE);
+}
+
+TEST_CASE("a guest that closes its reading end breaks the pipe at home") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestReads, std::move(at_home.reader)).ok());
+  StreamTarget target;
+  auto guest = target.attach({1, 1, StreamDirection::kGuestReads, 0, net.dial()});
+  REQUIRE(guest.ok());
+  CHECK_FALSE(comes_within(*at_home.writer, 0, 50));
+  REQUIRE(target.start(1).ok());
+  guest->reset();
+  CHECK(comes_within(*at_home.writer, 0, 5000));
+}
+
+TEST_CASE("closing before the start counts for nothing") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  StreamTarget target;
+  auto guest = target.attach({1, 1, StreamDirection::kGuestWrites, 0, net.dial()});
+  REQUIRE(guest.ok());
+  guest->reset();  // the restore failed
+  CHECK(target.close(1).ok());
+  auto again = target.attach({1, 2, StreamDirection::kGuestWrites, 0, net.dial()});
+  REQUIRE(again.ok());
+  REQUIRE(target.start(1).ok());
+  REQUIRE(write_all(**again, "still open"));
+  CHECK(read_exactly(*at_home.reader, 10) == "still open");
+}
+
+TEST_CASE("a full pipe at home stops the guest, and no more than a pipe is under way") {
+  Net net;
+  Pipe at_home(4096);
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  StreamTarget target;
+  auto guest = target.attach({1, 1, StreamDirection::kGuestWrites, 4096, net.dial()});
+  REQUIRE(guest.ok());
+  REQUIRE(target.start(1).ok());
+  REQUIRE(::fcntl(**guest, F_SETFL, O_NONBLOCK) == 0);
+  std::size_t written = 0;
+  for (int idle = 0; idle < 50;) {
+    const ssize_t put = ::write(**guest, pattern(512).data(), 512);
+    if (put > 0) {
+      written += static_cast<std::size_t>(put);
+      idle = 0;
+    } else {
+      ++idle;
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+  // Two pipes and one window.
+  CHECK(written >= 8192);
+  CHECK(written <= 4 * 4096);
+  guest->reset();
+  CHECK(read_to_end(*at_home.reader).size() == written);
+}
+
+TEST_CASE("a writing guest moves on, again and again, and nothing is lost or doubled") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(7, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  const std::string text = pattern(2 << 20);
+  std::string got;
+  std::thread reader([&] { got = read_to_end(*at_home.reader); });
+  std::mt19937 random(4);
+  std::vector<std::unique_ptr<StreamTarget>> nodes;
+  for (int i = 0; i < 3; ++i) nodes.push_back(std::make_unique<StreamTarget>());
+  std::size_t at = 0;
+  std::uint64_t generation = 0;
+  while (at < text.size()) {
+    StreamTarget& node = *nodes[generation % 3];
+    auto guest = node.attach({7, ++generation, StreamDirection::kGuestWrites, 65536, net.dial()});
+    REQUIRE(guest.ok());
+    REQUIRE(node.start(7).ok());
+    const std::size_t size = std::min<std::size_t>(text.size() - at, random() % 150000 + 1);
+    REQUIRE(write_all(**guest, std::string_view(text).substr(at, size)));
+    at += size;
+    if (generation % 4 == 0) net.cut();
+    REQUIRE(node.drain(7, 10000, false).ok());
+    if (at < text.size())
+      CHECK(node.close(7).ok());
+    else
+      guest->reset();
+  }
+  reader.join();
+  CHECK(got == text);
+}
+
+TEST_CASE("a reading guest moves on with what it has not read") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(7, StreamDirection::kGuestReads, std::move(at_home.reader)).ok());
+  const std::string text = pattern(2 << 20);
+  std::thread writer([&] {
+    CHECK(write_all(*at_home.writer, text));
+    at_home.writer.reset();
+  });
+  std::mt19937 random(4);
+  std::vector<std::unique_ptr<StreamTarget>> nodes;
+  for (int i = 0; i < 3; ++i) nodes.push_back(std::make_unique<StreamTarget>());
+  std::string got;
+  std::uint64_t generation = 0;
+  while (got.size() < text.size()) {
+    StreamTarget& node = *nodes[generation % 3];
+    auto guest = node.attach({7, ++generation, StreamDirection::kGuestReads, 65536, net.dial()});
+    REQUIRE(guest.ok());
+    REQUIRE(node.start(7).ok());
+    const std::size_t size = std::min<std::size_t>(text.size() - got.size(), random() % 150000 + 1);
+    const std::string piece = read_exactly(**guest, size);
+    REQUIRE(piece.size() == size);
+    got += piece;
+    if (generation % 4 == 0) net.cut();
+    if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    REQUIRE(node.drain(7, 10000, false).ok());
+    if (generation % 5 == 0) {  // the move is called off
+      REQUIRE(node.resume(7).ok());
+      const std::string more =
+          read_exactly(**guest, std::min<std::size_t>(text.size() - got.size(), 1000));
+      got += more;
+      REQUIRE(node.drain(7, 10000, false).ok());
+    }
+    CHECK(node.close(7).ok());
+  }
+  writer.join();
+  CHECK(got == text);
+  // And the end is seen wherever it is next.
+  auto guest = nodes[0]->attach({7, ++generation, StreamDirection::kGuestReads, 0, net.dial()});
+  REQUIRE(guest.ok());
+  CHECK(read_to_end(**guest).empty());
+}
+
+TEST_CASE("an old generation is refused, and an unknown stream") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  StreamTarget a, b;
+  auto first = a.attach({1, 5, StreamDirection::kGuestWrites, 0, net.dial()});
+  REQUIRE(first.ok());
+  const auto old = b.attach({1, 4, StreamDirection::kGuestWrites, 0, net.dial()});
+  REQUIRE_FALSE(old.ok());
+  CHECK(old.error().code() == ErrorCode::kRefused);
+  auto second = b.attach({1, 6, StreamDirection::kGuestWrites, 0, net.dial()});
+  REQUIRE(second.ok());
+  // The first one learns that it is fenced, and its guest does not wait for ever.
+  REQUIRE(a.start(1).ok());
+  CHECK(comes_within(**first, 0, 5000));
+  const auto unknown = b.attach({99, 1, StreamDirection::kGuestWrites, 0, net.dial()});
+  REQUIRE_FALSE(unknown.ok());
+  CHECK(unknown.error().code() == ErrorCode::kGone);
+}

@@ -1,0 +1,276 @@
+#include "ssid/carrier/carrier.h"
+
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "ssid/base/log.h"
+#include "ssid/wire/carrier/hello.h"
+#include "ssid/wire/carrier/socket_channel.h"
+#include "ssid/wire/carrier/tls_channel.h"
+
+namespace ssi {
+namespace {
+
+template <typename T>
+ByteSpan bytes_of(const T& value) {
+  return {reinterpret_cast<const std::uint8_t*>(&value), sizeof(value)};
+}
+
+SessionToken random_token() {
+  SessionToken token;
+  SSI_CHECK(::getrandom(token.data(), token.size(), 0) == static_cast<ssize_t>(token.size()));
+  return token;
+}
+
+// Links of a carrier last as long as its guests: silence is normal, a dead machine is noticed by
+// TCP.
+constexpr LinkTimeouts kTimeouts{};
+
+migrate::StreamDirection direction_of(CarrierDirection direction) {
+  return static_cast<migrate::StreamDirection>(direction);
+}
+bool valid(CarrierDirection direction) {
+  return direction == CarrierDirection::kGuestReads || direction == CarrierDirection::kGuestWrites;
+}
+
+}  // namespace
+
+Carrier::Carrier(Options options, std::shared_ptr<const TlsContext> tls)
+    : options_(std::move(options)), tls_(std::move(tls)), store_({.root = options_.root}) {}
+
+Carrier::~Carrier() {
+  {
+    std::lock_guard lock(views_mutex_);
+    views_.clear();
+  }
+  targets_.stop();
+  homes_.stop();
+  store_.stop();
+  {
+    std::lock_guard lock(channels_mutex_);
+    stopped_ = true;
+    for (Channel* channel : channels_) channel->abort();
+  }
+  server_.reset();
+  for (auto& [id, thread] : local_) thread.join();
+}
+
+Result<> Carrier::listen() {
+  LinkServerOptions server_options;
+  server_options.timeouts = kTimeouts;
+  server_options.handshakes_max = 64;
+  SSI_ASSIGN(server_, LinkServer::start(tls_, options_.address, options_.port, server_options,
+                                        [this](std::unique_ptr<TlsLink> link) {
+                                          const NodeId peer = link->peer();
+                                          serve(std::make_shared<TlsChannel>(std::move(link)),
+                                                peer);
+                                        }));
+  return {};
+}
+
+// A connection from another node (or from ourselves): says what it wants, and gets it until it
+// ends.
+void Carrier::serve(std::shared_ptr<Channel> channel, NodeId peer) {
+  {
+    std::lock_guard lock(channels_mutex_);
+    if (stopped_) return;
+    channels_.insert(channel.get());
+  }
+  FrameBuffer frame;
+  if (channel->recv(frame).ok()) {
+    ByteReader reader(frame.span());
+    const auto hello = reader.get<LinkHello>();
+    if (!reader.done() || hello.magic != LinkHello::kMagic ||
+        hello.version != LinkHello::kVersion || hello.node != peer.value) {
+      log_warning("node {} sent no valid hello", peer.value);
+    } else if (hello.kind == LinkKind::kFiles) {
+      store_.serve(*channel, hello);
+    } else if (hello.kind == LinkKind::kStreams) {
+      const LinkWelcome welcome;
+      if (channel->send({bytes_of(welcome)}).ok()) homes_.serve(channel);
+    }
+  }
+  channel->abort();
+  std::lock_guard lock(channels_mutex_);
+  channels_.erase(channel.get());
+}
+
+Result<std::unique_ptr<Channel>> Carrier::dial(const CarrierPeer& peer) {
+  if (NodeId{peer.node} == tls_->self()) {  // a guest that is back at home: no network in between
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+      return Error::from_errno("socketpair");
+    }
+    auto accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
+    std::lock_guard lock(local_mutex_);
+    for (const auto id : local_done_) {
+      const auto it = local_.find(id);
+      it->second.join();
+      local_.erase(it);
+    }
+    local_done_.clear();
+    std::thread thread([this, accepted, self = tls_->self()] {
+      serve(accepted, self);
+      std::lock_guard done_lock(local_mutex_);
+      local_done_.push_back(std::this_thread::get_id());
+    });
+    const auto id = thread.get_id();
+    local_.emplace(id, std::move(thread));
+    return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
+  }
+  Error last("no address given");
+  for (const std::string& address : peer.addresses) {
+    auto link = TlsLink::connect(tls_, address, peer.port, kTimeouts);
+    if (!link) {
+      last = std::move(link).error();
+      continue;
+    }
+    if ((*link)->peer() != NodeId{peer.node}) {
+      last = Error(address + " is another node");
+      continue;
+    }
+    return std::unique_ptr<Channel>(new TlsChannel(std::move(link).value()));
+  }
+  return last;
+}
+
+Result<> Carrier::mount_view(const MountView& wanted) {
+  std::lock_guard lock(views_mutex_);
+  const auto known = views_.find(wanted.mountpoint);
+  if (known != views_.end()) {
+    if (known->second.view->is_alive()) {
+      if (known->second.home.node == wanted.home.node) return {};
+      return Error(wanted.mountpoint + " shows another node");
+    }
+    store_.files().unhide(known->second.view->device());
+    views_.erase(known);
+  }
+  fs::View::Options options;
+  options.mountpoint = wanted.mountpoint;
+  options.source = "ssid:" + std::to_string(wanted.home.node);
+  options.remote.hello.kind = LinkKind::kFiles;
+  options.remote.hello.node = tls_->self().value;
+  options.remote.hello.realm = wanted.home.node;
+  options.remote.hello.token = random_token();
+  options.remote.dial = [this, home = wanted.home] { return dial(home); };
+  SSI_ASSIGN(auto view, fs::View::mount(std::move(options), digests_)
+                            .context("view of node " + std::to_string(wanted.home.node)));
+  // Nobody should look at this node's files and find another node's, and in them ours again.
+  store_.files().hide(view->device());
+  log_info("node {}'s files are at {}", wanted.home.node, wanted.mountpoint);
+  views_.emplace(wanted.mountpoint, Mounted{wanted.home, std::move(view)});
+  return {};
+}
+
+Result<> Carrier::unmount_view(const UnmountView& wanted) {
+  std::lock_guard lock(views_mutex_);
+  const auto known = views_.find(wanted.mountpoint);
+  if (known == views_.end()) return Error(ErrorCode::kGone, "no view at " + wanted.mountpoint);
+  if (!known->second.view->unmount(wanted.force)) {
+    return Error(ErrorCode::kRefused, wanted.mountpoint + " is in use");
+  }
+  store_.files().unhide(known->second.view->device());
+  views_.erase(known);
+  log_info("no view at {} any more", wanted.mountpoint);
+  return {};
+}
+
+Result<> Carrier::refresh_view(const std::string& mountpoint) {
+  std::lock_guard lock(views_mutex_);
+  const auto known = views_.find(mountpoint);
+  if (known == views_.end()) return Error(ErrorCode::kGone, "no view at " + mountpoint);
+  known->second.view->refresh();
+  return {};
+}
+
+ViewList Carrier::list_views() {
+  std::lock_guard lock(views_mutex_);
+  ViewList list;
+  for (const auto& [mountpoint, mounted] : views_) {
+    list.views.push_back({mounted.home.node, mountpoint, mounted.view->device(),
+                          mounted.view->is_alive() && mounted.view->stats().remote.connected});
+  }
+  return list;
+}
+
+std::size_t Carrier::views() const {
+  std::lock_guard lock(views_mutex_);
+  std::size_t alive = 0;
+  for (const auto& [mountpoint, mounted] : views_) alive += mounted.view->is_alive() ? 1 : 0;
+  return alive;
+}
+
+Result<> Carrier::export_stream(const ExportStream& wanted, UniqueFd fd) {
+  if (!valid(wanted.direction)) return Error(ErrorCode::kUsage, "invalid direction");
+  return homes_.export_fd(wanted.id, direction_of(wanted.direction), std::move(fd));
+}
+
+Result<> Carrier::close_stream(const StreamRef& wanted) {
+  return homes_.close(wanted.id, wanted.timeout_ms);
+}
+
+Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted) {
+  if (!valid(wanted.direction)) return Error(ErrorCode::kUsage, "invalid direction");
+  migrate::StreamTarget::Attach attach;
+  attach.id = wanted.id;
+  attach.generation = wanted.generation;
+  attach.direction = direction_of(wanted.direction);
+  attach.capacity = wanted.capacity;
+  attach.dial = [this, home = wanted.home]() -> Result<std::unique_ptr<Channel>> {
+    SSI_ASSIGN(auto channel, dial(home));
+    LinkHello hello;
+    hello.kind = LinkKind::kStreams;
+    hello.node = tls_->self().value;
+    hello.realm = home.node;
+    SSI_TRY(channel->send({bytes_of(hello)}));
+    FrameBuffer frame;
+    SSI_TRY(channel->recv(frame));
+    ByteReader reader(frame.span());
+    const auto welcome = reader.get<LinkWelcome>();
+    if (!reader.done() || welcome.magic != LinkHello::kMagic || welcome.error != 0) {
+      return Error("home refused the connection");
+    }
+    return channel;
+  };
+  return targets_.attach(std::move(attach));
+}
+
+Result<> Carrier::drain_stream(const DrainStream& wanted) {
+  return targets_.drain(wanted.id, wanted.timeout_ms, wanted.written);
+}
+
+CarrierStats Carrier::stats() {
+  CarrierStats stats;
+  const auto add = [&](const std::string& name, std::uint64_t value) {
+    stats.counters.emplace_back(name, value);
+  };
+  const auto store = store_.stats();
+  add("store.sessions", store.sessions);
+  add("store.connections", store.connections);
+  add("store.nodes", store.nodes);
+  add("store.requests", store.requests);
+  add("store.refused", store.refused);
+  add("streams.exported", homes_.size());
+  add("streams.attached", targets_.size());
+  std::lock_guard lock(views_mutex_);
+  for (const auto& [mountpoint, mounted] : views_) {
+    const auto view = mounted.view->stats();
+    const std::string prefix = "view." + std::to_string(mounted.home.node) + ".";
+    add(prefix + "calls", view.remote.calls);
+    add(prefix + "reconnects", view.remote.reconnects);
+    add(prefix + "new_sessions", view.remote.new_sessions);
+    add(prefix + "nodes", view.nodes);
+    add(prefix + "threads", view.threads);
+    add(prefix + "reads", view.reads);
+    add(prefix + "read_bytes", view.read_bytes);
+    add(prefix + "writes", view.writes);
+    add(prefix + "write_bytes", view.write_bytes);
+    add(prefix + "twin_reads", view.twin_reads);
+    add(prefix + "twin_read_bytes", view.twin_read_bytes);
+    add(prefix + "twins_found", view.twins_found);
+    add(prefix + "twins_rejected", view.twins_rejected);
+  }
+  return stats;
+}
+
+}  // namespace ssi

@@ -1,0 +1,75 @@
+// What ssid-carrier is made of: the store and the exported streams that other nodes come for, the
+// views and attached streams of guests here, and the ways between them. Owned by main();
+// thread-safe.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "fs/store/store.h"
+#include "fs/view/view.h"
+#include "migrate/streams/stream_home.h"
+#include "migrate/streams/stream_target.h"
+#include "ssid/wire/carrier/carrier_messages.h"
+#include "ssid/wire/link_server.h"
+#include "ssid/wire/tls_context.h"
+
+namespace ssi {
+
+class Carrier {
+ public:
+  struct Options {
+    std::string address;  // to listen at; empty: every one
+    std::uint16_t port = kCarrierPort;
+    std::string root = "/";  // what is served
+  };
+  Carrier(Options options, std::shared_ptr<const TlsContext> tls);
+  ~Carrier();
+
+  Result<> listen();
+  std::uint16_t port() const { return server_->port(); }
+  std::size_t views() const;
+
+  // The ops of the control socket.
+  Result<> mount_view(const MountView& wanted);
+  Result<> unmount_view(const UnmountView& wanted);
+  Result<> refresh_view(const std::string& mountpoint);
+  ViewList list_views();
+  Result<> export_stream(const ExportStream& wanted, UniqueFd fd);
+  Result<> close_stream(const StreamRef& wanted);
+  Result<UniqueFd> attach_stream(const AttachStream& wanted);
+  Result<> start_stream(std::uint64_t id) { return targets_.start(id); }
+  Result<> drain_stream(const DrainStream& wanted);
+  Result<> resume_stream(std::uint64_t id) { return targets_.resume(id); }
+  Result<> detach_stream(std::uint64_t id) { return targets_.close(id); }
+  CarrierStats stats();
+
+ private:
+  struct Mounted {
+    CarrierPeer home;
+    std::unique_ptr<fs::View> view;
+  };
+
+  void serve(std::shared_ptr<Channel> channel, NodeId peer);
+  Result<std::unique_ptr<Channel>> dial(const CarrierPeer& peer);
+
+  const Options options_;
+  const std::shared_ptr<const TlsContext> tls_;
+  fs::DigestCache digests_;
+  fs::Store store_;
+  migrate::StreamHome homes_;
+  migrate::StreamTarget targets_;
+  mutable std::mutex views_mutex_;
+  std::map<std::string, Mounted> views_;  // by mount point
+  std::mutex local_mutex_;
+  std::map<std::thread::id, std::thread> local_;  // serve connections of this node to itself
+  std::vector<std::thread::id> local_done_;
+  std::mutex channels_mutex_;
+  std::set<Channel*> channels_;
+  bool stopped_ = false;
+  std::unique_ptr<LinkServer> server_;
+};
+
+}  // namespace ssi

@@ -1,0 +1,140 @@
+#include "ssid/carrier/control_server.h"
+
+#include <sys/socket.h>
+
+#include "ssid/base/log.h"
+
+namespace ssi {
+namespace {
+
+constexpr std::int64_t kAcceptTickMs = 200;
+constexpr std::int64_t kReplyTimeoutMs = 10'000;
+
+CarrierBytes reply_to(const Result<>& result) {
+  return result.ok() ? encode_ok() : encode_error(result.error());
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ControlServer>> ControlServer::start(const std::string& path,
+                                                            Carrier& carrier) {
+  SSI_ASSIGN(UnixListener listener, UnixListener::listen(path, UnixType::kSeqPacket, 0600));
+  return std::unique_ptr<ControlServer>(new ControlServer(std::move(listener), carrier));
+}
+
+ControlServer::ControlServer(UnixListener listener, Carrier& carrier)
+    : listener_(std::move(listener)),
+      carrier_(carrier),
+      accept_thread_([this] { accept_loop(); }) {}
+
+ControlServer::~ControlServer() {
+  stopping_ = true;
+  accept_thread_.join();
+  for (Connection& connection : connections_) {
+    ::shutdown(*connection.socket, SHUT_RDWR);
+    connection.thread.join();
+  }
+}
+
+void ControlServer::accept_loop() {
+  while (!stopping_) {
+    auto accepted = listener_.accept(kAcceptTickMs);
+    for (auto it = connections_.begin(); it != connections_.end();) {
+      if (it->done) {
+        it->thread.join();
+        it = connections_.erase(it);
+      } else {
+        ++it;
+      }
+    }
+    if (!accepted) {
+      if (accepted.error().code() != ErrorCode::kTimeout) {
+        log_warning("control socket: {}", accepted.error().message());
+        std::this_thread::sleep_for(std::chrono::milliseconds(kAcceptTickMs));
+      }
+      continue;
+    }
+    Connection& connection = connections_.emplace_back();
+    connection.socket = std::move(accepted).value();
+    connection.thread = std::thread([this, &connection] {
+      serve(*connection.socket);
+      connection.done = true;
+    });
+  }
+}
+
+void ControlServer::serve(int socket) {
+  const auto caller = caller_of(socket);
+  if (!caller || caller->uid != 0) return;  // the socket's mode says so, too
+  for (;;) {
+    auto request = unix_recv(socket, kCarrierMessageBytesMax, 4, 0);
+    if (!request) return;
+    UniqueFd fd;
+    const CarrierBytes reply = answer(*request, fd);
+    const int raw = *fd;
+    const std::span<const int> descriptors =
+        fd ? std::span<const int>(&raw, 1) : std::span<const int>();
+    if (!unix_send(socket, reply, descriptors, kReplyTimeoutMs).ok()) return;
+  }
+}
+
+CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
+  std::span<const std::byte> rest;
+  const auto op = decode_op(request.bytes, rest);
+  if (!op) return encode_error(op.error());
+
+  // Decodes the op's message and gives it to `act`.
+  const auto with = [&]<typename T>(T*, auto act) -> CarrierBytes {
+    const auto message = decode_message<T>(rest);
+    if (!message) return encode_error(message.error());
+    return act(*message);
+  };
+  const auto plain = [&]<typename T>(T* type, auto act) -> CarrierBytes {
+    return with(type, [&](const T& message) { return reply_to(act(message)); });
+  };
+
+  switch (*op) {
+    case CarrierOp::kStats:
+      return encode_ok(carrier_.stats());
+    case CarrierOp::kListViews:
+      return encode_ok(carrier_.list_views());
+    case CarrierOp::kMountView:
+      return plain(static_cast<MountView*>(nullptr),
+                   [&](const MountView& m) { return carrier_.mount_view(m); });
+    case CarrierOp::kUnmountView:
+      return plain(static_cast<UnmountView*>(nullptr),
+                   [&](const UnmountView& m) { return carrier_.unmount_view(m); });
+    case CarrierOp::kRefreshView:
+      return plain(static_cast<UnmountView*>(nullptr),
+                   [&](const UnmountView& m) { return carrier_.refresh_view(m.mountpoint); });
+    case CarrierOp::kExportStream:
+      return plain(static_cast<ExportStream*>(nullptr), [&](const ExportStream& m) -> Result<> {
+        if (request.descriptors.size() != 1)
+          return Error(ErrorCode::kUsage, "one descriptor expected");
+        return carrier_.export_stream(m, std::move(request.descriptors.front()));
+      });
+    case CarrierOp::kAttachStream:
+      return plain(static_cast<AttachStream*>(nullptr), [&](const AttachStream& m) -> Result<> {
+        SSI_ASSIGN(fd, carrier_.attach_stream(m));
+        return {};
+      });
+    case CarrierOp::kStartStream:
+      return plain(static_cast<StreamRef*>(nullptr),
+                   [&](const StreamRef& m) { return carrier_.start_stream(m.id); });
+    case CarrierOp::kDrainStream:
+      return plain(static_cast<DrainStream*>(nullptr),
+                   [&](const DrainStream& m) { return carrier_.drain_stream(m); });
+    case CarrierOp::kResumeStream:
+      return plain(static_cast<StreamRef*>(nullptr),
+                   [&](const StreamRef& m) { return carrier_.resume_stream(m.id); });
+    case CarrierOp::kDetachStream:
+      return plain(static_cast<StreamRef*>(nullptr),
+                   [&](const StreamRef& m) { return carrier_.detach_stream(m.id); });
+    case CarrierOp::kCloseStream:
+      return plain(static_cast<StreamRef*>(nullptr),
+                   [&](const StreamRef& m) { return carrier_.close_stream(m); });
+  }
+  return encode_error(Error(ErrorCode::kUsage, "unknown op"));
+}
+
+}  // namespace ssi

@@ -1,0 +1,81 @@
+// ssid-carrier: data between nodes, once per node. See ARCHITECTURE.md. Composition root: options,
+// key, parts, signals.
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+
+#include "ssid/base/log.h"
+#include "ssid/carrier/carrier.h"
+#include "ssid/carrier/control_server.h"
+#include "ssid/carrier/notify.h"
+#include "ssid/carrier/options.h"
+
+namespace ssi {
+namespace {
+
+int fail(const Error& error, int status = 1) {
+  std::fprintf(stderr, "ssid-carrier: %s\n", one_line(error.message()).c_str());
+  return status;
+}
+
+int run(const CarrierOptions& options) {
+  // Descriptors are what a carrier lives on.
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &files);
+  }
+  ::umask(0077);
+  auto key = read_cluster_key(options.key_file);
+  if (!key) return fail(key.error());
+  auto tls = TlsContext::from_key(*key, options.node);
+  if (!tls) return fail(tls.error());
+
+  // Blocked before any thread exists, so that only sigwait() below takes them.
+  std::signal(SIGPIPE, SIG_IGN);
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  ::sigaddset(&signals, SIGTERM);
+  ::sigaddset(&signals, SIGINT);
+  ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  Carrier carrier({.address = options.address, .port = options.port, .root = options.root}, *tls);
+  if (const auto listening = carrier.listen(); !listening) return fail(listening.error());
+  std::error_code ignored;
+  std::filesystem::create_directories(std::filesystem::path(options.socket).parent_path(), ignored);
+  auto control = ControlServer::start(options.socket, carrier);
+  if (!control) return fail(control.error());
+  log_info("node {}, port {}", options.node.value, carrier.port());
+  notify_manager("READY=1");
+
+  for (;;) {
+    int signal = 0;
+    if (::sigwait(&signals, &signal) != 0) continue;
+    const std::size_t views = carrier.views();
+    if (views == 0 || options.force) {
+      log_info("ends: {}", ::strsignal(signal));
+      notify_manager("STOPPING=1");
+      return 0;
+    }
+    // Guests would lose their files. A second thought is SIGKILL.
+    log_warning("{}: not ending, {} views are mounted", ::strsignal(signal), views);
+  }
+}
+
+}  // namespace
+}  // namespace ssi
+
+int main(int argc, char** argv) {
+  ssi::log_start("ssid-carrier", ssi::LogLevel::kInfo);
+  int status = 0;
+  const auto options = ssi::parse_carrier_options(argc, argv, status);
+  if (!options) return status;
+  return ssi::run(*options);
+}

@@ -1,0 +1,95 @@
+#include "ssid/wire/carrier/carrier_client.h"
+
+#include "ssid/wire/unix_socket.h"
+
+namespace ssi {
+namespace {
+
+// The carrier bounds each op itself; this is for a carrier that was stopped.
+constexpr std::int64_t kReplyTimeoutMs = 120'000;
+
+}  // namespace
+
+Result<CarrierClient> CarrierClient::connect(const std::string& path) {
+  SSI_ASSIGN(UniqueFd socket, unix_connect(path, UnixType::kSeqPacket).context("ssid-carrier"));
+  return CarrierClient(std::move(socket));
+}
+
+// The bytes behind the reply's head.
+Result<CarrierBytes> CarrierClient::ask(const CarrierBytes& request, int send_fd, UniqueFd* fd) {
+  const std::span<const int> descriptors =
+      send_fd >= 0 ? std::span<const int>(&send_fd, 1) : std::span<const int>();
+  SSI_TRY(unix_send(*socket_, request, descriptors, kReplyTimeoutMs).context("ssid-carrier"));
+  SSI_ASSIGN(
+      UnixMessage reply,
+      unix_recv(*socket_, kCarrierMessageBytesMax, 1, kReplyTimeoutMs).context("ssid-carrier"));
+  SSI_ASSIGN(const auto rest, decode_reply(reply.bytes));
+  if (fd != nullptr) {
+    if (reply.descriptors.size() != 1) return Error("ssid-carrier: no descriptor in the reply");
+    *fd = std::move(reply.descriptors.front());
+  }
+  return CarrierBytes(rest.begin(), rest.end());
+}
+
+Result<> CarrierClient::ask_plain(const CarrierBytes& request, int send_fd) {
+  SSI_ASSIGN(const CarrierBytes rest, ask(request, send_fd));
+  if (!rest.empty()) return Error("ssid-carrier: invalid reply");
+  return {};
+}
+
+Result<> CarrierClient::mount_view(const MountView& view) {
+  return ask_plain(encode_request(CarrierOp::kMountView, view));
+}
+
+Result<> CarrierClient::unmount_view(const std::string& mountpoint, bool force) {
+  return ask_plain(encode_request(CarrierOp::kUnmountView, UnmountView{mountpoint, force}));
+}
+
+Result<std::vector<ViewInfo>> CarrierClient::list_views() {
+  SSI_ASSIGN(const CarrierBytes bytes, ask(encode_request(CarrierOp::kListViews)));
+  SSI_ASSIGN(ViewList list, decode_message<ViewList>(bytes));
+  return std::move(list.views);
+}
+
+Result<> CarrierClient::refresh_view(const std::string& mountpoint) {
+  return ask_plain(encode_request(CarrierOp::kRefreshView, UnmountView{mountpoint, false}));
+}
+
+Result<> CarrierClient::export_stream(std::uint64_t id, CarrierDirection direction, int fd) {
+  return ask_plain(encode_request(CarrierOp::kExportStream, ExportStream{id, direction}), fd);
+}
+
+Result<> CarrierClient::close_stream(std::uint64_t id, std::int32_t linger_ms) {
+  return ask_plain(encode_request(CarrierOp::kCloseStream, StreamRef{id, linger_ms}));
+}
+
+Result<UniqueFd> CarrierClient::attach_stream(const AttachStream& stream) {
+  UniqueFd fd;
+  SSI_ASSIGN(const CarrierBytes rest,
+             ask(encode_request(CarrierOp::kAttachStream, stream), -1, &fd));
+  if (!rest.empty()) return Error("ssid-carrier: invalid reply");
+  return fd;
+}
+
+Result<> CarrierClient::start_stream(std::uint64_t id) {
+  return ask_plain(encode_request(CarrierOp::kStartStream, StreamRef{id, 0}));
+}
+
+Result<> CarrierClient::drain_stream(std::uint64_t id, std::int32_t timeout_ms, bool written) {
+  return ask_plain(encode_request(CarrierOp::kDrainStream, DrainStream{id, timeout_ms, written}));
+}
+
+Result<> CarrierClient::resume_stream(std::uint64_t id) {
+  return ask_plain(encode_request(CarrierOp::kResumeStream, StreamRef{id, 0}));
+}
+
+Result<> CarrierClient::detach_stream(std::uint64_t id) {
+  return ask_plain(encode_request(CarrierOp::kDetachStream, StreamRef{id, 0}));
+}
+
+Result<CarrierStats> CarrierClient::stats() {
+  SSI_ASSIGN(const CarrierBytes bytes, ask(encode_request(CarrierOp::kStats)));
+  return decode_message<CarrierStats>(bytes);
+}
+
+}  // namespace ssi

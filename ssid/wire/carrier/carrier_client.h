@@ -1,0 +1,57 @@
+// Talks to this node's ssid-carrier. Blocking; one call at a time per client (make one per thread);
+// it may reconnect after an error. What may go wrong in every call: the carrier isn't there
+// (kGone).
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ssid/base/result.h"
+#include "ssid/base/unique_fd.h"
+#include "ssid/wire/carrier/carrier_messages.h"
+
+namespace ssi {
+
+class CarrierClient {
+ public:
+  static Result<CarrierClient> connect(const std::string& path = kCarrierSocket);
+
+  // Mounts home's root at an existing directory. Home must answer.
+  Result<> mount_view(const MountView& view);
+  Result<> unmount_view(const std::string& mountpoint, bool force);
+  Result<std::vector<ViewInfo>> list_views();
+  // Afterwards the view shows everything that was done at home before this call (names and
+  // attributes are otherwise believed for up to a second).
+  Result<> refresh_view(const std::string& mountpoint);
+
+  // Home. `fd` stays the caller's; the carrier opens it again for itself.
+  Result<> export_stream(std::uint64_t id, CarrierDirection direction, int fd);
+  // Home: the guest ended. What is under way still arrives within `linger_ms`.
+  Result<> close_stream(std::uint64_t id, std::int32_t linger_ms);
+
+  // Target. The guest's end of a new pipe; `generation` must be greater than all before. kRefused:
+  // it is not; kGone: home does not have the stream.
+  Result<UniqueFd> attach_stream(const AttachStream& stream);
+  // Target, after the commit: from now on it counts if the guest closes its end. (Before, an end
+  // that is closed by a failed restore is no end of file.)
+  Result<> start_stream(std::uint64_t id);
+  // Target, the guest being frozen or gone: what it wrote is at home (with `written`: in home's
+  // pipe), what it has not read is back at home. kTimeout: may be repeated.
+  Result<> drain_stream(std::uint64_t id, std::int32_t timeout_ms, bool written);
+  // Target, after a drain: the move was called off.
+  Result<> resume_stream(std::uint64_t id);
+  // Target: the guest ended or runs elsewhere.
+  Result<> detach_stream(std::uint64_t id);
+
+  Result<CarrierStats> stats();
+
+ private:
+  explicit CarrierClient(UniqueFd socket) : socket_(std::move(socket)) {}
+  Result<CarrierBytes> ask(const CarrierBytes& request, int send_fd = -1, UniqueFd* fd = nullptr);
+  Result<> ask_plain(const CarrierBytes& request, int send_fd = -1);
+
+  UniqueFd socket_;
+};
+
+}  // namespace ssi

@@ -1,0 +1,110 @@
+// The control protocol of ssid-carrier: SEQPACKET messages on a unix socket of root, one request,
+// one reply, descriptors beside them. A request is an op number and the op's message; a reply is an
+// error code, its text, and the op's answer if there was no error. Integers little-endian, texts
+// and lists with their length in front. Pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ssid/base/result.h"
+
+namespace ssi {
+
+inline constexpr const char* kCarrierSocket = "/run/ssid/carrier.sock";
+inline constexpr std::uint16_t kCarrierPort = 7789;
+inline constexpr std::size_t kCarrierMessageBytesMax = 64 << 10;
+
+enum class CarrierOp : std::uint32_t {
+  kStats = 1,
+  kMountView = 2,
+  kUnmountView = 3,
+  kListViews = 4,
+  kRefreshView = 5,
+  kExportStream = 10,
+  kAttachStream = 11,
+  kStartStream = 12,
+  kDrainStream = 13,
+  kResumeStream = 14,
+  kDetachStream = 15,
+  kCloseStream = 16,
+};
+
+enum class CarrierDirection : std::uint32_t {
+  kGuestWrites = 1,  // guest -> home, e.g. stdout
+  kGuestReads = 2,   // home -> guest, e.g. stdin
+};
+
+// Where a home's carrier is reached.
+struct CarrierPeer {
+  std::uint32_t node = 0;
+  std::vector<std::string> addresses;  // tried in this order
+  std::uint16_t port = kCarrierPort;
+};
+
+struct MountView {
+  CarrierPeer home;
+  std::string mountpoint;  // an existing directory
+};
+struct UnmountView {
+  std::string mountpoint;
+  bool force = false;  // also while it is in use; users get EIO
+};
+struct ViewInfo {
+  std::uint32_t home_node = 0;
+  std::string mountpoint;
+  std::uint64_t device = 0;
+  bool connected = false;
+};
+struct ExportStream {  // with one descriptor
+  std::uint64_t id = 0;
+  CarrierDirection direction{};
+};
+struct AttachStream {  // answered with one descriptor
+  std::uint64_t id = 0;
+  std::uint64_t generation = 0;
+  CarrierDirection direction{};
+  std::uint32_t capacity = 0;  // F_GETPIPE_SZ of home's pipe; 0: default
+  CarrierPeer home;
+};
+struct DrainStream {
+  std::uint64_t id = 0;
+  std::int32_t timeout_ms = 10'000;
+  bool written = false;
+};
+struct StreamRef {
+  std::uint64_t id = 0;
+  std::int32_t timeout_ms = 0;  // kCloseStream: what is under way may take so long
+};
+struct CarrierStats {
+  std::vector<std::pair<std::string, std::uint64_t>> counters;
+};
+struct ViewList {
+  std::vector<ViewInfo> views;
+};
+
+using CarrierBytes = std::vector<std::byte>;
+
+// Requests.
+template <typename T>
+CarrierBytes encode_request(CarrierOp op, const T& message);
+CarrierBytes encode_request(CarrierOp op);
+// Splits the op off. Errors: too short.
+Result<CarrierOp> decode_op(std::span<const std::byte> request, std::span<const std::byte>& rest);
+// The whole rest must be a T.
+template <typename T>
+Result<T> decode_message(std::span<const std::byte> bytes);
+
+// Replies.
+CarrierBytes encode_error(const Error& error);
+CarrierBytes encode_ok();
+template <typename T>
+CarrierBytes encode_ok(const T& answer);
+// The rest of a good reply, or the error it carries.
+Result<std::span<const std::byte>> decode_reply(std::span<const std::byte> reply);
+
+}  // namespace ssi
