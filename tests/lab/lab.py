@@ -60,7 +60,7 @@ class Lab:
             raise LabError("lab: must be root")
         if not 1 <= self.node_count <= 200:
             raise LabError(f"lab: {self.node_count} nodes: want 1 to 200")
-        if not (self._build_dir() / "bin/lab-init").exists():
+        if not (self.build_dir / "bin/lab-init").exists():
             raise LabError(f"lab: build/{self.preset} is not built: ./dev build --preset {self.preset}")
         with self.state.lock():
             self._clean()
@@ -78,7 +78,9 @@ class Lab:
         with self.state.lock():
             self._clean()
 
-    def _build_dir(self):
+    @property
+    def build_dir(self):
+        """Where the preset was built."""
         return self.state.checkout / "build" / self.preset
 
     def _group(self, name=""):
@@ -90,10 +92,10 @@ class Lab:
             self._group(f"n{number}").mkdir(parents=True)
         self._group("keeper").mkdir()
         self.state.save({"nodes": self.node_count, "cpus": self.cpus, "preset": self.preset})
-        (self.state.run_dir / "enter").symlink_to(self._build_dir() / "bin/lab-enter")
+        (self.state.run_dir / "enter").symlink_to(self.build_dir / "bin/lab-enter")
         _raise_pipe_limit()
         memory_disk = not disk.can_be_upper(self.state.disk_dir)
-        keeper.start(self.state, self._build_dir() / "bin/lab-init", self._group("keeper"), memory_disk)
+        keeper.start(self.state, self.build_dir / "bin/lab-init", self._group("keeper"), memory_disk)
         self._in_keeper(["ip", "-batch", "-"], input=net.bridge_commands())
         self._make_disks()
         self._boot_all(self.numbers())
@@ -110,7 +112,7 @@ class Lab:
         authkey = disk.new_authkey()
         first = self._disk(1) / "upper"
         first.mkdir(parents=True)
-        self.notes += disk.install(first, self._build_dir(), criu if criu.exists() else None)
+        self.notes += disk.install(first, self.build_dir, criu if criu.exists() else None)
         for number in range(2, self.node_count + 1):
             (self._disk(number) / "upper").mkdir(parents=True)
             disk.copy(first, self._disk(number) / "upper")

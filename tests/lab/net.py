@@ -32,13 +32,13 @@ def bridge_commands():
     return "\n".join(lines) + "\n"
 
 
-def cable_commands(number):
-    """For a process whose children are in the node's PID namespace: there, PID 1 is the node's init."""
+def cable_commands(number, init_pid):
+    """init_pid: the node's init, as the caller's own PID namespace and /proc know it."""
     lines = []
     for link in LINKS:
         name = port(number, link)
         lines += [
-            f"link add {name} type veth peer name eth{link} netns 1",
+            f"link add {name} type veth peer name eth{link} netns {init_pid}",
             f"link set {name} master br{link} up",
         ]
     return "\n".join(lines) + "\n"

@@ -65,32 +65,46 @@ def _read(descriptor):
     return os.read(descriptor, 4096) if ready else b"no answer in time"
 
 
+def _fork_init(facts, from_parent, to_parent):
+    """Returns the PID of the node's init. A middle process is the one that changes its namespace for
+    children and ends; so ours stays whole, and the keeper's init becomes the parent."""
+    read_end, write_end = os.pipe()
+    middle = os.fork()
+    if middle != 0:
+        os.close(write_end)
+        os.waitpid(middle, 0)
+        with os.fdopen(read_end) as answer:
+            return int(answer.read() or 0)
+    try:
+        kernel.unshare(kernel.CLONE_NEWPID)
+        init = os.fork()
+        if init == 0:
+            _become_init(facts, from_parent, to_parent)
+        os.write(write_end, str(init).encode())
+    except BaseException as error:  # all of it is reported to the parent, by text
+        os.write(to_parent, str(error).encode())
+    finally:
+        os._exit(0)
+
+
 def boot(facts):
     cgroup.enter(Path(facts["cgroup"]))
     os.sched_setaffinity(0, facts["cpus"])
-    kernel.unshare(kernel.CLONE_NEWPID)
     from_child, to_parent = os.pipe()
     from_parent, to_child = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            _become_init(facts, from_parent, to_parent)
-        except BaseException as error:  # all of it is reported to the parent, by text
-            os.write(to_parent, str(error).encode())
-        finally:
-            os._exit(1)
+    init = _fork_init(facts, from_parent, to_parent)
     os.close(to_parent)
     said = _read(from_child)
     if said == UNSHARED:
         try:
-            net.ip_batch(net.cable_commands(facts["number"]))
+            net.ip_batch(net.cable_commands(facts["number"], init))
             os.write(to_child, b"+")
             said = _read(from_child)
         except LabError as error:
             said = str(error).encode()
     if said != keeper.READY:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        if init:
+            os.kill(init, signal.SIGKILL)
         sys.exit(f"lab: boot n{facts['number']}: {said.decode() or 'its init died'}")
 
 

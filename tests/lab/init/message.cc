@@ -101,6 +101,7 @@ Result<Message> receive_message(int socket) {
   header.msg_controllen = sizeof control;
   ssize_t size = 0;
   while ((size = ::recvmsg(socket, &header, MSG_CMSG_CLOEXEC)) < 0) {
+    if (errno == ECONNRESET) break;  // died with our words unread
     if (errno != EINTR) return Error::from_errno("receive");
   }
   Message message;
@@ -114,7 +115,7 @@ Result<Message> receive_message(int socket) {
     }
   }
   if ((header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return Error("message: too long");
-  if (size == 0) {
+  if (size <= 0) {
     message.closed = true;
     return message;
   }
