@@ -24,4 +24,8 @@ std::string_view ResolvedList::entry_for(std::string_view exe) const {
   return at == entry_by_exe_.end() ? std::string_view() : std::string_view(at->second);
 }
 
+bool ResolvedList::has_entry(std::string_view entry) const {
+  return entry_by_exe_.contains(std::string(entry));
+}
+
 }  // namespace ssi

@@ -25,6 +25,8 @@ class ResolvedList {
 
   // The line of the list that names the program `exe`, as it stands there; empty if none does.
   std::string_view entry_for(std::string_view exe) const;
+  // Whether a line with this path is there.
+  bool has_entry(std::string_view entry) const;
   bool operator==(const ResolvedList&) const = default;
 
  private:

@@ -16,6 +16,8 @@ TEST_CASE("a link on the list stands for the program behind it") {
   CHECK(resolved.entry_for("/not/there") == "/not/there");
   CHECK(resolved.entry_for("/usr/bin/gcc").empty());
   CHECK(resolved.entry_for("").empty());
+  CHECK(resolved.has_entry("/bin/xz"));
+  CHECK_FALSE(resolved.has_entry("/bin/sh"));
 }
 
 TEST_CASE("the resolver of the file system follows links") {

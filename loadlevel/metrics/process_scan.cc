@@ -224,6 +224,32 @@ bool ProcessScan::read_process(Entry& entry, bool first) {
   return true;
 }
 
+Result<ProcessSample> ProcessScan::look(pid_t pid) {
+  const auto who = [&] { return "process " + std::to_string(pid); };
+  if (pid <= 0) return Error(ErrorCode::kUsage, who() + ": no such number can be");
+  const auto stat = proc::parse_stat(files_.read(pid, "stat"));
+  if (!stat || stat->pid != pid) return Error(ErrorCode::kGone, who() + ": there is none");
+  if (stat->kernel_thread()) return Error(ErrorCode::kRefused, who() + ": a kernel thread");
+  if (stat->state == 'Z' || stat->state == 'X') {
+    return Error(ErrorCode::kRefused, who() + ": has ended (zombie)");
+  }
+  Entry entry;
+  ProcessSample& s = entry.sample;
+  s.key = {pid, stat->start_ticks};
+  s.ppid = stat->ppid;
+  s.process_group = stat->process_group;
+  s.session = stat->session;
+  s.state = stat->state;
+  s.threads = std::max(stat->threads, 1);
+  s.rss_bytes = stat->rss_pages * page_bytes_;
+  s.cpu_s = static_cast<double>(stat->utime_ticks + stat->stime_ticks) / ticks_per_s_;
+  s.wanted_s = s.cpu_s;
+  s.comm = stat->comm;
+  const proc::StatLine line = *stat;  // the text behind `comm` goes with the next read
+  read_image(entry, line);
+  return std::move(entry.sample);
+}
+
 // Reads the threads' schedstat. Returns the seconds they waited since the last reading, and
 // replaces `run_s` (known in ticks of 10 ms) by the exact value if all threads could be read.
 double ProcessScan::read_wait(Entry& entry, double cpu_ticks_s, bool born_since,

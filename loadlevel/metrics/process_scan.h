@@ -58,6 +58,10 @@ class ProcessScan {
   // Call it about once a second. What `out` held before is replaced (and its memory used again).
   void pass(ProcessScanResult& out);
 
+  // One process now, outside the passes, without rates (to enable one that is younger than the last
+  // pass). kGone if there is none; kRefused for a kernel thread and for what has ended.
+  Result<ProcessSample> look(pid_t pid);
+
   // These are read in every pass even if idle (the enabled ones).
   void watch(const std::vector<ProcessKey>& keys);
 

@@ -139,6 +139,22 @@ TEST_CASE("kernel threads are left out and ssid's own work is counted apart") {
   CHECK(b.find(50)->service);
 }
 
+TEST_CASE("a look at one process, between the passes") {
+  Bench b;
+  b.proc.put({.pid = 70, .comm = "new", .start_ticks = 77, .exe = "/usr/bin/new"});
+  b.proc.put({.pid = 2, .comm = "kthreadd", .flags = 0x200000});
+  b.proc.put({.pid = 71, .comm = "dead", .state = 'Z'});
+  const auto found = b.scan.look(70);
+  REQUIRE(found.ok());
+  CHECK(found->key == ProcessKey{70, 77});
+  CHECK(found->exe == "/usr/bin/new");
+  CHECK(found->comm == "new");
+  CHECK(b.scan.look(2).error().message() == "process 2: a kernel thread");
+  CHECK(b.scan.look(71).error().code() == ErrorCode::kRefused);
+  CHECK(b.scan.look(72).error().code() == ErrorCode::kGone);
+  CHECK(b.scan.look(-1).error().code() == ErrorCode::kUsage);
+}
+
 TEST_CASE("idle processes are read rarely, watched ones always, and waking up is noticed") {
   Bench b;
   for (int pid = 100; pid < 140; ++pid) b.proc.put({.pid = pid});

@@ -34,6 +34,8 @@ class Sampler {
 
   void watch(const std::vector<ProcessKey>& keys) { scan_.watch(keys); }
 
+  Result<ProcessSample> look(pid_t pid) { return scan_.look(pid); }
+
   const ProcessScan& scan() const { return scan_; }
 
  private:
