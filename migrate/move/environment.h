@@ -25,8 +25,10 @@ class StreamPort {
   virtual Result<> drain(const StreamRef& stream) = 0;
   // Undoes drain(): the move was given up.
   virtual Result<> resume(const StreamRef& stream) = 0;
-  // This node has no part in the stream any more.
-  virtual void close(const StreamRef& stream) = 0;
+  // Where the guest was or would have been: this node has no part in the stream any more.
+  virtual void detach(const StreamRef& stream) = 0;
+  // Home: the guest has ended, or never left.
+  virtual void close_at_home(const StreamRef& stream) = 0;
 };
 
 // What the daemon decides for the movers.
@@ -35,6 +37,8 @@ class MoveHost {
   virtual ~MoveHost() = default;
   // Makes sure that the realm of `home` stands here; the path of its init's socket.
   virtual Result<std::string> prepare_realm(NodeId home) = 0;
+  // Target, before the restore: the realm shows home's files as they are now, not as they were a second ago.
+  virtual Result<> refresh_files(NodeId home) = 0;
   // Source: sends the ordered commit and waits until it was delivered, or can't be any more.
   virtual CommitFate commit(const MoveTicket& ticket) = 0;
   // Source: says in the same order that this epoch will not come.
@@ -45,7 +49,9 @@ class MoveHost {
   virtual Result<> remember_guest(const MoveTicket& ticket, const std::vector<StreamRef>& streams) = 0;
   virtual void forget_guest(const MoveTicket& ticket) = 0;
   // Source, after the commit: the first move's original becomes the deputy, a guest's old copy is destroyed.
-  virtual Result<> stand_down(const MoveTicket& ticket) = 0;
+  // `carried_signals` were in its queue when it was dumped: they travel with the copy.
+  // The move is done then whatever happens here; what goes wrong is the host's to say and to try again.
+  virtual void stand_down(const MoveTicket& ticket, const std::vector<int>& carried_signals) = 0;
 };
 
 struct MoveEnvironment {

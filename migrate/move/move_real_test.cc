@@ -69,7 +69,8 @@ struct NoStreams : StreamPort {
   Result<> start(const StreamRef&) override { return {}; }
   Result<> drain(const StreamRef&) override { return {}; }
   Result<> resume(const StreamRef&) override { return {}; }
-  void close(const StreamRef&) override {}
+  void detach(const StreamRef&) override {}
+  void close_at_home(const StreamRef&) override {}
 };
 
 // The group's order, played by one object for all nodes.
@@ -83,6 +84,7 @@ struct Host : MoveHost {
   std::string socket;
   explicit Host(Order& o) : order(o) {}
   Result<std::string> prepare_realm(NodeId) override { return socket; }
+  Result<> refresh_files(NodeId) override { return {}; }
   CommitFate commit(const MoveTicket&) override {
     order.decided = order.fate == CommitFate::kCommitted ? 1 : 2;
     return order.fate;
@@ -94,7 +96,7 @@ struct Host : MoveHost {
   }
   Result<> remember_guest(const MoveTicket&, const std::vector<StreamRef>&) override { return {}; }
   void forget_guest(const MoveTicket&) override {}
-  Result<> stand_down(const MoveTicket&) override { return {}; }
+  void stand_down(const MoveTicket&, const std::vector<int>&) override {}
 };
 
 // One node of the test: a realm for home 1 whose root is this machine's.

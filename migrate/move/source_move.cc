@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "migrate/criu/criu_process.h"
+#include "migrate/deputy/conversion.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/move_codec.h"
@@ -56,8 +57,9 @@ class SourceMove {
     report_.commit_us = micros_since(commit_since);
     report_.frozen_us = micros_since(frozen_since_);
     copy.keep();
+    for (const StreamRef& s : drained_) env_.streams.detach(s);
     (void)SSI_FAULT("migrate.after_commit");
-    SSI_TRY(env_.host.stand_down(ticket_).context("after the move"));
+    env_.host.stand_down(ticket_, carried_signals_);
     return report_;
   }
 
@@ -72,6 +74,9 @@ class SourceMove {
   // dump, send, and the target's restore.
   Result<> carry_over(const FrozenCopy& copy) {
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
+    if (!source_.guest) {
+      SSI_ASSIGN(carried_signals_, deputy::queued_signals(source_.host_pid));
+    }
     for (const StreamRef& s : source_.guest ? source_.streams : std::vector<StreamRef>()) {
       SSI_TRY(env_.streams.drain(s).context("pipe " + s.key));
       drained_.push_back(s);
@@ -185,6 +190,7 @@ class SourceMove {
   MoveReport report_;
   Clock::time_point frozen_since_;
   std::vector<StreamRef> drained_;
+  std::vector<int> carried_signals_;
 };
 
 }  // namespace

@@ -51,6 +51,7 @@ class TargetMove {
     SSI_ASSIGN(ImageDir images, ImageDir::create(env_.images_root, name().to_string() + "-dst"));
     SSI_TRY(take_images(images));
     SSI_TRY(step_fault(SSI_FAULT("migrate.target_received")));
+    SSI_TRY(env_.host.refresh_files(ticket_.pid.home));
     const auto since = Clock::now();
     auto restored = restore(images);
     restore_us_ = static_cast<std::uint64_t>(
@@ -139,7 +140,7 @@ class TargetMove {
       reason = Error(reason.message() + "; " + killed.error().message());
     }
     (void)cgroup_.remove();
-    for (std::size_t i = 0; i < attached_; ++i) env_.streams.close(streams_[i]);
+    for (std::size_t i = 0; i < attached_; ++i) env_.streams.detach(streams_[i]);
     env_.host.forget_guest(ticket_);
     return reason;
   }

@@ -39,6 +39,10 @@ void Guests::attach_realm(NodeId home, const std::string& socket) {
   read_next(home);
 }
 
+void Guests::resubscribe(NodeId home) {
+  if (const auto realm = realms_.find(home); realm != realms_.end()) (void)realm->second->events.subscribe();
+}
+
 void Guests::read_next(NodeId home) {
   realms_.at(home)->readable.async_wait(
       stream_descriptor::wait_read, [this, home](boost::system::error_code ec) {

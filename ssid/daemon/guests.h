@@ -32,6 +32,8 @@ class Guests {
 
   // A realm stands; listens to it from now on. Again for a known one: nothing.
   void attach_realm(NodeId home, const std::string& socket);
+  // Asks the realm once more for what it knows: ends that came before their guest was known here.
+  void resubscribe(NodeId home);
 
   const GuestRecords& records() const { return records_; }
   void add(GuestRecord record);

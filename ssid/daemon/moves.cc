@@ -41,51 +41,49 @@ void Moves::spawn(std::function<void()> work) {
   });
 }
 
-void Moves::start_out(OutgoingMove move, Done done) {
-  moving_[move.ticket.pid] = move.ticket.epoch;
-  auto shared = std::make_shared<OutgoingMove>(std::move(move));
-  spawn([this, shared, done = std::move(done)] {
-    auto report = run_out(*shared);
-    asio::post(io_, [this, shared, done, report = std::move(report)]() mutable {
-      moving_.erase(shared->ticket.pid);
+void Moves::start_out(SsiPid pid, std::function<Result<OutgoingMove>()> prepare, Done done) {
+  moving_.insert(pid);
+  spawn([this, pid, prepare = std::move(prepare), done = std::move(done)] {
+    auto report = [&]() -> Result<migrate::MoveReport> {
+      const auto since = std::chrono::steady_clock::now();
+      SSI_ASSIGN(OutgoingMove move, prepare());
+      return run_out(move, since);
+    }();
+    asio::post(io_, [this, pid, done, report = std::move(report)]() mutable {
+      moving_.erase(pid);
       done(std::move(report));
     });
   });
 }
 
-Result<migrate::MoveReport> Moves::run_out(OutgoingMove& move) {
-  const auto since = std::chrono::steady_clock::now();
+Result<migrate::MoveReport> Moves::run_out(OutgoingMove& move,
+                                           std::chrono::steady_clock::time_point since) {
+  const MoveTicket& ticket = move.prepared.ticket;
+  migrate::MoveSource& source = move.prepared.source;
   SSI_ASSIGN(auto tls_link, TlsLink::connect(tls_, move.address, move.port, {}));
-  if (tls_link->peer() != move.ticket.to) {
-    return Error("node at " + move.address + " is not node " + std::to_string(move.ticket.to.value));
+  if (tls_link->peer() != ticket.to) {
+    return Error("node at " + move.address + " is not node " + std::to_string(ticket.to.value));
   }
   TlsMoveLink link(std::move(tls_link));
-  for (auto& [stream, fd] : move.source.to_export) {
-    SSI_TRY(env_.streams.export_at_home(stream, fd).context("pipe " + stream.key));
-  }
   auto moved = [&]() -> Result<migrate::MoveReport> {
-    SSI_TRY(offer_move(link, move.ticket, move.source));
+    for (const auto& [stream, fd] : source.to_export) {
+      SSI_TRY(env_.streams.export_at_home(stream, fd).context("pipe " + stream.key));
+    }
+    SSI_TRY(offer_move(link, ticket, source));
     const auto checked = std::chrono::steady_clock::now() - since;
-    SSI_ASSIGN(auto report, run_source_move(env_, link, move.ticket, move.source));
+    SSI_ASSIGN(auto report, run_source_move(env_, link, ticket, source));
     report.check_us = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(checked).count());
     return report;
   }();
   if (!moved) {
-    for (auto& [stream, fd] : move.source.to_export) env_.streams.close(stream);
+    for (const auto& [stream, fd] : source.to_export) env_.streams.close_at_home(stream);
   }
   return moved;
 }
 
-void Moves::start_in(UniqueFd connection) {
-  auto shared = std::make_shared<UniqueFd>(std::move(connection));
-  spawn([this, shared] { run_in(std::move(*shared)); });
-}
-
-void Moves::run_in(UniqueFd connection) {
-  auto tls_link = TlsLink::accept(tls_, std::move(connection), {});
-  if (!tls_link) return;  // TlsLink has said why; without the key one gets no more than that
-  TlsMoveLink link(std::move(*tls_link));
+void Moves::serve(std::unique_ptr<TlsLink> tls_link) {
+  TlsMoveLink link(std::move(tls_link));
   auto offer = receive_offer(link);
   if (!offer) return log_warning("move from node {}: {}", link.peer().value, offer.error().message());
   const MoveTicket& ticket = offer->ticket;
@@ -97,8 +95,10 @@ void Moves::run_in(UniqueFd connection) {
     (void)refuse_offer(link, *refused);
     return;
   }
+  on_loop([&] { restoring_.insert(key(ticket)); });
   auto taken = run_target_move(env_, link, *offer);
   asio::post(io_, [this, ticket, taken = std::move(taken)] {
+    restoring_.erase(key(ticket));
     if (taken) return handlers_.arrived(ticket);
     log_info("{}: not taken: {}", ticket.to_string(), taken.error().message());
   });

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <functional>
 #include <future>
 #include <list>
@@ -13,10 +14,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <set>
 #include <thread>
 
 #include "migrate/move/environment.h"
 #include "migrate/move/source_move.h"
+#include "ssid/daemon/move_planner.h"
 #include "ssid/daemon/tls_move_link.h"
 
 namespace ssi {
@@ -32,9 +35,10 @@ class Moves : public migrate::MoveHost {
     std::function<void(const migrate::MoveTicket&, const std::string& reason)> send_abandon;
     // Any thread, blocking.
     std::function<Result<std::string>(NodeId home)> prepare_realm;
+    std::function<Result<>(NodeId home)> refresh_files;
     std::function<Result<>(const migrate::MoveTicket&, const std::vector<migrate::StreamRef>&)> remember;
     std::function<void(const migrate::MoveTicket&)> forget;
-    std::function<Result<>(const migrate::MoveTicket&)> stand_down;
+    std::function<void(const migrate::MoveTicket&, const std::vector<int>& carried)> stand_down;
     // A guest runs here since now.
     std::function<void(const migrate::MoveTicket&)> arrived;
     // May this offer come in? nullopt or a reason why not.
@@ -42,8 +46,7 @@ class Moves : public migrate::MoveHost {
   };
 
   struct OutgoingMove {
-    migrate::MoveTicket ticket;
-    migrate::MoveSource source;
+    PreparedMove prepared;
     std::string address;
     std::uint16_t port = 0;
   };
@@ -53,11 +56,14 @@ class Moves : public migrate::MoveHost {
         Handlers handlers);
   ~Moves() override;
 
-  // `done` is called on the loop.
-  void start_out(OutgoingMove move, Done done);
-  // An accepted TCP connection of somebody who wants to bring a process.
-  void start_in(UniqueFd connection);
+  // `prepare` runs in the mover's thread (it reads /proc); `done` is called on the loop.
+  void start_out(SsiPid pid, std::function<Result<OutgoingMove>()> prepare, Done done);
+  // Somebody wants to bring a process: called by the link server on the link's own thread, and returns when
+  // the process runs here or nothing of it is left.
+  void serve(std::unique_ptr<TlsLink> link);
   bool is_moving(SsiPid pid) const { return moving_.contains(pid); }
+  // A copy here that an open move of this ssid will decide about.
+  bool knows(const migrate::CopyName& copy) const { return awaited_.contains(copy) || restoring_.contains(copy); }
   std::size_t coming_in() const { return awaited_.size(); }
 
   // The group's order, told by the loop.
@@ -69,13 +75,16 @@ class Moves : public migrate::MoveHost {
 
   // MoveHost, called by movers.
   Result<std::string> prepare_realm(NodeId home) override { return handlers_.prepare_realm(home); }
+  Result<> refresh_files(NodeId home) override { return handlers_.refresh_files(home); }
   migrate::CommitFate commit(const migrate::MoveTicket& ticket) override;
   void abandon(const migrate::MoveTicket& ticket, const std::string& reason) override;
   migrate::CommitFate await_commit(const migrate::MoveTicket& ticket) override;
   Result<> remember_guest(const migrate::MoveTicket& ticket,
                           const std::vector<migrate::StreamRef>& streams) override;
   void forget_guest(const migrate::MoveTicket& ticket) override { handlers_.forget(ticket); }
-  Result<> stand_down(const migrate::MoveTicket& ticket) override { return handlers_.stand_down(ticket); }
+  void stand_down(const migrate::MoveTicket& ticket, const std::vector<int>& carried) override {
+    handlers_.stand_down(ticket, carried);
+  }
 
  private:
   using Key = migrate::CopyName;
@@ -90,8 +99,7 @@ class Moves : public migrate::MoveHost {
 
   static Key key(const migrate::MoveTicket& t) { return {t.pid, t.epoch}; }
   void decide(OpenMoves& open, const Key& key, migrate::CommitFate fate);
-  void run_in(UniqueFd connection);
-  Result<migrate::MoveReport> run_out(OutgoingMove& move);
+  Result<migrate::MoveReport> run_out(OutgoingMove& move, std::chrono::steady_clock::time_point since);
   void spawn(std::function<void()> work);
   // Runs `f` on the loop and gives its result to the calling mover.
   template <typename F>
@@ -103,7 +111,8 @@ class Moves : public migrate::MoveHost {
   migrate::MoveEnvironment env_;
   OpenMoves committing_;  // source: sent, not delivered
   OpenMoves awaited_;     // target: restored, not decided
-  std::map<SsiPid, Epoch> moving_;
+  std::set<SsiPid> moving_;                 // out of here
+  std::set<migrate::CopyName> restoring_;   // into here, not yet restored
   std::list<Worker> workers_;
 };
 

@@ -1,0 +1,268 @@
+#include "ssid/daemon/balancer.h"
+
+#include <fcntl.h>
+
+#include <fstream>
+#include <iterator>
+
+#include "loadlevel/list/list_file.h"
+#include "loadlevel/policy/admission.h"
+#include "ssid/base/log.h"
+
+namespace ssi {
+namespace asio = boost::asio;
+
+namespace {
+
+std::string first_line(const char* path) {
+  std::ifstream in(path);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Balancer>> Balancer::create(asio::io_context& io, const Clock& clock,
+                                                   GroupPort& group, ProcessControl& control,
+                                                   Options options) {
+  SSI_ASSIGN(auto sampler, Sampler::open({}, clock));
+  SSI_ASSIGN(auto watcher, ListWatcher::open(options.list_path));
+  return std::unique_ptr<Balancer>(new Balancer(io, clock, group, control, std::move(options),
+                                                std::move(sampler), std::move(watcher)));
+}
+
+Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group, ProcessControl& control,
+                   Options options, Sampler sampler, ListWatcher watcher)
+    : io_(io), clock_(clock), group_(group), control_(control), options_(std::move(options)),
+      sampler_(std::move(sampler)), watcher_(std::move(watcher)),
+      list_changed_(io, ::fcntl(watcher_.fd(), F_DUPFD_CLOEXEC, 3)), timer_(io),
+      ledger_(options_.policy), boot_id_(first_line("/proc/sys/kernel/random/boot_id")) {
+  sample_ = &sampler_.sample();
+  std::ifstream state(options_.state_path);
+  tracker_.load(std::string{std::istreambuf_iterator<char>(state), {}});
+}
+
+void Balancer::start() {
+  take_list();
+  wait_for_list();
+  tick();
+}
+
+void Balancer::wait_for_list() {
+  list_changed_.async_wait(asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code ec) {
+    if (ec) return;
+    take_list();
+    wait_for_list();
+  });
+}
+
+// A change made by hand on any node is everybody's.
+void Balancer::take_list() {
+  auto changed = watcher_.changed();
+  if (!watcher_.problem().empty()) log_warning("loadlevellist: {}", watcher_.problem());
+  if (!changed) return;
+  const bool differs = changed->text() != list_.text();
+  list_ = std::move(*changed);
+  resolved_ = ResolvedList(list_, resolve_in_file_system);
+  for (const auto& problem : list_.problems()) log_warning("loadlevellist: {}", problem.what);
+  if (!differs) return;
+  group::Request r;
+  r.from = group_.self();
+  r.op = "internal.list";
+  r.json = list_.text();
+  (void)group_.broadcast(r);
+}
+
+Result<> Balancer::set_list_text(const std::string& text) {
+  if (text == list_.text()) return {};
+  list_ = LoadLevelList::parse(text);
+  resolved_ = ResolvedList(list_, resolve_in_file_system);
+  return write_list(options_.list_path, list_);
+}
+
+void Balancer::tick() {
+  timer_.expires_after(std::chrono::seconds(1));
+  timer_.async_wait([this](boost::system::error_code ec) {
+    if (!ec) tick();
+  });
+  const std::int64_t now = clock_.now_us();
+  ++tick_;
+  if (tick_ % 30 == 0) resolved_ = ResolvedList(list_, resolve_in_file_system);
+  sample_ = &sampler_.sample();
+  tracker_.update(sample_->scan.processes, resolved_);
+  adopt_guests();
+  sampler_.watch(tracker_.enabled());
+  save_state();
+  (void)group_.broadcast(own_info());
+
+  ledger_.tidy(now);
+  ClusterLoad view = view_of_cluster();
+  ledger_.annotate(view, now);
+  Plan planned = plan(view, options_.policy, now);
+  stays_.clear();
+  for (Evaluation& e : planned.stays) stays_.emplace(e.pid, std::move(e));
+  for (const PlannedMove& move : planned.moves) start_move(move);
+}
+
+void Balancer::adopt_guests() {
+  guest_pids_.clear();
+  for (const auto& [pid, record] : control_.guests().all()) {
+    const auto local = control_.guests().host_pid(record);
+    if (!local) continue;
+    guest_pids_[pid] = *local;
+    if (!record.ticket.loadlevel) continue;
+    auto sample = sampler_.look(*local);
+    if (!sample || tracker_.find(sample->key)) continue;
+    Enablement state;
+    state.on = true;
+    state.arrived = true;
+    tracker_.adopt(sample->key, state);
+  }
+}
+
+group::NodeInfo Balancer::own_info() const {
+  group::NodeInfo info;
+  info.node = group_.self();
+  info.boot_id = boot_id_;
+  info.cpus = static_cast<std::uint32_t>(sample_->node.cpus);
+  info.cpu_speed_mhz = static_cast<std::uint32_t>(sample_->node.speed_mhz);
+  info.runnable = sample_->scan.runnable;
+  info.load1 = sample_->scan.runnable;
+  info.mem_total = sample_->node.memory_total_bytes;
+  info.mem_free = sample_->node.memory_available_bytes;
+  info.guests_in = static_cast<std::uint32_t>(control_.guests().all().size());
+  for (const group::TableEntry& e : group_.entries()) {
+    if (e.process.home == group_.self() && e.where != group_.self()) ++info.guests_out;
+  }
+  info.accepting = options_.balancing && !drained_;
+  info.drained = drained_;
+  info.address = group_.address_of(group_.self());
+  info.version = options_.version;
+  return info;
+}
+
+ClusterLoad Balancer::view_of_cluster() {
+  ClusterLoad view;
+  view.here = group_.self();
+  view.tick = tick_;
+  view.balancing = options_.balancing;
+  view.quorate = group_.view().quorate && group_.table_valid();
+
+  std::map<pid_t, SsiPid> guest_of;
+  for (const auto& [pid, local] : guest_pids_) guest_of[local] = pid;
+  double movable = 0;
+  for (const ProcessSample& p : sample_->scan.processes) {
+    if (p.service || control_.is_deputy(p.key.pid) || !tracker_.enabled(p.key)) continue;
+    const auto guest = guest_of.find(p.key.pid);
+    ProcessLoad load;
+    load.pid = guest == guest_of.end() ? SsiPid{group_.self(), p.key.pid} : guest->second;
+    load.enabled = true;
+    load.moving = control_.is_moving(load.pid);
+    load.state = p.state;
+    load.demand = p.demand_smoothed;
+    load.rss_bytes = p.rss_bytes;
+    load.wanted_s = p.wanted_s;
+    movable += p.demand;
+    view.processes.push_back(std::move(load));
+  }
+  for (const auto& [id, heard] : loads_.all()) {
+    NodeLoad n;
+    n.id = id;
+    n.up = group_.view().has(id);
+    n.accepting = heard.info.accepting;
+    n.drained = heard.info.drained;
+    n.taken_us = heard.at_us;
+    n.cpus = static_cast<int>(heard.info.cpus);
+    n.speed_mhz = heard.info.cpu_speed_mhz;
+    n.runnable = heard.info.runnable;
+    n.movable = id == group_.self() ? movable : heard.info.runnable;
+    n.memory_total_bytes = heard.info.mem_total;
+    n.memory_available_bytes = heard.info.mem_free;
+    if (id == group_.self()) n.memory_trend_bytes_s = sample_->node.memory_trend_bytes_s;
+    view.nodes.push_back(n);
+  }
+  return view;
+}
+
+void Balancer::start_move(const PlannedMove& move) {
+  std::string reasons;
+  for (const std::string& r : move.reasons) reasons += (reasons.empty() ? "" : "; ") + r;
+  log_info("balancer: {} {} -> {}: {}", move.pid.to_string(), move.from.value, move.to.value, reasons);
+  last_moves_[move.pid] = move;
+  ledger_.begun({move.pid, move.from, move.to, move.demand, move.bytes}, clock_.now_us());
+  control_.migrate_from_here(move.pid, move.to, [this, move](Result<migrate::MoveReport> report) {
+    const std::int64_t now = clock_.now_us();
+    if (report) {
+      log_info("balancer: {} moved, frozen {} ms", move.pid.to_string(), report->frozen_us / 1000);
+      return;
+    }
+    const Error& e = report.error();
+    log_info("balancer: {} not moved: {}", move.pid.to_string(), e.message());
+    if (e.code() == ErrorCode::kGone) return ledger_.gone(move.pid);
+    if (e.code() == ErrorCode::kRefused) return ledger_.refused(move.pid, e.message(), std::nullopt, now);
+    ledger_.failed(move.pid, now);
+    ledger_.busy(move.pid, e.message(), move.to, now);
+  });
+}
+
+void Balancer::on_node_info(const group::NodeInfo& info) { loads_.heard(info, clock_.now_us()); }
+
+void Balancer::on_moved(const group::Commit& c) {
+  ledger_.committed({c.process, c.from, c.to, 1, 0}, clock_.now_us());
+}
+
+void Balancer::on_ended(SsiPid pid) {
+  ledger_.gone(pid);
+  last_moves_.erase(pid);
+}
+
+Result<> Balancer::enable(pid_t local_pid, bool on, std::uint32_t by_uid) {
+  SSI_ASSIGN(const auto sample, sampler_.look(local_pid));
+  SSI_TRY(on ? tracker_.enable(sample, by_uid) : tracker_.disable(sample, by_uid));
+  save_state();
+  return {};
+}
+
+bool Balancer::is_enabled(pid_t local_pid) {
+  auto sample = sampler_.look(local_pid);
+  return sample && tracker_.enabled(sample->key);
+}
+
+std::vector<std::string> Balancer::why(SsiPid pid, pid_t local_pid) {
+  std::vector<std::string> lines;
+  if (auto sample = sampler_.look(local_pid)) lines.push_back(tracker_.reason(sample->key));
+  if (const auto move = last_moves_.find(pid); move != last_moves_.end()) {
+    lines.push_back("moved " + std::to_string(move->second.from.value) + " -> " +
+                    std::to_string(move->second.to.value) + " because:");
+    lines.insert(lines.end(), move->second.reasons.begin(), move->second.reasons.end());
+  }
+  if (const auto stay = stays_.find(pid); stay != stays_.end()) {
+    lines.push_back(std::string("stays: ") + verdict_name(stay->second.verdict));
+    lines.insert(lines.end(), stay->second.reasons.begin(), stay->second.reasons.end());
+  }
+  return lines;
+}
+
+NodeId Balancer::best_node_for(NodeId from, NodeId home, double demand, std::uint64_t bytes) {
+  const std::int64_t now = clock_.now_us();
+  ClusterLoad view = view_of_cluster();
+  ledger_.annotate(view, now);
+  return best_node(view, options_.policy, now, from, home, demand, bytes);
+}
+
+std::optional<std::string> Balancer::refuse_arrival(const migrate::MoveTicket& ticket) {
+  ClusterLoad view = view_of_cluster();
+  ledger_.annotate(view, clock_.now_us());
+  // The source's planner saw to the gain; what only this node knows is its memory and whether it is drained.
+  auto admitted = admit(view, options_.policy, {.from = ticket.from, .bytes = ticket.rss_bytes, .by_user = true});
+  if (admitted) return std::nullopt;
+  return admitted.error().message();
+}
+
+void Balancer::save_state() const {
+  std::ofstream out(options_.state_path, std::ios::trunc);
+  out << tracker_.save();
+}
+
+}  // namespace ssi

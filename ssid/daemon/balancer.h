@@ -1,0 +1,100 @@
+// The balancer of this node: once a second it measures, tells the others, plans, and starts the moves that the
+// plan asks for. Decides nothing itself: measuring is loadlevel/metrics, who is enabled loadlevel/tracker, what
+// moves loadlevel/policy.
+//
+// Owned by the daemon; control loop only.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "loadlevel/list/list_watcher.h"
+#include "loadlevel/metrics/sampler.h"
+#include "loadlevel/policy/move_ledger.h"
+#include "loadlevel/policy/plan.h"
+#include "loadlevel/tracker/tracker.h"
+#include "ssid/daemon/node_loads.h"
+#include "ssid/daemon/process_control.h"
+
+namespace ssi {
+
+class Balancer {
+ public:
+  struct Options {
+    PolicyConfig policy;
+    std::string list_path;
+    std::string state_path;  // what is enabled, kept over a restart of ssid
+    std::string version;
+    bool balancing = true;
+  };
+
+  static Result<std::unique_ptr<Balancer>> create(boost::asio::io_context& io, const Clock& clock,
+                                                  GroupPort& group, ProcessControl& control,
+                                                  Options options);
+  void start();
+
+  // What this node's planner knows.
+  const NodeLoads& loads() const { return loads_; }
+  const NodeSample& last_sample() const { return *sample_; }
+  const Tracker& tracker() const { return tracker_; }
+  bool balancing() const { return options_.balancing; }
+  bool drained() const { return drained_; }
+  void set_balancing(bool on) { options_.balancing = on; }
+  void set_drained(bool drained) { drained_ = drained; }
+  const LoadLevelList& list() const { return list_; }
+  Result<> set_list_text(const std::string& text);  // as another node has it
+
+  Result<> enable(pid_t local_pid, bool on, std::uint32_t by_uid);
+  bool is_enabled(pid_t local_pid);
+  // Why the process is where it is: sentences.
+  std::vector<std::string> why(SsiPid pid, pid_t local_pid);
+  NodeId best_node_for(NodeId from, NodeId home, double demand, std::uint64_t bytes);
+  std::optional<std::string> refuse_arrival(const migrate::MoveTicket& ticket);
+
+  // Events.
+  void on_node_info(const group::NodeInfo& info);
+  void on_moved(const group::Commit& commit);
+  void on_ended(SsiPid pid);
+  void on_left(NodeId node) { loads_.left(node); }
+
+ private:
+  Balancer(boost::asio::io_context& io, const Clock& clock, GroupPort& group, ProcessControl& control,
+           Options options, Sampler sampler, ListWatcher watcher);
+  void tick();
+  void wait_for_list();
+  void take_list();
+  void adopt_guests();
+  ClusterLoad view_of_cluster();
+  group::NodeInfo own_info() const;
+  void start_move(const PlannedMove& move);
+  void save_state() const;
+
+  boost::asio::io_context& io_;
+  const Clock& clock_;
+  GroupPort& group_;
+  ProcessControl& control_;
+  Options options_;
+  Sampler sampler_;
+  const NodeSample* sample_ = nullptr;
+  ListWatcher watcher_;
+  boost::asio::posix::stream_descriptor list_changed_;
+  boost::asio::steady_timer timer_;
+  LoadLevelList list_;
+  ResolvedList resolved_;
+  Tracker tracker_;
+  MoveLedger ledger_;
+  NodeLoads loads_;
+  std::map<SsiPid, pid_t> guest_pids_;  // local PIDs of guests here, as of this second
+  std::map<SsiPid, Evaluation> stays_;
+  std::map<SsiPid, PlannedMove> last_moves_;
+  bool drained_ = false;
+  std::uint64_t tick_ = 0;
+  std::string boot_id_;
+};
+
+}  // namespace ssi

@@ -1,0 +1,56 @@
+#include "ssid/daemon/carrier_streams.h"
+
+#include "ssid/base/log.h"
+#include "ssid/wire/carrier/carrier_client.h"
+
+namespace ssi {
+namespace {
+
+constexpr std::int32_t kDrainTimeoutMs = 5000;
+constexpr std::int32_t kLingerMs = 30'000;
+
+CarrierDirection direction(const migrate::StreamRef& s) {
+  return s.write_end ? CarrierDirection::kGuestWrites : CarrierDirection::kGuestReads;
+}
+
+}  // namespace
+
+Result<> CarrierStreams::export_at_home(const migrate::StreamRef& stream, int fd) {
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  return carrier.export_stream(stream.id, direction(stream), fd);
+}
+
+Result<UniqueFd> CarrierStreams::attach(NodeId home, const migrate::StreamRef& stream) {
+  SSI_ASSIGN(auto peer, peer_of_(home));
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  return carrier.attach_stream({.id = stream.id, .generation = stream.generation,
+                                .direction = direction(stream), .capacity = stream.capacity,
+                                .home = std::move(peer)});
+}
+
+Result<> CarrierStreams::start(const migrate::StreamRef& stream) {
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  return carrier.start_stream(stream.id);
+}
+
+Result<> CarrierStreams::drain(const migrate::StreamRef& stream) {
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  return carrier.drain_stream(stream.id, kDrainTimeoutMs, false);
+}
+
+Result<> CarrierStreams::resume(const migrate::StreamRef& stream) {
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  return carrier.resume_stream(stream.id);
+}
+
+void CarrierStreams::detach(const migrate::StreamRef& stream) {
+  auto carrier = CarrierClient::connect();
+  if (carrier) (void)carrier->detach_stream(stream.id);
+}
+
+void CarrierStreams::close_at_home(const migrate::StreamRef& stream) {
+  auto carrier = CarrierClient::connect();
+  if (carrier) (void)carrier->close_stream(stream.id, kLingerMs);
+}
+
+}  // namespace ssi

@@ -1,0 +1,31 @@
+// The movers' StreamPort, spoken to this node's carrier. Thread-safe: a connection for each call (the carrier
+// is on this node; a call costs some tens of microseconds).
+#pragma once
+
+#include <functional>
+
+#include "migrate/move/environment.h"
+#include "ssid/wire/carrier/carrier_messages.h"
+
+namespace ssi {
+
+class CarrierStreams : public migrate::StreamPort {
+ public:
+  // Any thread: how the carrier of a node is reached.
+  using PeerOf = std::function<Result<CarrierPeer>(NodeId)>;
+
+  explicit CarrierStreams(PeerOf peer_of) : peer_of_(std::move(peer_of)) {}
+
+  Result<> export_at_home(const migrate::StreamRef& stream, int fd) override;
+  Result<UniqueFd> attach(NodeId home, const migrate::StreamRef& stream) override;
+  Result<> start(const migrate::StreamRef& stream) override;
+  Result<> drain(const migrate::StreamRef& stream) override;
+  Result<> resume(const migrate::StreamRef& stream) override;
+  void detach(const migrate::StreamRef& stream) override;
+  void close_at_home(const migrate::StreamRef& stream) override;
+
+ private:
+  PeerOf peer_of_;
+};
+
+}  // namespace ssi

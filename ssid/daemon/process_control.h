@@ -1,0 +1,122 @@
+// What happens to the processes of the cluster as far as this node has a part in it: as home (deputies), as
+// the node where guests live, as source and target of moves. Turns decisions of the group (a commit, an end, a
+// node that left) into acts here, and what happens here into proposals to the group.
+//
+// Owned by the daemon; control loop only, but for what the movers' threads call through MoveHost.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ssid/cluster/cluster.h"
+#include "ssid/daemon/carrier_streams.h"
+#include "ssid/daemon/deputies.h"
+#include "ssid/daemon/guests.h"
+#include "ssid/daemon/moves.h"
+#include "ssid/daemon/realms.h"
+#include "ssid/wire/group/group_codec.h"
+
+namespace ssi {
+
+struct DaemonPaths {
+  std::string run_dir = "/run/ssid";
+  std::string program_dir = "/usr/lib/ssid";
+  std::string criu;  // an absolute path
+
+  std::string deputy_socket() const { return run_dir + "/deputy.sock"; }
+};
+
+// The group as this room needs it.
+class GroupPort {
+ public:
+  virtual ~GroupPort() = default;
+  virtual NodeId self() const = 0;
+  virtual const View& view() const = 0;
+  // The table is the group's (not one of a past view).
+  virtual bool table_valid() const = 0;
+  virtual std::optional<group::TableEntry> find(SsiPid pid) const = 0;
+  virtual std::optional<group::Tombstone> tombstone(SsiPid pid) const = 0;
+  virtual std::vector<group::TableEntry> entries() const = 0;
+  virtual Result<> propose(group::Operation operation) = 0;
+  virtual Result<> broadcast(const group::GroupMessage& message) = 0;
+  // Any thread.
+  virtual std::string address_of(NodeId node) const = 0;
+  virtual std::string name_of(NodeId node) const = 0;
+};
+
+class ProcessControl {
+ public:
+  using MigrateDone = std::function<void(Result<migrate::MoveReport>)>;
+  struct Handlers {
+    // For the balancer and for who watches events.
+    std::function<void(const group::Commit&)> moved;
+    std::function<void(SsiPid, const std::string& why)> ended;
+    std::function<bool(SsiPid, pid_t local_pid)> is_enabled;
+    std::function<std::optional<std::string>(const migrate::MoveTicket&)> refuse_arrival;
+  };
+
+  ProcessControl(boost::asio::io_context& io, GroupPort& group, migrate::FreezerRoot freezer,
+                 std::shared_ptr<const TlsContext> tls, DaemonPaths paths, Handlers handlers);
+  ~ProcessControl();
+
+  Result<> start();
+
+  // The process runs here. Checks, then moves it.
+  void migrate_from_here(SsiPid pid, NodeId to, MigrateDone done);
+  // Only the checks; every reason against it.
+  void check_from_here(SsiPid pid, std::function<void(Result<>)> done);
+  void serve_link(std::unique_ptr<TlsLink> link) { moves_.serve(std::move(link)); }
+
+  // Where it runs: by the table, else at home.
+  NodeId where(SsiPid pid) const;
+  const Guests& guests() const { return guests_; }
+  bool is_moving(SsiPid pid) const { return moves_.is_moving(pid); }
+  bool is_deputy(pid_t pid) const { return deputies_.has(pid); }
+
+  // Decisions and messages of the group, in its order.
+  void on_decided(const group::Operation& operation, bool accepted);
+  void on_table_valid();  // the table is (again) the group's
+  void on_left(NodeId node);
+  void on_view_changed();
+  void on_signal(const group::Signal& signal);
+  void on_guest_stopped(const group::GuestStopped& message);
+  void on_guest_continued(const group::GuestContinued& message);
+  void on_abandoned(SsiPid pid, Epoch epoch) { moves_.on_abandoned(pid, epoch); }
+
+ private:
+  Moves::Handlers move_handlers();
+  Deputies::Handlers deputy_handlers();
+  Guests::Handlers guest_handlers();
+  Result<Moves::OutgoingMove> prepare(SsiPid pid, NodeId to, std::optional<GuestRecord> record,
+                                      std::optional<pid_t> host_pid);
+  void stand_down(const migrate::MoveTicket& ticket, const std::vector<int>& carried);
+  void make_deputy(const migrate::CopyName& name, const std::vector<int>& carried);
+  void to_guest(pid_t home_pid, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid);
+  void guest_ended(const GuestRecord& record, int wait_status, const std::string& reason);
+  void propose_ends();
+  void recover_guests();
+  void recover_originals();
+  void recover_deputies();
+
+  boost::asio::io_context& io_;
+  GroupPort& group_;
+  migrate::FreezerRoot freezer_;
+  DaemonPaths paths_;
+  Handlers handlers_;
+  CarrierStreams streams_;
+  Realms realms_;
+  Guests guests_;
+  Deputies deputies_;
+  Moves moves_;
+  std::map<SsiPid, group::Retire> ends_;  // not yet decided
+  std::map<SsiPid, std::vector<int>> held_signals_;  // for guests that are moving from here
+  boost::asio::steady_timer retry_;
+};
+
+}  // namespace ssi
