@@ -24,28 +24,38 @@ take_criu() {
   echo "$2" >.ssid-dev/criu/stamp
 }
 
-# The newest source in Debian's archive, fetched by apt (which checks the signature) with lists and a
-# cache of its own; the mirror is the one this machine's apt uses. Prints the tarball's path.
+# fetch_criu_source DIR SUITE: the source in Debian's archive, fetched by apt (which checks the signature)
+# with lists and a cache of its own; the mirror is the one this machine's apt uses. Prints the tarball.
 fetch_criu_source() {
-  local dir=$1 mirror
+  local dir=$1 suite=$2 mirror
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' | sort -u | head -n1)
-  [[ -n $mirror ]] || fail "setup: criu: apt knows no Debian mirror (apt-get update first?)"
+  if [[ -z $mirror ]]; then
+    echo "E: apt knows no Debian mirror: apt-get update first?"
+    return 1
+  fi >"$dir/apt.log"
   mkdir -p "$dir"/{lists/partial,cache/archives/partial}
-  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" >"$dir/sources.list"
+  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$dir/sources.list"
   local options=(-qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=-
     -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root)
-  apt-get "${options[@]}" update >&2
-  (cd "$dir" && apt-get "${options[@]}" source --download-only --tar-only criu >&2)
-  find "$dir" -maxdepth 1 -name 'criu_*.orig.tar.*' ! -name '*.asc'
+  {
+    apt-get "${options[@]}" update &&
+      (cd "$dir" && apt-get "${options[@]}" source --download-only --tar-only criu)
+  } >>"$dir/apt.log" 2>&1
+  find "$dir" -maxdepth 1 -name 'criu_*.orig.tar.*' ! -name '*.asc' | grep .
 }
 
+# The newest first; a stable release for when that can't be had.
+criu_source_suites=(sid trixie)
+
 build_criu() {
-  local dir=$root/.ssid-dev/criu-build tarball
+  local dir=$root/.ssid-dev/criu-build suite tarball=
   echo "./dev: building criu from Debian's source (half a minute)" >&2
   rm -rf "$dir"
   mkdir -p "$dir/src"
-  tarball=$(fetch_criu_source "$dir") || fail "setup: criu: its source can't be fetched"
-  [[ -f $tarball ]] || fail "setup: criu: its source can't be fetched"
+  for suite in "${criu_source_suites[@]}"; do
+    tarball=$(fetch_criu_source "$dir" "$suite") && break
+  done
+  [[ -n $tarball ]] || fail "setup: criu: fetch its source: $(grep -m1 '^E:' "$dir/apt.log") ($dir/apt.log)"
   tar -xf "$tarball" -C "$dir/src" --strip-components=1
   make -C "$dir/src" -j"$(nproc)" criu >"$dir/log" 2>&1 ||
     fail "setup: criu: does not build: $(grep -m1 -i error "$dir/log") ($dir/log)"

@@ -5,6 +5,7 @@ A system test is a program tests/system/*_test.py or *_test.sh: exit status 0 pa
 last line says why), else failed. Its output is kept in .ssid-dev/test-logs/ and shown if it failed."""
 
 import argparse
+import fcntl
 import os
 import subprocess
 import sys
@@ -31,6 +32,7 @@ class Count:
 
 def build(preset, count):
     start = time.monotonic()
+    print(f" build  {preset}", flush=True)
     done = subprocess.run(["./dev", "build", "--preset", preset], stdout=subprocess.PIPE, text=True)
     if done.returncode != 0:
         print(done.stdout)
@@ -98,6 +100,8 @@ def main():
     options = parser.parse_args()
     os.chdir(ROOT)
     LOGS.mkdir(parents=True, exist_ok=True)
+    lock = open(LOGS / ".lock", "w")  # the labs of two runs of one checkout have the same names
+    fcntl.flock(lock, fcntl.LOCK_EX)
     count = Count()
     if not options.system and build("dev", count):
         run_unit(options.names, count)
