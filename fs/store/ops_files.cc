@@ -111,9 +111,12 @@ int on_read(Call& call) {
 namespace {
 
 // Was this data appended by the store that died before it could say so?
-bool is_there_already(int fd, std::uint64_t offset, ByteSpan data) {
+bool is_there_already(const OpenFile& file, std::uint64_t offset, ByteSpan data) {
+  // The guest's own opening may be for writing only.
+  const UniqueFd fd(::open(("/proc/self/fd/" + std::to_string(**file.fd)).c_str(), O_RDONLY | O_CLOEXEC));
   std::vector<std::uint8_t> there(data.size());
-  return ::pread(fd, there.data(), there.size(), static_cast<off_t>(offset)) ==
+  return fd &&
+         ::pread(*fd, there.data(), there.size(), static_cast<off_t>(offset)) ==
              static_cast<ssize_t>(data.size()) &&
          std::equal(data.begin(), data.end(), there.begin());
 }
@@ -142,7 +145,7 @@ int on_write(Call& call) {
     fd = plain_fd(*file);
     if (fd < 0) return errno;
   } else if (appends && (call.head.flags & RequestHead::kAgain) != 0 &&
-             is_there_already(fd, body.offset, data)) {
+             is_there_already(*file, body.offset, data)) {
     call.reply.append(CountReply{data.size()});
     return 0;
   }

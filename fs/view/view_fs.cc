@@ -77,6 +77,7 @@ Result<> ViewFs::start() {
   char* argv[] = {program, nullptr};
   fuse_args args = FUSE_ARGS_INIT(1, argv);
   session_ = fuse_session_new(&args, &kViewOps, sizeof(kViewOps), this);
+  fuse_opt_free_args(&args);
   const std::string fd_path = "/dev/fd/" + std::to_string(*fuse_fd_);
   if (session_ == nullptr || fuse_session_mount(session_, fd_path.c_str()) != 0) {
     ::umount2(mountpoint.c_str(), MNT_DETACH | MNT_FORCE);
