@@ -139,7 +139,8 @@ Result<> TlsLink::handshake(bool server, const std::string& identity) {
     SSL_set_accept_state(ssl_);
   } else {
     SSL_set_connect_state(ssl_);
-    SSL_set_verify(ssl_, SSL_VERIFY_PEER, nullptr);  // a server with a certificate instead of the key
+    SSL_set_verify(ssl_, SSL_VERIFY_PEER,
+                   nullptr);  // a server with a certificate instead of the key
   }
   for (;;) {
     ERR_clear_error();

@@ -120,7 +120,12 @@ Result<UniqueFd> unix_connect(const std::string& path, UnixType type) {
   SSI_ASSIGN(const sockaddr_un address, address_of(path));
   SSI_ASSIGN(UniqueFd fd, make_socket(type));
   while (::connect(*fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)
-    if (errno != EINTR) return Error::from_errno("connect " + path);
+    if (errno != EINTR) {
+      const int err = errno;
+      const bool nobody = err == ENOENT || err == ECONNREFUSED;
+      return Error(nobody ? ErrorCode::kGone : ErrorCode::kFailed,
+                   "connect " + path + ": " + std::strerror(err));
+    }
   return fd;
 }
 

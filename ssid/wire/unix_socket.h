@@ -44,6 +44,7 @@ class UnixListener {
   std::string path_;
 };
 
+// kGone if nobody listens there.
 Result<UniqueFd> unix_connect(const std::string& path, UnixType type);
 
 struct UnixPair {
