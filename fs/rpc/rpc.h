@@ -38,7 +38,7 @@ enum class Op : std::uint16_t {
   kRead = 15,
   kWrite = 16,
   kOpendir = 17,
-  kReaddir = 18,
+  kReaddir = 18,  // of a handle, or from the beginning of a node
   kRelease = 19,
   kStatfs = 20,
   kFsync = 21,
@@ -108,6 +108,9 @@ struct Attr {
   std::uint32_t gid = 0;
   std::uint32_t block_bytes = 0;
   std::uint32_t flags = 0;
+
+  // It has no extended attributes: spares the kernel's questions after ACLs and capabilities.
+  static constexpr std::uint32_t kNoXattrs = 1;
 };
 static_assert(sizeof(Attr) == 120);
 
@@ -195,7 +198,11 @@ struct StatfsReply {
   std::uint64_t blocks = 0, blocks_free = 0, blocks_available = 0, files = 0, files_free = 0;
   std::uint32_t block_bytes = 0, fragment_bytes = 0, name_bytes_max = 0, reserved = 0;
 };
-struct DirEntryHead {        // kReaddir: any number of them, each with its name behind it
+struct ReaddirReply {        // kReaddir; then entries
+  std::uint64_t handle = 0;  // to go on with, if the directory was named by its node and has more
+  std::uint64_t at_end = 0;  // 1: there is nothing behind these entries
+};
+struct DirEntryHead {        // any number of them, each with its name behind it
   std::uint64_t node = 0;    // 0: no attributes, only inode number and type
   std::uint64_t offset = 0;  // where the next one is
   Attr attr;

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "ssid/base/unique_fd.h"
 
@@ -42,6 +44,19 @@ int FileStat::stat(int dir, const char* name, Attr& attr) {
   attr.uid = st.stx_uid;
   attr.gid = st.stx_gid;
   attr.block_bytes = st.stx_blksize;
+  return 0;
+}
+
+int FileStat::describe(int dir, const char* name, Attr& attr) {
+  if (const int error = stat(dir, name, attr); error != 0) return error;
+  if (!S_ISREG(attr.mode) && !S_ISDIR(attr.mode)) return 0;
+  char path[kNameBytesMax + 40];
+  const int size = std::snprintf(
+      path, sizeof(path), *name == '\0' ? "/proc/self/fd/%d" : "/proc/self/fd/%d/%s", dir, name);
+  if (size < 0 || static_cast<std::size_t>(size) >= sizeof(path)) return 0;
+  const ssize_t names =
+      *name == '\0' ? ::listxattr(path, nullptr, 0) : ::llistxattr(path, nullptr, 0);
+  if (names == 0 || (names < 0 && errno == EOPNOTSUPP)) attr.flags |= Attr::kNoXattrs;
   return 0;
 }
 

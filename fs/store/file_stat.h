@@ -15,6 +15,8 @@ class FileStat {
   // Attributes of `name` in directory `dir`, or of `dir` itself if the name is empty; symbolic
   // links are not followed, mount points are crossed. 0 or an errno.
   int stat(int dir, const char* name, Attr& attr);
+  // The same with flags, as clients are told.
+  int describe(int dir, const char* name, Attr& attr);
 
   // Kernel interfaces (proc, sysfs, cgroup) and views of other nodes: their contents belong to a
   // node, not to its files.

@@ -37,11 +37,13 @@ int on_getattr(Call& call) {
   if (call.head.handle != 0) {
     const auto file = call.session.handle(call.head.handle);
     if (!file) return EBADF;
-    if (const int error = call.session.stat().stat(**file->fd, "", attr); error != 0) return error;
+    if (const int error = call.session.stat().describe(**file->fd, "", attr); error != 0)
+      return error;
   } else {
     NodeTable::Node node;
     if (const int error = call.session.nodes().get(call.head.node, node); error != 0) return error;
-    if (const int error = call.session.stat().stat(**node.fd, "", attr); error != 0) return error;
+    if (const int error = call.session.stat().describe(**node.fd, "", attr); error != 0)
+      return error;
   }
   call.reply.append(attr);
   return 0;
@@ -88,7 +90,7 @@ int on_setattr(Call& call) {
     if (result != 0) return errno;
   }
   Attr attr;
-  if (const int error = call.session.stat().stat(**node.fd, "", attr); error != 0) return error;
+  if (const int error = call.session.stat().describe(**node.fd, "", attr); error != 0) return error;
   call.reply.append(attr);
   return 0;
 }

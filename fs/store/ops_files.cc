@@ -41,7 +41,7 @@ int on_open(Call& call) {
   UniqueFd fd;
   if (const int error = open_node(node, body.flags, fd); error != 0) return error;
   OpenReply reply;
-  if (const int error = call.session.stat().stat(*fd, "", reply.attr); error != 0) return error;
+  if (const int error = call.session.stat().describe(*fd, "", reply.attr); error != 0) return error;
   auto file = std::make_shared<OpenFile>();
   file->node = call.head.node;
   file->fd = std::make_shared<const UniqueFd>(std::move(fd));
@@ -72,7 +72,7 @@ int on_create(Call& call) {
     if (!fd) return errno;
   }
   CreateReply reply;
-  if (const int error = call.session.stat().stat(*fd, "", reply.attr); error != 0) return error;
+  if (const int error = call.session.stat().describe(*fd, "", reply.attr); error != 0) return error;
   if (!S_ISREG(reply.attr.mode)) return ENXIO;
   reply.node = call.session.nodes().found(call.head.node, name, reply.attr);
   NodeTable::Node node;
@@ -113,7 +113,8 @@ namespace {
 // Was this data appended by the store that died before it could say so?
 bool is_there_already(const OpenFile& file, std::uint64_t offset, ByteSpan data) {
   // The guest's own opening may be for writing only.
-  const UniqueFd fd(::open(("/proc/self/fd/" + std::to_string(**file.fd)).c_str(), O_RDONLY | O_CLOEXEC));
+  const UniqueFd fd(
+      ::open(("/proc/self/fd/" + std::to_string(**file.fd)).c_str(), O_RDONLY | O_CLOEXEC));
   std::vector<std::uint8_t> there(data.size());
   return fd &&
          ::pread(*fd, there.data(), there.size(), static_cast<off_t>(offset)) ==

@@ -26,7 +26,7 @@ int directory_to_change(Call& call, std::uint64_t id, NodeTable::Node& node) {
 // Answers with the entry that stands at that name now.
 int reply_entry(Call& call, int dir, std::uint64_t dir_id, const std::string& name) {
   EntryReply entry;
-  if (const int error = call.session.stat().stat(dir, name.c_str(), entry.attr); error != 0)
+  if (const int error = call.session.stat().describe(dir, name.c_str(), entry.attr); error != 0)
     return error;
   entry.node = call.session.nodes().found(dir_id, name, entry.attr);
   call.reply.append(entry);
@@ -182,19 +182,29 @@ int on_readlink(Call& call) {
   return 0;
 }
 
+namespace {
+int open_directory(Call& call, NodeTable::Node& dir, std::shared_ptr<OpenFile>& file) {
+  if (const int error = directory(call, call.head.node, dir); error != 0) return error;
+  UniqueFd opened(::openat(**dir.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened) return errno;
+  file = std::make_shared<OpenFile>();
+  file->node = call.head.node;
+  file->fd = std::make_shared<const UniqueFd>(std::move(opened));
+  file->hidden = dir.hidden;
+  return 0;
+}
+}  // namespace
+
 int on_opendir(Call& call) {
   call.body.get<OpenBody>();
   if (!call.body.done()) return kMalformed;
   NodeTable::Node dir;
-  if (const int error = directory(call, call.head.node, dir); error != 0) return error;
-  const UniqueFd opened(::openat(**dir.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!opened) return errno;
+  std::shared_ptr<OpenFile> file;
+  if (const int error = open_directory(call, dir, file); error != 0) return error;
   OpenReply reply;
-  if (const int error = call.session.stat().stat(*opened, "", reply.attr); error != 0) return error;
-  auto file = std::make_shared<OpenFile>();
-  file->node = call.head.node;
-  file->fd = std::make_shared<const UniqueFd>(::fcntl(*opened, F_DUPFD_CLOEXEC, 0));
-  file->hidden = dir.hidden;
+  if (const int error = call.session.stat().describe(**file->fd, "", reply.attr); error != 0) {
+    return error;
+  }
   reply.handle = call.session.add_handle(std::move(file), dir.fd);
   call.reply.append(reply);
   return 0;
@@ -212,30 +222,31 @@ constexpr std::size_t kDirentNameAt = 19;
 
 }  // namespace
 
-int on_readdir(Call& call) {
-  const auto body = call.body.get<RangeBody>();
-  if (!call.body.done() || body.size > kDataBytesMax) return kMalformed;
-  const auto file = call.session.handle(call.head.handle);
-  if (!file) return EBADF;
+namespace {
+
+// Appends the entries from `offset` on that fit. Sets `at_end` if there are no more.
+int list_entries(Call& call, OpenFile& file, const RangeBody& body, bool& at_end) {
   const bool with_attributes = body.mode == 1;
-  std::lock_guard lock(file->mutex);
-  if (::lseek(**file->fd, static_cast<off_t>(body.offset), SEEK_SET) < 0) return errno;
+  if (::lseek(**file.fd, static_cast<off_t>(body.offset), SEEK_SET) < 0) return errno;
   // An entry without attributes is smaller for the kernel than on the link.
   const std::uint64_t kernel_bytes_max =
       std::min<std::uint64_t>(body.size, with_attributes ? 512u << 10 : 64u << 10);
   std::uint64_t kernel_bytes = 0;
   alignas(8) char buffer[16 << 10];
   for (;;) {
-    const long got = ::syscall(SYS_getdents64, **file->fd, buffer, sizeof(buffer));
+    const long got = ::syscall(SYS_getdents64, **file.fd, buffer, sizeof(buffer));
     if (got < 0) return errno;
-    if (got == 0) return 0;
+    if (got == 0) {
+      at_end = true;
+      return 0;
+    }
     for (long at = 0; at < got;) {
       const auto* entry = reinterpret_cast<const KernelDirent*>(buffer + at);
       const char* const entry_name = buffer + at + kDirentNameAt;
       at += entry->record_bytes;
       const std::string_view name = entry_name;
       const bool dots = name == "." || name == "..";
-      if (file->hidden && !dots) continue;
+      if (file.hidden && !dots) continue;
       kernel_bytes += kernel_entry_bytes(name.size(), with_attributes);
       if (kernel_bytes > kernel_bytes_max) return 0;
       DirEntryHead head;
@@ -245,15 +256,44 @@ int on_readdir(Call& call) {
       head.attr.mode = static_cast<std::uint32_t>(entry->type) << 12;
       if (with_attributes && !dots) {
         Attr attr;
-        if (call.session.stat().stat(**file->fd, entry_name, attr) == 0) {
+        if (call.session.stat().describe(**file.fd, entry_name, attr) == 0) {
           head.attr = attr;
-          head.node = call.session.nodes().found(file->node, name, attr);
+          head.node = call.session.nodes().found(file.node, name, attr);
         }
       }
       call.reply.append(head);
       call.reply.append(name);
     }
   }
+}
+
+}  // namespace
+
+int on_readdir(Call& call) {
+  const auto body = call.body.get<RangeBody>();
+  if (!call.body.done() || body.size > kDataBytesMax) return kMalformed;
+  NodeTable::Node dir;
+  std::shared_ptr<OpenFile> file;
+  if (call.head.handle != 0) {
+    file = call.session.handle(call.head.handle);
+    if (!file) return EBADF;
+  } else {
+    // Most directories are listed in one go: no handle is kept for them.
+    if (body.offset != 0) return kMalformed;
+    if (const int error = open_directory(call, dir, file); error != 0) return error;
+  }
+  ReaddirReply reply;
+  const std::size_t reply_at = call.reply.size();
+  call.reply.append(reply);
+  bool at_end = false;
+  {
+    std::lock_guard lock(file->mutex);
+    if (const int error = list_entries(call, *file, body, at_end); error != 0) return error;
+  }
+  reply.at_end = at_end ? 1 : 0;
+  if (call.head.handle == 0 && !at_end) reply.handle = call.session.add_handle(file, dir.fd);
+  std::memcpy(call.reply.data() + reply_at, &reply, sizeof(reply));
+  return 0;
 }
 
 }  // namespace ssi::fs

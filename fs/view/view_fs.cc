@@ -18,6 +18,12 @@ constexpr unsigned int kListeningMax = 8;  // threads that wait for a request at
 constexpr std::chrono::milliseconds kLockRetry{10};
 constexpr std::chrono::milliseconds kHousekeeping{500};
 
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 }  // namespace
 
 ViewFs::ViewFs(View::Options options, DigestCache& digests)
@@ -288,6 +294,28 @@ void ViewFs::learn(ViewNode& node, const Attr& attr) {
     node.twin_asked = false;
   }
   node.known = attr;
+  node.no_xattrs_until_ms = (attr.flags & Attr::kNoXattrs) != 0 ? now_ms() + timeout_ms() : 0;
+}
+
+bool ViewFs::has_no_xattrs(fuse_req_t request, const ViewNodePtr& node) {
+  {
+    std::lock_guard lock(node->mutex);
+    if (node->no_xattrs_until_ms == 0) return false;
+    if (now_ms() < node->no_xattrs_until_ms) return true;
+  }
+  // The kernel asks before every write: one question to home a second is enough.
+  Remote::Request asked;
+  asked.op = Op::kGetattr;
+  asked.node = node.get();
+  asked.caller = caller_of(request);
+  Remote::Reply reply;
+  if (remote_.call(asked, {}, reply) != 0) return false;
+  ByteReader reader = reply.reader();
+  const auto attr = reader.get<Attr>();
+  const bool none = reader.done() && (attr.flags & Attr::kNoXattrs) != 0;
+  std::lock_guard lock(node->mutex);
+  node->no_xattrs_until_ms = none ? now_ms() + timeout_ms() : 0;
+  return none;
 }
 
 fuse_entry_param ViewFs::entry_of(const Remote::Reply& reply, const ViewNodePtr& parent,

@@ -47,9 +47,12 @@ class ViewFs {
 
   static Caller caller_of(fuse_req_t request);
   double timeout_s() const { return options_.timeout_s; }
+  std::int64_t timeout_ms() const { return static_cast<std::int64_t>(options_.timeout_s * 1000); }
   struct stat stat_of(const Attr& attr) const;
   // Remembers what the kernel is about to be told; a twin of another version is dropped.
   void learn(ViewNode& node, const Attr& attr);
+  // Does home say that the file has no extended attributes? Asks home again if that is long ago.
+  bool has_no_xattrs(fuse_req_t request, const ViewNodePtr& node);
   // The node of an entry reply, counted as known to the kernel.
   fuse_entry_param entry_of(const Remote::Reply& reply, const ViewNodePtr& parent,
                             const std::string& name, std::uint64_t store_id, const Attr& attr);

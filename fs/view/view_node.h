@@ -38,7 +38,8 @@ struct ViewNode {
   std::uint64_t store_lookups = 0;  // to be forgotten there
   Attr known;                       // what the kernel was told last; known.mode == 0: nothing yet
   std::shared_ptr<TwinFile> twin;   // the identical local file, if there is one
-  bool twin_asked = false;          // a search for the twin of `known` is under way or was in vain
+  std::int64_t no_xattrs_until_ms = 0;  // home said so; 0: it may have some
+  bool twin_asked = false;  // a search for the twin of `known` is under way or was in vain
   struct RecordLock {
     std::uint64_t start, end;  // inclusive
     std::uint32_t type;
@@ -56,7 +57,8 @@ struct ViewHandle {
   std::mutex mutex;
   std::uint64_t store_id = 0;
   std::uint64_t store_serial = 0;
-  std::uint32_t flock = 0;  // LOCK_SH or LOCK_EX while held
+  std::uint32_t flock = 0;                       // LOCK_SH or LOCK_EX while held
+  std::uint64_t end_offset = ~std::uint64_t{0};  // directories: nothing is behind it
 };
 
 class NodeIndex {

@@ -443,23 +443,9 @@ struct ViewOps {
   }
 
   static void opendir(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
+    // Home hears of it when it is read.
     ViewFs& fs = fs_of(request);
-    const ViewNodePtr node = fs.nodes_.get(ino);
-    const OpenBody body;
-    {
-      Remote::Reply reply;
-      const int error =
-          fs.remote_.call(ask(request, Op::kOpendir, node.get()), {bytes_of(body)}, reply);
-      ByteReader reader = reply.reader();
-      OpenReply opened;
-      if (error == 0) opened = reader.get<OpenReply>();
-      if (error != 0 || !reader.done()) {
-        fuse_reply_err(request, error != 0 ? error : EIO);
-        return;
-      }
-      info->fh = reinterpret_cast<std::uintptr_t>(fs.new_handle(node, 0, true));
-      Remote::bind(*handle_of(info), reply.serial(), opened.handle);
-    }
+    info->fh = reinterpret_cast<std::uintptr_t>(fs.new_handle(fs.nodes_.get(ino), 0, true));
     if (fuse_reply_open(request, info) == -ENOENT) fs.release(handle_of(info));
   }
 
@@ -472,7 +458,18 @@ struct ViewOps {
     body.size = std::min<std::size_t>(size, kDataBytesMax);
     body.mode = plus ? 1 : 0;
     Remote::Request asked = ask(request, Op::kReaddir, nullptr);
-    asked.handle = handle;
+    {
+      std::lock_guard lock(handle->mutex);
+      if (handle->end_offset == body.offset) {
+        fuse_reply_buf(request, nullptr, 0);
+        return;
+      }
+      if (handle->store_serial == 0 && offset == 0) {
+        asked.node = handle->node.get();
+      } else {
+        asked.handle = handle;
+      }
+    }
     Remote::Reply reply;
     if (const int error = fs.remote_.call(asked, {bytes_of(body)}, reply); error != 0) {
       fuse_reply_err(request, error);
@@ -481,7 +478,10 @@ struct ViewOps {
     std::unique_ptr<char[]> out(new char[size]);
     std::size_t filled = 0;
     std::vector<fuse_ino_t> counted;
+    std::uint64_t last_offset = body.offset;
     ByteReader reader = reply.reader();
+    const auto listing = reader.get<ReaddirReply>();
+    if (listing.handle != 0) Remote::bind(*handle, reply.serial(), listing.handle);
     while (reader.left() > 0) {
       const auto head = reader.get<DirEntryHead>();
       const std::string name(reader.text(head.name_bytes));
@@ -510,6 +510,11 @@ struct ViewOps {
       }
       if (need > size - filled) break;
       filled += need;
+      last_offset = head.offset;
+    }
+    if (listing.at_end == 1 && reader.done()) {
+      std::lock_guard lock(handle->mutex);
+      handle->end_offset = last_offset;
     }
     if (fuse_reply_buf(request, out.get(), filled) == -ENOENT) {
       for (const fuse_ino_t ino : counted) fs.nodes_.forget(ino, 1);
@@ -557,6 +562,10 @@ struct ViewOps {
     body.name_bytes = static_cast<std::uint32_t>(std::strlen(name));
     body.value_bytes = static_cast<std::uint32_t>(size);
     body.flags = static_cast<std::uint32_t>(flags);
+    {
+      std::lock_guard lock(node->mutex);
+      node->no_xattrs_until_ms = 0;
+    }
     Remote::Reply reply;
     fuse_reply_err(request, fs.remote_.call(ask(request, Op::kSetxattr, node.get()),
                                             {bytes_of(body),
@@ -590,6 +599,10 @@ struct ViewOps {
     if (too_long(request, name)) return;
     const ViewNodePtr node = fs.nodes_.get(ino);
     size = std::min<std::size_t>(size, 64 << 10);
+    if (fs.has_no_xattrs(request, node)) {
+      fuse_reply_err(request, ENODATA);
+      return;
+    }
     const NameBody body = name_body(name, size);
     Remote::Reply reply;
     const int error = fs.remote_.call(ask(request, Op::kGetxattr, node.get()),
@@ -600,6 +613,14 @@ struct ViewOps {
     ViewFs& fs = fs_of(request);
     const ViewNodePtr node = fs.nodes_.get(ino);
     size = std::min<std::size_t>(size, 64 << 10);
+    if (fs.has_no_xattrs(request, node)) {
+      if (size == 0) {
+        fuse_reply_xattr(request, 0);
+      } else {
+        fuse_reply_buf(request, nullptr, 0);
+      }
+      return;
+    }
     const NameBody body{0, static_cast<std::uint32_t>(size)};
     Remote::Reply reply;
     const int error =
