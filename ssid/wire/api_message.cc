@@ -2,6 +2,8 @@
 
 #include <flatbuffers/flatbuffers.h>
 
+#include <iterator>
+
 #include "ssid/wire/api_generated.h"
 
 namespace ssi {
@@ -70,6 +72,13 @@ ErrorCode error_code_of(ApiCode code) {
       break;
   }
   return ErrorCode::kFailed;
+}
+
+std::string_view api_code_name(ApiCode code) {
+  constexpr std::string_view kNames[] = {"done",   "failed",    "gone",  "refused",
+                                         "denied", "no_quorum", "usage", "timeout"};
+  const auto at = static_cast<std::size_t>(code);
+  return at < std::size(kNames) ? kNames[at] : "failed";
 }
 
 std::vector<std::byte> encode(const ApiRequest& request) {

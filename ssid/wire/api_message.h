@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ssid/base/result.h"
@@ -43,6 +44,8 @@ enum class ApiCode : std::uint16_t {
 ApiCode api_code(ErrorCode code);
 // A number this version does not know is kFailed.
 ErrorCode error_code_of(ApiCode code);
+// "done", "failed", "gone", "refused", "denied", "no_quorum", "usage", "timeout": for --json.
+std::string_view api_code_name(ApiCode code);
 
 struct ApiReply {
   ApiCode code = ApiCode::kDone;

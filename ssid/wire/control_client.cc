@@ -53,6 +53,7 @@ Result<nlohmann::json> ControlClient::stream(const std::string& op, const nlohma
               .context("ssid"));
   for (;;) {
     SSI_ASSIGN(const ApiReply reply, next_reply(timeout_ms));
+    error_details_ = reply.code == ApiCode::kDone ? "" : reply.json;
     if (reply.code != ApiCode::kDone)
       return Error(error_code_of(reply.code),
                    reply.error.empty() ? "ssid gave no reason" : reply.error);
@@ -62,6 +63,11 @@ Result<nlohmann::json> ControlClient::stream(const std::string& op, const nlohma
     fd_.reset();
     return nlohmann::json();
   }
+}
+
+nlohmann::json ControlClient::error_details() const {
+  auto details = parse(error_details_);
+  return details ? *details : nlohmann::json();
 }
 
 Result<ApiReply> ControlClient::next_reply(std::int64_t timeout_ms) {

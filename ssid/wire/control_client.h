@@ -33,12 +33,16 @@ class ControlClient {
                                 const std::function<bool(const nlohmann::json&)>& part,
                                 std::int64_t timeout_ms = 0);
 
+  // What ssid said about its last error beyond the words: an object, or null.
+  nlohmann::json error_details() const;
+
  private:
   explicit ControlClient(UniqueFd fd) : fd_(std::move(fd)), reader_(kApiReplyLimits) {}
   Result<ApiReply> next_reply(std::int64_t timeout_ms);
 
   UniqueFd fd_;
   FrameReader reader_;
+  std::string error_details_;
 };
 
 }  // namespace ssi

@@ -1,0 +1,74 @@
+// ssips: ps over the whole cluster.
+#include <pwd.h>
+#include <unistd.h>
+
+#include <array>
+#include <ctime>
+
+#include "loadlevel/cli/command.h"
+#include "loadlevel/cli/ssips_text.h"
+
+using namespace ssi;
+using namespace ssi::cli;
+
+namespace {
+
+PsAsker asker() {
+  PsAsker self;
+  self.uid = std::to_string(::geteuid());
+  passwd entry{};
+  passwd* found = nullptr;
+  std::array<char, 4096> buffer{};
+  if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) == 0 &&
+      found != nullptr)
+    self.user = found->pw_name;
+  for (const int fd : {STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO}) {
+    std::array<char, 256> name{};
+    if (::ttyname_r(fd, name.data(), name.size()) != 0) continue;
+    const std::string path = name.data();
+    self.tty = path.starts_with("/dev/") ? path.substr(5) : path;
+    break;
+  }
+  return self;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("ps over the whole cluster: where each process runs, its home, how often it moved.",
+               "ssips");
+  PsOptions options;
+  std::vector<std::string> words;
+  bool full = false, json = false, no_titles = false, ignored = false;
+  app.add_flag("-e,-A", options.everyone, "all processes of all nodes");
+  app.add_flag("-a", options.terminals, "all with a terminal");
+  app.add_flag("-f", full, "full: user, parent, start, command line");
+  app.add_flag("-w", ignored, "lines are never cut anyway");
+  app.add_option("-u,-U,--user", options.users, "those of these users")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("-p,--pid", options.pids, "these processes")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_option("-o,--format", options.columns, "columns: " + ps_column_names())
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app.add_flag("--no-headers", no_titles, "no line of titles");
+  app.add_flag("--json", json, "print ssid's answer as JSON");
+  app.add_option("WORDS", words, "BSD options without a dash (aux, ax, u), or PIDs");
+  if (auto status = parse_arguments(app, argc, argv)) return *status;
+
+  if (full) options.format = PsOptions::Format::kFull;
+  options.titles = !no_titles;
+  for (const std::string& word : words)
+    if (auto parsed = parse_bsd_word(word, options); !parsed)
+      return fail("ssips", "usage", parsed.error());
+  // A column that does not exist is found before ssid is asked.
+  if (auto checked = ssips_text({}, options, {}, 0); !checked)
+    return fail("ssips", "usage", checked.error());
+
+  const Question question{.name = "ssips", .what = "", .op = "ssips", .json = json};
+  return ask_and_print(question, [&](const nlohmann::json& answer) {
+    return ssips_text(answer, options, asker(), std::time(nullptr)).value();
+  });
+}
