@@ -121,7 +121,6 @@ class Remote {
   mutable std::mutex mutex_;
   std::condition_variable lane_free_;
   std::condition_variable gave_up_;
-  std::thread watcher_;  // breaks the wait of callers that are being killed
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<Lane*> idle_;
   struct Forgotten {
@@ -134,6 +133,8 @@ class Remote {
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<std::uint64_t> reconnects_{0};
   std::atomic<std::uint64_t> new_sessions_{0};
+  // Breaks the wait of callers that are being killed. Last, because it uses all of the above.
+  std::thread watcher_;
 };
 
 }  // namespace ssi::fs
