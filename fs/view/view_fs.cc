@@ -54,7 +54,9 @@ ViewFs::~ViewFs() {
 }
 
 Result<> ViewFs::start() {
-  // Home must answer before anything is mounted.
+  // Home must answer before anything is mounted. Once, here, and with a reason if it doesn't: later
+  // on whoever uses the files just waits.
+  if (const auto probe = options_.remote.dial(); !probe) return probe.error();
   {
     Remote::Reply reply;
     Remote::Request request;

@@ -14,6 +14,7 @@ namespace ssi::migrate {
 namespace {
 
 constexpr std::size_t kPieceBytes = 64 << 10;
+constexpr std::uint64_t kWindowBytesMax = 64 << 20;  // whatever the other end allows
 constexpr int kTickMsMin = 1;
 constexpr int kTickMsMax = 50;
 
@@ -71,6 +72,11 @@ void StreamEnd::connect(StreamChannel channel, std::uint64_t position) {
   }
   wake();
   changed_.notify_all();
+}
+
+std::uint64_t StreamEnd::position() const {
+  std::lock_guard lock(mutex_);
+  return position_locked();
 }
 
 void StreamEnd::disconnect(const Channel* channel) {
@@ -152,7 +158,8 @@ bool Source::on_frame(const StreamFrame& frame, ByteSpan data) {
     case StreamFrameType::kCredit:
       if (frame.a > end() || frame.c > end()) return false;
       drop_below(frame.a);
-      window_end_ = std::max(window_end_, frame.b);
+      window_end_ =
+          std::clamp(frame.b, window_end_, std::max(window_end_, base_ + kWindowBytesMax));
       written_ = std::max(written_, frame.c);
       // What a guest reads may have to be sent again to its next node; what it wrote is at home for
       // good.
@@ -178,11 +185,6 @@ bool Source::on_frame(const StreamFrame& frame, ByteSpan data) {
   wake();
   changed_.notify_all();
   return true;
-}
-
-void Source::pause() {
-  std::lock_guard lock(mutex_);
-  window_end_ = sent_;
 }
 
 std::uint64_t Source::base() const {
@@ -324,8 +326,11 @@ bool Sink::on_frame(const StreamFrame& frame, ByteSpan data) {
   return true;
 }
 
-std::uint64_t Sink::received() const {
+std::uint64_t Sink::received(std::uint64_t source_position) {
   std::lock_guard lock(mutex_);
+  if (received_ == 0 && source_position != StreamFrame::kFromHome) {
+    received_ = written_ = source_position;
+  }
   return received_;
 }
 

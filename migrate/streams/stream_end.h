@@ -34,6 +34,8 @@ class StreamEnd {
 
   // Uses this connection from now on; the other end goes on from `position`.
   void connect(StreamChannel channel, std::uint64_t position);
+  // How far this end has come; what a restarted carrier at home is told.
+  std::uint64_t position() const;
   // That connection is gone (another one may be in use already).
   void disconnect(const Channel* channel);
 
@@ -49,6 +51,7 @@ class StreamEnd {
   void stop();  // by the destructor of the derived class
 
   virtual void on_connect(std::uint64_t position) = 0;  // mutex_ held
+  virtual std::uint64_t position_locked() const = 0;
 
   // The pump thread.
   void wake();
@@ -85,13 +88,12 @@ class Source final : public StreamEnd {
   bool drain(int timeout_ms, bool written);
   // Where a new sink has to begin.
   std::uint64_t base() const;
-  // Stops reading until the next connection.
-  void pause();
 
  private:
   static void run(StreamEnd& end);
   void run();
   void on_connect(std::uint64_t position) override;
+  std::uint64_t position_locked() const override { return base_; }
   void drop_below(std::uint64_t position);
   std::uint64_t end() const { return base_ + buffer_.size(); }
 
@@ -122,8 +124,10 @@ class Sink final : public StreamEnd {
   bool drain(int timeout_ms);
   // After drain(): goes on after all.
   void resume();
-  // Where the source has to go on.
-  std::uint64_t received() const;
+  // Where the source has to go on. A sink that has not received anything believes what the source
+  // says
+  // (`source_position`): home's carrier was restarted, and only the source knows how far it was.
+  std::uint64_t received(std::uint64_t source_position);
   // Waits until everything received is in the pipe and the end was seen.
   bool wait_finished(int timeout_ms);
 
@@ -131,6 +135,7 @@ class Sink final : public StreamEnd {
   static void run(StreamEnd& end);
   void run();
   void on_connect(std::uint64_t position) override;
+  std::uint64_t position_locked() const override { return received_; }
   bool credit_due(StreamFrame& credit) const;
   std::uint64_t consumed() const;
 

@@ -85,7 +85,7 @@ void StreamHome::serve(StreamChannel channel) {
       found->generation = attach.b;
       found->channel = channel;
       if (found->sink) {
-        answer.a = found->sink->received();
+        answer.a = found->sink->received(attach.c);
       } else {
         answer.a = attach.c == StreamFrame::kFromHome ? found->source->base() : attach.c;
       }

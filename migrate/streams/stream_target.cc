@@ -14,6 +14,10 @@ ByteSpan bytes_of(const StreamFrame& frame) {
   return {reinterpret_cast<const std::uint8_t*>(&frame), sizeof(frame)};
 }
 
+// How long a home that does not know a stream (any more) is asked again: its carrier was restarted,
+// and its ssid exports the stream again.
+constexpr std::chrono::seconds kUnknownMax{20};
+
 Error error_of_home(int error) {
   if (error == ENOENT) return Error(ErrorCode::kGone, "home does not have the stream");
   if (error == ESTALE) return Error(ErrorCode::kRefused, "the stream is attached elsewhere by now");
@@ -85,7 +89,7 @@ class StreamTarget::Attachment {
     SSI_ASSIGN(auto dialled, what_.dial());
     const StreamChannel channel = std::move(dialled);
     StreamFrame attach{.type = StreamFrameType::kAttach, .a = what_.id, .b = what_.generation};
-    attach.c = sink_ && !first ? sink_->received() : StreamFrame::kFromHome;
+    attach.c = first ? StreamFrame::kFromHome : end().position();
     attach.d = what_.capacity;
     SSI_TRY(channel->send({bytes_of(attach)}));
     FrameBuffer buffer;
@@ -108,6 +112,7 @@ class StreamTarget::Attachment {
   void run(StreamChannel channel) {
     FrameBuffer buffer;
     auto pause = std::chrono::milliseconds(0);
+    auto unknown_since = std::chrono::steady_clock::time_point::max();
     for (;;) {
       if (channel) {
         while (channel->recv(buffer).ok()) {
@@ -127,10 +132,14 @@ class StreamTarget::Attachment {
       auto again = connect_once(false);
       if (again.ok()) {
         channel = *again;
+        unknown_since = std::chrono::steady_clock::time_point::max();
         continue;
       }
       channel.reset();
-      if (again.error().code() == ErrorCode::kGone || again.error().code() == ErrorCode::kRefused) {
+      const auto now = std::chrono::steady_clock::now();
+      const bool unknown = again.error().code() == ErrorCode::kGone;
+      if (!unknown || unknown_since > now) unknown_since = now;
+      if (again.error().code() == ErrorCode::kRefused || now - unknown_since > kUnknownMax) {
         // Home has given it up: the guest must not wait for ever.
         end().give_up();
         return;

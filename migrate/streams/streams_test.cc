@@ -327,7 +327,85 @@ TEST_CASE("an old generation is refused, and an unknown stream") {
   // The first one learns that it is fenced, and its guest does not wait for ever.
   REQUIRE(a.start(1).ok());
   CHECK(comes_within(**first, 0, 5000));
+  // (b may take it over with the same generation, after its connection broke.)
+  net.cut();
+  REQUIRE(write_all(**second, "x"));
   const auto unknown = b.attach({99, 1, StreamDirection::kGuestWrites, 0, net.dial()});
   REQUIRE_FALSE(unknown.ok());
   CHECK(unknown.error().code() == ErrorCode::kGone);
+}
+
+TEST_CASE("home's carrier is restarted and exports again: the guest goes on") {
+  Pipe at_home, from_home;
+  auto net = std::make_unique<Net>();
+  std::atomic<Net*> now{net.get()};
+  const StreamTarget::Dial dial = [&]() -> Result<std::unique_ptr<Channel>> {
+    Net* here = now;
+    if (here == nullptr) return Error("down");
+    return here->dial()();
+  };
+  const auto duplicate = [](const UniqueFd& fd) {
+    return UniqueFd(::fcntl(*fd, F_DUPFD_CLOEXEC, 0));
+  };
+  const auto export_both = [&] {
+    REQUIRE(net->home.export_fd(1, StreamDirection::kGuestWrites, duplicate(at_home.writer)).ok());
+    REQUIRE(net->home.export_fd(2, StreamDirection::kGuestReads, duplicate(from_home.reader)).ok());
+  };
+  export_both();
+  StreamTarget target;
+  auto out = target.attach({1, 1, StreamDirection::kGuestWrites, 0, dial});
+  auto in = target.attach({2, 1, StreamDirection::kGuestReads, 0, dial});
+  REQUIRE(out.ok());
+  REQUIRE(in.ok());
+  REQUIRE(target.start(1).ok());
+  REQUIRE(target.start(2).ok());
+  for (int round = 0; round < 3; ++round) {
+    REQUIRE(write_all(**out, "there"));
+    CHECK(read_exactly(*at_home.reader, 5) == "there");
+    REQUIRE(write_all(*from_home.writer, "back"));
+    CHECK(read_exactly(**in, 4) == "back");
+    now = nullptr;
+    net.reset();
+    net = std::make_unique<Net>();
+    now = net.get();
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(round * 50));  // home's ssid is not that quick
+    export_both();
+  }
+  now = nullptr;
+  target.stop();
+}
+
+TEST_CASE("rubbish ends a stream's connection, and nothing else") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  const auto dial = net.dial();
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 200; ++round) {
+    auto channel = dial();
+    REQUIRE(channel.ok());
+    const StreamFrame attach{
+        .type = StreamFrameType::kAttach, .a = 1, .b = 1, .c = StreamFrame::kFromHome};
+    const auto bytes = [](const auto& value) {
+      return ByteSpan(reinterpret_cast<const std::uint8_t*>(&value), sizeof(value));
+    };
+    if (round % 4 != 0) (void)(*channel)->send({bytes(attach)}).ok();
+    for (int i = 0; i < 5; ++i) {
+      StreamFrame frame{.type = static_cast<StreamFrameType>(random() % 10), .a = random() % 3 - 1};
+      frame.b = random() % 2 ? random() : 0;
+      frame.c = random() % 2 ? random() : 0;
+      const std::uint64_t data = random();
+      const ByteSpan some =
+          bytes(data).first(frame.type == StreamFrameType::kEof ? 1 : random() % 8);
+      if (!(*channel)
+               ->send({bytes(frame).first(random() % 8 == 0 ? 17 : sizeof(frame)), some})
+               .ok())
+        break;
+    }
+    (*channel)->abort();
+  }
+  StreamTarget target;
+  auto guest = target.attach({1, 2, StreamDirection::kGuestWrites, 0, net.dial()});
+  CHECK(guest.ok());
 }

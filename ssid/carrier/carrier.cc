@@ -135,16 +135,22 @@ Result<std::unique_ptr<Channel>> Carrier::dial(const CarrierPeer& peer) {
 }
 
 Result<> Carrier::mount_view(const MountView& wanted) {
-  std::lock_guard lock(views_mutex_);
-  const auto known = views_.find(wanted.mountpoint);
-  if (known != views_.end()) {
-    if (known->second.view->is_alive()) {
-      if (known->second.home.node == wanted.home.node) return {};
+  std::unique_ptr<fs::View> dead;
+  {
+    std::lock_guard lock(views_mutex_);
+    const auto [at, fresh] = views_.try_emplace(wanted.mountpoint);
+    Mounted& mounted = at->second;
+    if (!fresh && !mounted.view) return Error(wanted.mountpoint + " is being mounted already");
+    if (!fresh && mounted.view->is_alive()) {
+      if (mounted.home.node == wanted.home.node) return {};
       return Error(wanted.mountpoint + " shows another node");
     }
-    store_.files().unhide(known->second.view->device());
-    views_.erase(known);
+    dead = std::move(mounted.view);  // the kernel let it go; the entry is kept for the new one
+    mounted.home = wanted.home;
   }
+  if (dead) store_.files().unhide(dead->device());
+  dead.reset();
+
   fs::View::Options options;
   options.mountpoint = wanted.mountpoint;
   options.source = "ssid:" + std::to_string(wanted.home.node);
@@ -153,24 +159,36 @@ Result<> Carrier::mount_view(const MountView& wanted) {
   options.remote.hello.realm = wanted.home.node;
   options.remote.hello.token = random_token();
   options.remote.dial = [this, home = wanted.home] { return dial(home); };
-  SSI_ASSIGN(auto view, fs::View::mount(std::move(options), digests_)
-                            .context("view of node " + std::to_string(wanted.home.node)));
+  // Without the lock: home may be slow to answer.
+  auto view = fs::View::mount(std::move(options), digests_)
+                  .context("view of node " + std::to_string(wanted.home.node));
+  std::lock_guard lock(views_mutex_);
+  if (!view) {
+    views_.erase(wanted.mountpoint);
+    return std::move(view).error();
+  }
   // Nobody should look at this node's files and find another node's, and in them ours again.
-  store_.files().hide(view->device());
+  store_.files().hide((*view)->device());
+  views_[wanted.mountpoint].view = std::move(view).value();
   log_info("node {}'s files are at {}", wanted.home.node, wanted.mountpoint);
-  views_.emplace(wanted.mountpoint, Mounted{wanted.home, std::move(view)});
   return {};
 }
 
 Result<> Carrier::unmount_view(const UnmountView& wanted) {
-  std::lock_guard lock(views_mutex_);
-  const auto known = views_.find(wanted.mountpoint);
-  if (known == views_.end()) return Error(ErrorCode::kGone, "no view at " + wanted.mountpoint);
-  if (!known->second.view->unmount(wanted.force)) {
-    return Error(ErrorCode::kRefused, wanted.mountpoint + " is in use");
+  std::unique_ptr<fs::View> view;
+  {
+    std::lock_guard lock(views_mutex_);
+    const auto known = views_.find(wanted.mountpoint);
+    if (known == views_.end() || !known->second.view) {
+      return Error(ErrorCode::kGone, "no view at " + wanted.mountpoint);
+    }
+    if (!known->second.view->unmount(wanted.force)) {
+      return Error(ErrorCode::kRefused, wanted.mountpoint + " is in use");
+    }
+    view = std::move(known->second.view);
+    views_.erase(known);
   }
-  store_.files().unhide(known->second.view->device());
-  views_.erase(known);
+  store_.files().unhide(view->device());
   log_info("no view at {} any more", wanted.mountpoint);
   return {};
 }
@@ -178,7 +196,9 @@ Result<> Carrier::unmount_view(const UnmountView& wanted) {
 Result<> Carrier::refresh_view(const std::string& mountpoint) {
   std::lock_guard lock(views_mutex_);
   const auto known = views_.find(mountpoint);
-  if (known == views_.end()) return Error(ErrorCode::kGone, "no view at " + mountpoint);
+  if (known == views_.end() || !known->second.view) {
+    return Error(ErrorCode::kGone, "no view at " + mountpoint);
+  }
   known->second.view->refresh();
   return {};
 }
@@ -187,8 +207,9 @@ ViewList Carrier::list_views() {
   std::lock_guard lock(views_mutex_);
   ViewList list;
   for (const auto& [mountpoint, mounted] : views_) {
+    if (!mounted.view || !mounted.view->is_alive()) continue;
     list.views.push_back({mounted.home.node, mountpoint, mounted.view->device(),
-                          mounted.view->is_alive() && mounted.view->stats().remote.connected});
+                          mounted.view->stats().remote.connected});
   }
   return list;
 }
@@ -196,7 +217,9 @@ ViewList Carrier::list_views() {
 std::size_t Carrier::views() const {
   std::lock_guard lock(views_mutex_);
   std::size_t alive = 0;
-  for (const auto& [mountpoint, mounted] : views_) alive += mounted.view->is_alive() ? 1 : 0;
+  for (const auto& [mountpoint, mounted] : views_) {
+    alive += !mounted.view || mounted.view->is_alive() ? 1 : 0;
+  }
   return alive;
 }
 
@@ -254,6 +277,7 @@ CarrierStats Carrier::stats() {
   add("streams.attached", targets_.size());
   std::lock_guard lock(views_mutex_);
   for (const auto& [mountpoint, mounted] : views_) {
+    if (!mounted.view) continue;
     const auto view = mounted.view->stats();
     const std::string prefix = "view." + std::to_string(mounted.home.node) + ".";
     add(prefix + "calls", view.remote.calls);

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "ssid/base/log.h"
+#include "ssid/carrier/capabilities.h"
 #include "ssid/carrier/carrier.h"
 #include "ssid/carrier/control_server.h"
 #include "ssid/carrier/notify.h"
@@ -32,6 +33,7 @@ int run(const CarrierOptions& options) {
     files.rlim_cur = files.rlim_max;
     (void)::setrlimit(RLIMIT_NOFILE, &files);
   }
+  if (const auto kept = keep_needed_capabilities(); !kept) return fail(kept.error());
   ::umask(0077);
   auto key = read_cluster_key(options.key_file);
   if (!key) return fail(key.error());

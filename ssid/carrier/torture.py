@@ -5,12 +5,13 @@ Needs root and /dev/fuse. Exit status 0: all of it held."""
 
 import errno
 import fcntl
-import filecmp
 import mmap
 import os
 import random
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -44,8 +45,11 @@ def run(*command, timeout=120, **kw):
 
 
 class Carrier:
-    def __init__(self, node):
-        self.node, self.port = node, 20000 + os.getpid() % 1000 * 10 + 30000 % 7 + node + random.randrange(9000)
+    def __init__(self, node, root="/"):
+        self.node, self.root = node, root
+        with socket.socket() as probe:  # a free port; restarts use it again
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
         self.socket = f"{WORK}/{node}.sock"
         self.process = None
         self.start()
@@ -53,7 +57,7 @@ class Carrier:
     def start(self):
         self.process = subprocess.Popen(
             [CARRIER, "--node", str(self.node), "--address", "127.0.0.1", "--port", str(self.port), "--key",
-             f"{WORK}/key", "--socket", self.socket, "--force"],
+             f"{WORK}/key", "--socket", self.socket, "--root", self.root, "--force"],
             stdin=subprocess.DEVNULL, stderr=open(f"{WORK}/{self.node}.log", "a"))
         until(lambda: subprocess.run([CTL, "--socket", self.socket, "stats"], stdout=subprocess.DEVNULL,
                                      stderr=subprocess.DEVNULL, timeout=20).returncode == 0)
@@ -386,6 +390,34 @@ def twins():
         assert fresh() == bytes(changed)
         os.posix_fadvise(held.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         until(lambda: os.pread(held.fileno(), 300_000, 0) == bytes(changed), 3)
+    # Another home, whose file at the same path looks alike and is not: same size, owner, mode and time.
+    root = WORK + "/other"
+    os.makedirs(root + HOME)
+    data = random.Random(SEED).randbytes(300_000)
+    write(home, data)
+    write(root + home, data[:299_999] + bytes([data[-1] ^ 1]))
+    for where in (home, root + home):
+        os.chmod(where, 0o644)
+        os.utime(where, ns=(10**18, 10**18))
+    other = Carrier(3, root)
+    view = WORK + "/view3"
+    os.mkdir(view)
+    try:
+        away.ctl("mount", "3", "127.0.0.1", str(other.port), view)
+        for _ in range(20):
+            assert read(view + home) == read(root + home)
+            if away.stat("view.3.twins_rejected"):
+                break
+            time.sleep(0.1)
+        assert away.stat("view.3.twins_rejected") == 1
+        fd = os.open(view + home, os.O_RDONLY)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        assert os.pread(fd, 300_000, 0) == read(root + home)
+        os.close(fd)
+    finally:
+        away.ctl("unmount", view)
+        other.process.terminate()
+        other.process.wait(20)
     print(f"    twins found {away.stat('view.1.twins_found')}, rejected {away.stat('view.1.twins_rejected')}")
 
 
@@ -523,7 +555,7 @@ def home_restarted():
 def blocked(path):
     with open(path, "r+b") as f:
         try:
-            fcntl.fcntl(f, 37, bytes(__import__("struct").pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)))  # OFD_SETLK
+            fcntl.fcntl(f, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))  # OFD_SETLK
             return False
         except OSError:
             return True
