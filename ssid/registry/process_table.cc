@@ -1,0 +1,240 @@
+#include "ssid/registry/process_table.h"
+
+#include <algorithm>
+#include <sstream>
+
+namespace ssi {
+
+const char* name_of(Applied applied) {
+  switch (applied) {
+    case Applied::kAccepted:
+      return "accepted";
+    case Applied::kStale:
+      return "stale";
+    case Applied::kNoQuorum:
+      return "no quorum";
+    case Applied::kUnknownTarget:
+      return "a node that is not in the view";
+  }
+  return "?";
+}
+
+Applied ProcessTable::need_quorum_and(const View& view, std::initializer_list<NodeId> nodes) const {
+  if (!view.quorate) return Applied::kNoQuorum;
+  for (const NodeId node : nodes) {
+    if (!view.has(node)) return Applied::kUnknownTarget;
+  }
+  return Applied::kAccepted;
+}
+
+Applied ProcessTable::judge(const group::Commit& commit, const View& view) const {
+  const Applied may = need_quorum_and(view, {commit.from, commit.to, commit.process.home});
+  if (may != Applied::kAccepted) return may;
+  if (const ProcessRecord* entry = find(commit.process)) {
+    const bool next = commit.epoch == entry->epoch.next() && commit.from == entry->where &&
+                      commit.start_time == entry->start_time && !entry->gone;
+    return next ? Applied::kAccepted : Applied::kStale;
+  }
+  if (commit.epoch != Epoch{1} || commit.from != commit.process.home) return Applied::kStale;
+  if (const Tombstone* dead = find_tombstone(commit.process)) {
+    if (dead->start_time == commit.start_time) return Applied::kStale;
+  }
+  return entries_.size() < limits_.entries_max ? Applied::kAccepted : Applied::kNoQuorum;
+}
+
+Applied ProcessTable::apply(const group::Commit& commit, const View& view) {
+  const Applied applied = judge(commit, view);
+  if (applied == Applied::kAccepted) carry_out(commit);
+  return applied;
+}
+
+void ProcessTable::carry_out(const group::Commit& commit) {
+  ProcessRecord& entry = entries_[commit.process];
+  entry.process = commit.process;
+  entry.where = commit.to;
+  entry.epoch = commit.epoch;
+  entry.start_time = commit.start_time;
+  entry.comm = commit.comm;
+  entry.exe = commit.exe;
+  entry.uid = commit.uid;
+  ++entry.nmigs;
+  entry.since_ms = commit.at_ms;
+}
+
+Applied ProcessTable::judge(const group::Retire& retire, NodeId sender, const View& view) const {
+  if (!view.quorate) return Applied::kNoQuorum;
+  const ProcessRecord* entry = find(retire.process);
+  if (entry == nullptr || entry->epoch != retire.epoch || entry->start_time != retire.start_time) {
+    return Applied::kStale;
+  }
+  if (sender == entry->where || sender == entry->process.home) return Applied::kAccepted;
+  // Anybody else may only give up what is lost; it may have come back meanwhile.
+  const bool lost = entry->gone || !view.has(entry->where) || !view.has(entry->process.home);
+  return lost ? Applied::kAccepted : Applied::kStale;
+}
+
+Applied ProcessTable::apply(const group::Retire& retire, NodeId sender, const View& view) {
+  const Applied applied = judge(retire, sender, view);
+  if (applied == Applied::kAccepted) carry_out(retire);
+  return applied;
+}
+
+void ProcessTable::carry_out(const group::Retire& retire) {
+  entries_.erase(retire.process);
+  bury({.process = retire.process,
+        .epoch = retire.epoch,
+        .start_time = retire.start_time,
+        .wait_status = retire.wait_status,
+        .reason = retire.reason,
+        .node = retire.node});
+}
+
+Applied ProcessTable::judge(const group::Claim& claim, NodeId sender, const View& view) const {
+  const TableEntry& claimed = claim.entry;
+  const Applied may = need_quorum_and(view, {claimed.where});
+  if (may != Applied::kAccepted) return may;
+  if (sender != claimed.where || claimed.gone) return Applied::kStale;
+  if (const ProcessRecord* entry = find(claimed.process)) {
+    const bool newer =
+        entry->start_time == claimed.start_time && claimed.epoch > entry->epoch && !entry->gone;
+    return newer ? Applied::kAccepted : Applied::kStale;
+  }
+  if (const Tombstone* dead = find_tombstone(claimed.process)) {
+    if (dead->start_time == claimed.start_time) return Applied::kStale;
+  }
+  return entries_.size() < limits_.entries_max ? Applied::kAccepted : Applied::kNoQuorum;
+}
+
+Applied ProcessTable::apply(const group::Claim& claim, NodeId sender, const View& view) {
+  const Applied applied = judge(claim, sender, view);
+  if (applied == Applied::kAccepted) carry_out(claim);
+  return applied;
+}
+
+void ProcessTable::carry_out(const group::Claim& claim) {
+  static_cast<TableEntry&>(entries_[claim.entry.process]) = claim.entry;
+}
+
+void ProcessTable::carry_out(const group::Operation& operation) {
+  if (const auto* commit = std::get_if<group::Commit>(&operation)) {
+    carry_out(*commit);
+  } else if (const auto* retire = std::get_if<group::Retire>(&operation)) {
+    carry_out(*retire);
+  } else if (const auto* claim = std::get_if<group::Claim>(&operation)) {
+    carry_out(*claim);
+  } else {
+    apply(std::get<group::Boots>(operation));
+  }
+}
+
+void ProcessTable::apply(const group::Boots& boots) {
+  for (const auto& [node, boot_id] : boots.boots) {
+    std::string& known = boots_[node];
+    if (!known.empty() && known != boot_id) {
+      for (auto& [process, entry] : entries_) {
+        if (entry.where == node || process.home == node) entry.gone = true;
+      }
+    }
+    known = boot_id;
+  }
+}
+
+void ProcessTable::bury(Tombstone tombstone) {
+  std::erase_if(tombstones_,
+                [&](const Tombstone& old) { return old.process == tombstone.process; });
+  tombstones_.push_back(std::move(tombstone));
+  while (tombstones_.size() > limits_.tombstones_max) tombstones_.pop_front();
+}
+
+void ProcessTable::on_view(const View& view, std::uint64_t now_ms, std::uint64_t grace_ms) {
+  for (auto& [process, entry] : entries_) see(entry, view, now_ms, grace_ms);
+}
+
+void ProcessTable::on_view(SsiPid process, const View& view, std::uint64_t now_ms,
+                           std::uint64_t grace_ms) {
+  const auto found = entries_.find(process);
+  if (found != entries_.end()) see(found->second, view, now_ms, grace_ms);
+}
+
+void ProcessTable::see(ProcessRecord& entry, const View& view, std::uint64_t now_ms,
+                       std::uint64_t grace_ms) {
+  const bool away = !view.has(entry.where) || !view.has(entry.process.home);
+  if (!away && !entry.gone) {
+    entry.state = ProcessState::kRunning;
+    entry.deadline_ms = 0;
+    return;
+  }
+  if (entry.state != ProcessState::kLost) {
+    entry.state = ProcessState::kLost;
+    entry.deadline_ms = now_ms + grace_ms;
+  }
+  if (entry.gone) entry.deadline_ms = std::min(entry.deadline_ms, now_ms);
+}
+
+std::vector<ProcessRecord> ProcessTable::expired(std::uint64_t now_ms) const {
+  std::vector<ProcessRecord> all;
+  for (const auto& [process, entry] : entries_) {
+    if (entry.state == ProcessState::kLost && entry.deadline_ms <= now_ms) all.push_back(entry);
+  }
+  return all;
+}
+
+std::optional<std::uint64_t> ProcessTable::next_deadline_ms() const {
+  std::optional<std::uint64_t> next;
+  for (const auto& [process, entry] : entries_) {
+    if (entry.state != ProcessState::kLost) continue;
+    if (!next || entry.deadline_ms < *next) next = entry.deadline_ms;
+  }
+  return next;
+}
+
+const ProcessRecord* ProcessTable::find(SsiPid process) const {
+  const auto found = entries_.find(process);
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+const Tombstone* ProcessTable::find_tombstone(SsiPid process) const {
+  const auto found = std::find_if(tombstones_.rbegin(), tombstones_.rend(),
+                                  [&](const Tombstone& t) { return t.process == process; });
+  return found == tombstones_.rend() ? nullptr : &*found;
+}
+
+bool ProcessTable::same_as(const ProcessTable& other) const {
+  const auto same = [](const auto& a, const auto& b) {
+    return a.first == b.first &&
+           static_cast<const TableEntry&>(a.second) == static_cast<const TableEntry&>(b.second);
+  };
+  return std::equal(entries_.begin(), entries_.end(), other.entries_.begin(), other.entries_.end(),
+                    same) &&
+         tombstones_ == other.tombstones_ && boots_ == other.boots_;
+}
+
+std::string ProcessTable::to_string() const {
+  std::ostringstream out;
+  for (const auto& [process, entry] : entries_) {
+    out << process.to_string() << " at " << entry.where.value << " epoch " << entry.epoch.value
+        << " started " << entry.start_time << " moves " << entry.nmigs
+        << (entry.gone ? " gone" : "") << "\n";
+  }
+  for (const Tombstone& t : tombstones_) {
+    out << t.process.to_string() << " ended at " << t.node.value << " epoch " << t.epoch.value
+        << " status " << t.wait_status << "\n";
+  }
+  for (const auto& [node, boot_id] : boots_) out << "boot " << node.value << " " << boot_id << "\n";
+  return out.str();
+}
+
+void ProcessTable::restore(std::vector<TableEntry> entries, std::vector<Tombstone> tombstones,
+                           std::vector<group::Boot> boots) {
+  entries_.clear();
+  for (TableEntry& entry : entries) {
+    static_cast<TableEntry&>(entries_[entry.process]) = std::move(entry);
+  }
+  tombstones_.assign(std::make_move_iterator(tombstones.begin()),
+                     std::make_move_iterator(tombstones.end()));
+  while (tombstones_.size() > limits_.tombstones_max) tombstones_.pop_front();
+  boots_.clear();
+  for (group::Boot& boot : boots) boots_[boot.node] = std::move(boot.boot_id);
+}
+
+}  // namespace ssi
