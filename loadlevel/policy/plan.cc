@@ -12,6 +12,7 @@ namespace ssi {
 namespace {
 
 constexpr double kEven = 1e-9;
+constexpr double kShortest_s = 1;  // what a process just begun is expected to last
 
 // SplitMix64: equal seeds, equal lots, on every machine.
 class Lot {
@@ -136,6 +137,7 @@ class Round {
   }
 
   void collect_candidates() {
+    left_.assign(view_.processes.size(), false);
     for (const auto& p : view_.processes) {
       if (p.moving) ++in_flight_;
       if (auto standing = standing_reason(p)) {
@@ -205,12 +207,23 @@ class Round {
       if (!node.drained) capacity += levels_[i].capacity();
     }
     const double average = capacity > 0 ? runnable / capacity : 0;
+    double fastest = 0;
+    for (std::size_t i = 0; i < levels_.size(); ++i) {
+      if (i == self_ || closed_because(view_.nodes[i]).empty()) {
+        fastest = std::max(fastest, levels_[i].speed);
+      }
+    }
     double surplus_all = 0;
     double lack_all = 0;
     for (std::size_t i = 0; i < levels_.size(); ++i) {
       const NodeLoad& node = view_.nodes[i];
       if (!node.up) continue;
-      const double fair = node.drained ? 0 : average * levels_[i].capacity();
+      // Its part of all there is to do; and on a CPU as fast as any, a task of its own is never too
+      // much.
+      double fair = node.drained ? 0 : average * levels_[i].capacity();
+      if (!node.drained && levels_[i].speed * config_.stability_factor >= fastest) {
+        fair = std::max<double>(fair, levels_[i].cpus);
+      }
       double surplus = std::max(0.0, levels_[i].runnable - fair);
       const double movable = i == self_ ? movable_demand(view_, now_us_) : node.movable;
       if (movable >= 0) surplus = std::min(surplus, movable);
@@ -229,6 +242,7 @@ class Round {
     }
 
     const double share = surplus_all > 0 ? own_surplus_ / surplus_all : 0;
+    const double asked_for = lack_all > 0 ? share * std::min(lack_all, surplus_all) : 0;
     const bool alone = share > 1 - 1e-6;
     std::vector<std::pair<double, std::size_t>> lots;
     for (std::size_t i = 0; i < targets_.size(); ++i) {
@@ -247,7 +261,7 @@ class Round {
         t.quota = std::numeric_limits<double>::infinity();
       } else {
         // The fraction of a process becomes a whole one as often as it says.
-        t.quota = std::min(t.lack, t.lack * share * lack_all / lack_drawn) + lot_.draw() - 0.5;
+        t.quota = std::min(t.lack, t.lack * asked_for / lack_drawn) + lot_.draw() - 0.5;
       }
     }
     // With others planning too, the quotas add up to this node's share; alone, it sends what it has
@@ -256,9 +270,33 @@ class Round {
         mode_ == Mode::kBalance && alone ? own_surplus_ : std::numeric_limits<double>::infinity();
   }
 
+  // Seconds by the clock in which it wanted so much CPU.
+  static double wanted_for_s(const ProcessLoad& p) { return p.wanted_s / std::max(p.demand, 0.05); }
+
+  // What has wanted a CPU for so long will, as a rule, want it as long again (half of those that
+  // reach an age reach twice that age: Harchol-Balter and Downey 1997, and so did a recorded C++
+  // build).
   double horizon_s(const ProcessLoad& p) const {
-    // What has wanted a CPU for so long will, as a rule, want it as long again.
-    return std::min(config_.horizon_max_s, p.wanted_s / std::max(p.demand, 0.05));
+    return std::min(config_.horizon_max_s, wanted_for_s(p));
+  }
+
+  // This node's load as it will be, on the average, over the horizon of `p`. A process that has
+  // just begun has probably ended long before: it is no reason for an older one to leave. What has
+  // ended within the last second is in `runnable`, but not among the processes, and does not count
+  // at all.
+  Level expected_here(const ProcessLoad& p) const {
+    Level level = levels_[self_];
+    if (mode_ != Mode::kBalance) return level;
+    const double horizon = std::max(horizon_s(p), kShortest_s);
+    double lasting = 0;
+    for (std::size_t i = 0; i < view_.processes.size(); ++i) {
+      const ProcessLoad& q = view_.processes[i];
+      if (q.moving || left_[i]) continue;
+      const double remaining = std::max(kShortest_s, wanted_for_s(q));
+      lasting += q.demand * (&q == &p ? 1 : std::min(1.0, remaining / horizon));
+    }
+    level.runnable = std::min(level.runnable, lasting);
+    return level;
   }
 
   static const Refusal* refusal_for(const ProcessLoad& p, NodeId target, std::int64_t now_us) {
@@ -274,7 +312,7 @@ class Round {
   }
 
   Look look(const ProcessLoad& p, std::size_t index) const {
-    const Level& from = levels_[self_];
+    const Level from = expected_here(p);
     const Level& to = levels_[targets_[index].node];
     const double bytes = static_cast<double>(p.rss_bytes);
     Look result{.target = index};
@@ -331,11 +369,18 @@ class Round {
       if (mode_ == Mode::kUsher && ushered_enough()) break;
       std::optional<Look> best;
       std::size_t chosen = 0;
+      double best_rank = 0;
       for (std::size_t i = 0; i < candidates_.size(); ++i) {
         if (budget_ < candidates_[i]->demand / 2) continue;
         const auto now = best_open(*candidates_[i]);
-        if (now && (!best || now->score > best->score)) {
+        if (!now) continue;
+        // The link is what moves share: most saved per second of it goes first.
+        const double rank =
+            now->score /
+            move_cost_s(view_, static_cast<double>(candidates_[i]->rss_bytes), config_);
+        if (!best || rank > best_rank) {
           best = now;
+          best_rank = rank;
           chosen = i;
         }
       }
@@ -350,6 +395,7 @@ class Round {
                              move_reasons(p, from, to, best->gain)});
       from.remove(p.demand, bytes);
       to.add(p.demand, bytes);
+      left_[static_cast<std::size_t>(&p - view_.processes.data())] = true;
       target.quota -= p.demand;
       ++target.moves;
       budget_ -= p.demand;
@@ -487,6 +533,7 @@ class Round {
   Mode mode_ = Mode::kBalance;
   std::vector<const ProcessLoad*> candidates_;
   std::vector<Target> targets_;
+  std::vector<bool> left_;  // as view_.processes: planned to move in this round
   int in_flight_ = 0;
   double own_surplus_ = 0;
   double budget_ = 0;

@@ -116,7 +116,7 @@ TEST_CASE("what a process must be to be moved") {
     p.moves = 2;
     p.last_move_us = kNow_us - 3'000'000;
     expected = Verdict::kResident;
-    says = "3.0 s ago; after move number 2 it stays for 6.0 s";
+    says = "3.0 s ago; after move number 2 it stays for 7.5 s";
   }
   SUBCASE("not idle") {
     p.demand = 0.05;
@@ -246,6 +246,18 @@ TEST_CASE("the oldest and smallest go first") {
   const Plan p = plan(v, kConfig, kNow_us);
   REQUIRE(p.moves.size() == 1);
   CHECK(p.moves[0].pid == v.processes[1].pid);
+}
+
+TEST_CASE("what has just begun is no reason for an older one to leave") {
+  ClusterLoad v = view(2, {node(2, 0)});
+  v.processes[0].wanted_s = 30;
+  v.processes[1].wanted_s = 0.4;
+  v.processes[1].enabled = false;
+  CHECK(plan(v, kConfig, kNow_us).moves.empty());
+  v.processes[1].wanted_s = 20;  // it lasts: one of them has to go, and only one may
+  const Plan p = plan(v, kConfig, kNow_us);
+  REQUIRE(p.moves.size() == 1);
+  CHECK(p.moves[0].pid == v.processes[0].pid);
 }
 
 TEST_CASE("home is preferred a little: between equals, not against the load") {

@@ -13,9 +13,9 @@ struct PolicyConfig {
   double min_demand = 0.1;
   double min_gain = 0.1;
   double stability_factor = 1.15;
-  double payback_factor = 2;
+  double payback_factor = 3;
   double horizon_max_s = 60;
-  double residence_s = 4;
+  double residence_s = 5;
   double residence_growth = 1.5;
   double residence_max_s = 60;
   double refusal_s = 10;
