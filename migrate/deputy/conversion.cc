@@ -7,6 +7,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -67,6 +68,8 @@ ExecImage lay_out(const ExecStrings& strings, RemotePtr base) {
   return image;
 }
 
+void pause_a_little() { std::this_thread::sleep_for(std::chrono::microseconds(100)); }
+
 std::vector<std::string> split_cmdline(std::string cmdline) {
   cmdline.resize(std::min(cmdline.size(), kCmdlineBytesMax));
   if (!cmdline.empty() && cmdline.back() == '\0') cmdline.pop_back();
@@ -92,50 +95,65 @@ class Conversion {
   Conversion(const Conversion&) = delete;
   Conversion& operator=(const Conversion&) = delete;
 
-  // Undoes what was not finished. Threads that won't be detached are let go by the end of our own
-  // thread.
   ~Conversion() {
-    if (done_) return;
-    if (thawed_) (void)cgroup_.freeze();
-    if (saved_strings_) (void)write_memory(saved_strings_->at, saved_strings_->bytes);
-    if (code_) (void)leader().poke(*code_, saved_code_, kTrapCodeWords);
-    for (const auto& [tid, state] : saved_states_) (void)threads_.at(tid).set_state(state);
-    for (const auto& [tid, thread] : threads_) (void)thread.detach();
-    for (int signo : taken_out_) ::kill(plan_.pid, signo);
+    if (!done_) undo();
   }
 
   Result<> run() {
-    SSI_TRY(stop_all());
-    SSI_TRY(arm());
-    SSI_TRY(execute());
+    SSI_TRY(stop_all().context("stop its threads"));
+    SSI_TRY(arm().context("prepare it"));
+    SSI_TRY(execute().context("execute " + plan_.stub_path));
     return finish();
   }
 
  private:
   const RemoteThread& leader() const { return threads_.at(plan_.pid); }
 
+  Error late() const { return Error(ErrorCode::kTimeout, "it did not stop in time"); }
   Error gone() const { return Error(ErrorCode::kGone, "the process ended"); }
 
-  // Frozen tasks can't clone, so one look is enough; a second proves it.
+  // Frozen tasks can't clone, but some may have been ending when the freezer came: they end now.
   Result<> stop_all() {
-    for (;;) {
+    for (std::size_t fresh = 1; fresh > 0;) {
+      if (std::chrono::steady_clock::now() >= deadline_) return late();
       SSI_ASSIGN(const std::vector<pid_t> tids, thread_ids(plan_.pid));
-      std::vector<pid_t> fresh;
+      fresh = 0;
       for (pid_t tid : tids) {
         if (threads_.contains(tid)) continue;
-        SSI_ASSIGN(RemoteThread thread, RemoteThread::seize(tid));
-        SSI_TRY(thread.interrupt());
-        threads_.emplace(tid, thread);
-        fresh.push_back(tid);
+        ++fresh;
+        auto thread = RemoteThread::seize(tid);
+        if (!thread && thread.error().code() == ErrorCode::kGone && tid != plan_.pid) continue;
+        if (!thread) return std::move(thread).error();
+        threads_.emplace(tid, *thread);
+        SSI_TRY(thread->interrupt());
       }
-      if (fresh.empty()) break;
-      for (pid_t tid : fresh) {
-        SSI_ASSIGN(const StopStatus status, threads_.at(tid).wait_stop(deadline_));
-        if (status.kind == StopStatus::Kind::kExited) return gone();
-      }
+      SSI_TRY(wait_all_stopped());
     }
-    if (!threads_.contains(plan_.pid)) return gone();
-    return {};
+    return threads_.contains(plan_.pid) ? Result<>{} : Result<>{gone()};
+  }
+
+  // All again and again, in any order: one may be in an exec that its last tracer left it in. That
+  // waits for the threads that it kills, stopped ones too, and these for us to take note.
+  Result<> wait_all_stopped() {
+    for (;;) {
+      bool all = true;
+      for (auto at = threads_.begin(); at != threads_.end();) {
+        const pid_t tid = at->first;
+        SSI_ASSIGN(const auto status, at->second.poll_trap());
+        if (status && status->kind == StopStatus::Kind::kExited) {
+          if (tid == plan_.pid) return gone();
+          stopped_.erase(tid);
+          at = threads_.erase(at);
+          continue;
+        }
+        if (status) stopped_.insert(tid);
+        all &= stopped_.contains(tid);
+        ++at;
+      }
+      if (all) return {};
+      if (std::chrono::steady_clock::now() >= deadline_) return late();
+      pause_a_little();
+    }
   }
 
   Result<> write_memory(RemotePtr at, const std::vector<char>& bytes) const {
@@ -242,15 +260,17 @@ class Conversion {
       SSI_TRY(leader().run_to_syscall());
       SSI_ASSIGN(const StopStatus status, wait_leader());
       switch (status.kind) {
-        case StopStatus::Kind::kSyscall:
-          if (entered) {
+        case StopStatus::Kind::kSyscall: {
+          SSI_ASSIGN(const bool entry, leader().at_syscall_entry());
+          if (entry) {
+            entered = true;
+            SSI_TRY(cgroup_.freeze());
+          } else if (entered) {
             SSI_ASSIGN(const ThreadState state, leader().state());
-            return Error::from_errno("execute " + plan_.stub_path,
-                                     static_cast<int>(-syscall_result(state)));
+            return Error::from_errno("execve", static_cast<int>(-syscall_result(state)));
           }
-          entered = true;
-          SSI_TRY(cgroup_.freeze());
           break;
+        }
         case StopStatus::Kind::kExec:
           return {};
         case StopStatus::Kind::kSignal:  // SIGSTOP; nothing else is unblocked
@@ -265,16 +285,42 @@ class Conversion {
     }
   }
 
-  // The exec kills the other threads and the kernel lets it wait until we, their tracer, took note.
   Result<StopStatus> wait_leader() {
     for (;;) {
-      std::erase_if(threads_, [&](const auto& entry) {
-        return entry.first != plan_.pid && entry.second.reap();
-      });
-      auto status = leader().wait_stop(std::chrono::steady_clock::now());
-      if (status || status.error().code() != ErrorCode::kTimeout) return status;
-      if (std::chrono::steady_clock::now() >= deadline_) return status;
+      SSI_ASSIGN(const auto status, leader().poll_stop());
+      if (status) return *status;
+      for (auto at = threads_.begin(); at != threads_.end();) {
+        if (at->first != plan_.pid) {
+          SSI_ASSIGN(const auto other, at->second.poll_stop());
+          if (other && other->kind == StopStatus::Kind::kExited) {
+            at = threads_.erase(at);
+            continue;
+          }
+        }
+        ++at;
+      }
+      if (std::chrono::steady_clock::now() >= deadline_) return late();
+      pause_a_little();
     }
+  }
+
+  // Threads that won't be detached are let go by the end of our own. A leader that does not stand
+  // still is in the execve; then its memory must stay as the execve needs it.
+  void undo() {
+    if (thawed_) (void)cgroup_.freeze();
+    bool leader_restored = true;
+    for (const auto& [tid, state] : saved_states_) {
+      const auto thread = threads_.find(tid);
+      if (thread == threads_.end()) continue;
+      const bool restored = thread->second.set_state(state).ok();
+      if (tid == plan_.pid) leader_restored = restored;
+    }
+    if (leader_restored) {
+      if (saved_strings_) (void)write_memory(saved_strings_->at, saved_strings_->bytes);
+      if (code_) (void)leader().poke(*code_, saved_code_, kTrapCodeWords);
+    }
+    for (const auto& [tid, thread] : threads_) (void)thread.detach();
+    for (int signo : taken_out_) ::kill(plan_.pid, signo);
   }
 
   Result<> finish() {
@@ -290,8 +336,9 @@ class Conversion {
 
   const ConversionPlan& plan_;
   const HeldCgroup& cgroup_;
-  const RemoteThread::Deadline deadline_;
+  const std::chrono::steady_clock::time_point deadline_;
   std::map<pid_t, RemoteThread> threads_;
+  std::set<pid_t> stopped_;
   std::map<pid_t, ThreadState> saved_states_;
   std::optional<RemotePtr> code_;
   std::uint64_t saved_code_[kTrapCodeWords] = {};
@@ -308,6 +355,8 @@ Result<> verify(const ConversionPlan& plan, const HeldCgroup& cgroup) {
   if (started != plan.start_time_ticks) {
     return Error(ErrorCode::kGone, "the process ended and its PID was used again");
   }
+  SSI_ASSIGN(const char state, process_state(plan.pid));
+  if (state == 'Z') return Error(ErrorCode::kRefused, "its main thread has ended");
   SSI_ASSIGN(const std::vector<pid_t> held, cgroup.processes());
   if (held != std::vector<pid_t>{plan.pid}) {
     return Error("the cgroup must hold this process and no other");

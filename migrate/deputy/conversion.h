@@ -22,8 +22,9 @@
 // become the deputy, and thawing it does that. In each case calling become_deputy again is right.
 //
 // If it fails: registers, signal masks and memory are put back and the original is left frozen as
-// it was, so that it could be thawed and go on. Except when threads have already died of the exec,
-// which then can't fail any more except by the process dying (out of memory): kGone.
+// it was, so that it could be thawed and go on. Not so once the execve has begun to kill the other
+// threads or hangs in the kernel (kTimeout: reading the stub's file): then it is left frozen and
+// becomes the deputy when it can.
 //
 // Rejected: PTRACE_O_EXITKILL (the parent would see a false exit); SIGSTOP instead of the freezer
 // (the parent sees CLD_STOPPED); resuming inside the frozen cgroup (the freezer catches a task on

@@ -1,16 +1,23 @@
 #include "migrate/deputy/conversion.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <fstream>
+#include <random>
 #include <string>
 
 #include "migrate/deputy/deputy_host.h"
 #include "migrate/deputy/proc_text.h"
+#include "migrate/deputy/stop_watcher.h"
 #include "migrate/deputy/test_support.h"
 
 namespace ssi::deputy {
@@ -18,6 +25,7 @@ namespace {
 
 using namespace testing;
 
+std::string why(const Result<>& result) { return result ? "" : result.error().message(); }
 std::string stub_program() { return program("ssid-deputy"); }
 
 // A process in a frozen cgroup, and what it takes to make it a deputy.
@@ -60,7 +68,7 @@ struct Original {
   void send(int signo) const { ::kill(family.child(), signo); }
   void convert() {
     const auto result = become_deputy(plan());
-    REQUIRE_MESSAGE(result.ok(), result.error().message());
+    REQUIRE_MESSAGE(result.ok(), why(result));
   }
   void convert_and_meet() {
     convert();
@@ -218,7 +226,7 @@ TEST_CASE("signals that were dumped with the guest are dropped, once") {
   plan.carried_signals = *queued;
   plan.carried_signals.push_back(SIGUSR2);  // not in the queue any more
   const auto result = become_deputy(plan);
-  REQUIRE_MESSAGE(result.ok(), result.error().message());
+  REQUIRE_MESSAGE(result.ok(), why(result));
   original.cgroup.thaw();
   REQUIRE(original.host.accept());
   auto signal = original.host.next_signal();
@@ -428,11 +436,143 @@ TEST_CASE("a process of another user becomes a deputy with that user's credentia
   ConversionPlan plan = original.plan();
   plan.stub_path = stub;
   const auto result = become_deputy(plan);
-  REQUIRE_MESSAGE(result.ok(), result.error().message());
+  REQUIRE_MESSAGE(result.ok(), why(result));
   original.cgroup.thaw();
   REQUIRE(original.host.accept());
   CHECK(peer_of(original.host.connection())->uid == 65534);
   CHECK(original.end_with(exit_message(4)) == "exited 4");
+}
+
+TEST_CASE(
+    "hard to start programs in: no descriptors, little memory, small stack, no new privileges") {
+  Original original(4, "sleep", {"/usr/bin/setpriv", "--no-new-privs"});
+  const auto limit = [&](__rlimit_resource what, rlim_t soft) {
+    rlimit old{};
+    REQUIRE(prlimit(original.family.child(), what, nullptr, &old) == 0);
+    const rlimit now{soft, old.rlim_max};
+    REQUIRE(prlimit(original.family.child(), what, &now, nullptr) == 0);
+  };
+  limit(RLIMIT_NOFILE, 0);
+  limit(RLIMIT_AS, 300 * 1024);
+  limit(RLIMIT_STACK, 8 * 1024);
+  limit(RLIMIT_DATA, 64 * 1024);
+  original.hold();
+  original.convert_and_meet();
+  CHECK(original.end_with(exit_message(6)) == "exited 6");
+}
+
+TEST_CASE("a long command line and odd names stay as they were") {
+  const std::string odd = "a b\nc\xff";
+  Original original(std::vector<std::string>{"/usr/bin/python3", "-c",
+                                             "import time,sys\n"
+                                             "open('/proc/self/comm','w').write('x) (y\\tz')\n"
+                                             "while True: time.sleep(0.01)",
+                                             odd, "", std::string(20000, 'l'), ""});
+  REQUIRE(eventually([&] { return original.proc("comm") == "x) (y\tz\n"; }));
+  const std::string cmdline = original.proc("cmdline");
+  REQUIRE(cmdline.size() > 20000);
+  original.hold();
+  original.convert_and_meet();
+  CHECK(original.proc("cmdline") == cmdline);
+  CHECK(original.proc("comm") == "x) (y\tz\n");
+}
+
+TEST_CASE("traced by somebody else: refused, and left as it was") {
+  Original original(2);
+  const pid_t child = original.family.child();
+  int ready[2];
+  REQUIRE(pipe2(ready, O_CLOEXEC) == 0);
+  const pid_t debugger = fork();
+  if (debugger == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ptrace(PTRACE_SEIZE, child, nullptr, nullptr);
+    close(ready[1]);
+    for (;;) pause();
+  }
+  close(ready[1]);
+  char byte;
+  (void)!read(ready[0], &byte, 1);
+  close(ready[0]);
+  original.hold();
+  const auto before = original.counters.all();
+  const auto result = become_deputy(original.plan());
+  REQUIRE(!result.ok());
+  CHECK(result.error().code() == ErrorCode::kRefused);
+  CHECK(original.counters.all() == before);
+  kill(debugger, SIGKILL);
+  waitpid(debugger, nullptr, 0);
+  original.convert_and_meet();
+  CHECK(original.end_with(exit_message(0)) == "exited 0");
+}
+
+TEST_CASE("a watched deputy: stops are reported, its end reaches the parent at once") {
+  StopWatcher watcher;
+  Original original(4);
+  original.hold();
+  original.convert();
+  REQUIRE(watcher.watch(original.family.child()).ok());
+  original.cgroup.thaw();
+  REQUIRE(original.host.accept());
+  original.send(SIGSTOP);
+  CHECK(original.family.heard() == "stopped 19");
+  REQUIRE(wait_readable(watcher.event_fd(), 5000));
+  CHECK(watcher.take().at(0).kind == StopReport::Kind::kStopped);
+  original.send(SIGCONT);
+  CHECK(original.family.heard() == "continued");
+  CHECK(original.host.next_signal()->signo == SIGCONT);
+  original.send(SIGTERM);
+  CHECK(original.host.next_signal()->signo == SIGTERM);
+  REQUIRE(original.host.tell(stop_message(SIGTSTP)));
+  CHECK(original.family.heard() == "stopped 20");
+  original.send(SIGCONT);
+  CHECK(original.family.heard() == "continued");
+  REQUIRE(original.host.next());  // StopEnded
+  CHECK(original.host.next_signal()->signo == SIGCONT);
+  CHECK(original.end_with(die_message(SIGABRT)) == "killed 6");
+}
+
+// As when ssid is killed in the middle of it: at whatever moment, the old program does not run, the
+// parent hears nothing, and the next ssid can do it again.
+TEST_CASE(
+    "whoever converts is killed at any moment: nothing of the old program runs, and a retry "
+    "works") {
+  std::mt19937 random(20);
+  int finished = 0, cut_short = 0, converted = 0;
+  for (int round = 0; round < 100; ++round) {
+    CAPTURE(round);
+    Original original(round % 3 == 0 ? 16 : 2, round % 2 == 0 ? "busy" : "sleep");
+    original.hold();
+    const auto before = original.counters.all();
+    const ConversionPlan plan = original.plan();
+    const pid_t converter = fork();
+    if (converter == 0) {
+      (void)become_deputy(plan);
+      _exit(0);
+    }
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 6000);
+    while (std::chrono::steady_clock::now() < until) {
+    }
+    kill(converter, SIGKILL);
+    int status = 0;
+    waitpid(converter, &status, 0);
+    (WIFEXITED(status) ? finished : cut_short)++;
+    // What a restarted ssid does: freeze (it may have been the moment of the thaw) and convert.
+    original.cgroup.freeze();
+    CHECK(original.counters.all() == before);
+    converted += original.proc("environ").starts_with("SSID_DEPUTY") ? 1 : 0;
+    original.convert();
+    while (original.host.accept(0)) {  // a deputy that ran already and is no more
+    }
+    original.cgroup.thaw();
+    REQUIRE(original.host.accept());
+    CHECK(original.counters.all() == before);
+    CHECK(original.family.heard(0).empty());
+    CHECK(original.end_with(exit_message(8)) == "exited 8");
+    CHECK(original.family.heard() == "sigchld 1");
+  }
+  MESSAGE("killed " << cut_short << ", came to its end " << finished << ", deputy already "
+                    << converted);
 }
 
 TEST_CASE("200 conversions under a rain of signals") {

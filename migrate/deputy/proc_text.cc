@@ -18,6 +18,19 @@ Error proc_error(const std::string& path) {
   return Error::from_errno(path, err == ENOENT ? ESRCH : err);
 }
 
+// As numbered in proc(5), from 3 on.
+Result<std::string> stat_field(pid_t pid, int wanted) {
+  SSI_ASSIGN(const std::string stat, read_proc_file(pid, "stat"));
+  const std::size_t comm_end = stat.rfind(')');
+  if (comm_end == std::string::npos) return Error("stat: unreadable");
+  std::istringstream fields(stat.substr(comm_end + 1));
+  std::string field;
+  for (int number = 3; fields >> field; ++number) {
+    if (number == wanted) return field;
+  }
+  return Error("stat: too short");
+}
+
 }  // namespace
 
 Result<std::string> read_proc_file(pid_t pid, const char* file) {
@@ -36,15 +49,13 @@ Result<std::string> read_proc_file(pid_t pid, const char* file) {
 }
 
 Result<std::uint64_t> start_time_ticks(pid_t pid) {
-  SSI_ASSIGN(const std::string stat, read_proc_file(pid, "stat"));
-  const std::size_t comm_end = stat.rfind(')');
-  if (comm_end == std::string::npos) return Error("stat: unreadable");
-  std::istringstream fields(stat.substr(comm_end + 1));
-  std::string field;
-  for (int number = 3; fields >> field; ++number) {
-    if (number == 22) return std::strtoull(field.c_str(), nullptr, 10);
-  }
-  return Error("stat: too short");
+  SSI_ASSIGN(const std::string text, stat_field(pid, 22));
+  return std::strtoull(text.c_str(), nullptr, 10);
+}
+
+Result<char> process_state(pid_t pid) {
+  SSI_ASSIGN(const std::string text, stat_field(pid, 3));
+  return text[0];
 }
 
 Result<std::vector<pid_t>> thread_ids(pid_t pid) {

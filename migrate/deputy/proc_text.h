@@ -25,6 +25,7 @@ struct Mapping {
 // kGone if the process has ended. Binary content is kept as it is.
 Result<std::string> read_proc_file(pid_t pid, const char* file);
 Result<std::uint64_t> start_time_ticks(pid_t pid);
+Result<char> process_state(pid_t pid);  // 'R', 'S', 'Z' ... as in proc(5)
 Result<std::vector<pid_t>> thread_ids(pid_t pid);
 Result<std::vector<Mapping>> mappings(pid_t pid);
 

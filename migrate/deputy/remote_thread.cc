@@ -4,7 +4,6 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 
 #include <cerrno>
 #include <cstring>
@@ -17,7 +16,6 @@ namespace ssi::deputy {
 namespace {
 
 constexpr std::uint64_t kNativeCodeSegment = 0x33;
-constexpr auto kPollInterval = std::chrono::microseconds(100);
 
 void* as_pointer(std::uint64_t value) { return reinterpret_cast<void*>(value); }
 
@@ -68,25 +66,30 @@ Result<> RemoteThread::interrupt() const {
   return request("interrupt", PTRACE_INTERRUPT, tid_, nullptr, nullptr);
 }
 
-Result<StopStatus> RemoteThread::wait_stop(Deadline deadline) const {
+Result<std::optional<StopStatus>> RemoteThread::poll_stop() const {
   for (;;) {
     int status = 0;
     const pid_t got = waitpid(tid_, &status, __WALL | WNOHANG);
-    if (got == tid_) return StopStatus::decode(status);
-    if (got < 0 && errno == ECHILD) return StopStatus{.kind = StopStatus::Kind::kExited};
-    if (got < 0 && errno != EINTR) return Error::from_errno(about("wait", tid_));
-    if (std::chrono::steady_clock::now() >= deadline) {
-      return Error(ErrorCode::kTimeout, "thread " + std::to_string(tid_) + " did not stop in time");
-    }
-    const timespec pause{0, std::chrono::nanoseconds(kPollInterval).count()};
-    nanosleep(&pause, nullptr);
+    if (got == tid_) return std::optional(StopStatus::decode(status));
+    if (got == 0) return std::optional<StopStatus>();
+    if (errno == ECHILD) return std::optional(StopStatus{.kind = StopStatus::Kind::kExited});
+    if (errno != EINTR) return Error::from_errno(about("wait", tid_));
   }
 }
 
-bool RemoteThread::reap() const {
-  int status = 0;
-  const pid_t got = waitpid(tid_, &status, __WALL | WNOHANG);
-  return (got == tid_ && !WIFSTOPPED(status)) || (got < 0 && errno == ECHILD);
+// A task that its last tracer left in the middle of an execve, or just before a signal, says so
+// first.
+Result<std::optional<StopStatus>> RemoteThread::poll_trap() const {
+  using Kind = StopStatus::Kind;
+  for (;;) {
+    auto status = poll_stop();
+    if (!status || !*status) return status;
+    const Kind kind = (*status)->kind;
+    if (kind == Kind::kTrap || kind == Kind::kGroupStop || kind == Kind::kExited) return status;
+    SSI_TRY(interrupt());  // any stop uses up the request for the trap
+    SSI_TRY(request("resume", PTRACE_CONT, tid_, nullptr,
+                    as_pointer(static_cast<std::uint64_t>((*status)->signo))));
+  }
 }
 
 Result<ThreadState> RemoteThread::state() const {
@@ -122,6 +125,14 @@ Result<std::vector<int>> RemoteThread::pending_signals() const {
 
 Result<> RemoteThread::run_to_syscall() const {
   return request("resume", PTRACE_SYSCALL, tid_, nullptr, nullptr);
+}
+
+Result<bool> RemoteThread::at_syscall_entry() const {
+  __ptrace_syscall_info info{};
+  if (ptrace(PTRACE_GET_SYSCALL_INFO, tid_, as_pointer(sizeof info), &info) < 0) {
+    return Error::from_errno(about("read system call", tid_));
+  }
+  return info.op == PTRACE_SYSCALL_INFO_ENTRY;
 }
 
 Result<> RemoteThread::detach() const {

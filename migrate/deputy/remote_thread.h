@@ -9,8 +9,8 @@
 #include <sys/types.h>
 #include <sys/user.h>
 
-#include <chrono>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "ssid/base/result.h"
@@ -40,20 +40,20 @@ struct ThreadState {
 
 class RemoteThread {
  public:
-  using Deadline = std::chrono::steady_clock::time_point;
-
   // kGone if there is no such thread (any more); kRefused if somebody else traces it.
   static Result<RemoteThread> seize(pid_t tid);
 
   pid_t tid() const { return tid_; }
 
-  // Makes it stop; the stop comes later, see wait_stop.
+  // Makes it stop; the stop comes later, see poll_trap.
   Result<> interrupt() const;
-  // kTimeout after the deadline. An exited thread is a status, not an error.
-  Result<StopStatus> wait_stop(Deadline deadline) const;
-  // True if it has exited; never waits. Needed for the threads that an exec kills: the kernel holds
-  // the exec until their tracer has taken note.
-  bool reap() const;
+  // What happened to it since the last stop, if anything; never waits. An exited thread is a
+  // status, not an error. To be asked for threads that an exec kills, too: it waits until their
+  // tracer has taken note.
+  Result<std::optional<StopStatus>> poll_stop() const;
+  // The same after interrupt(), until it stands on its way to user mode, where registers may be
+  // changed: kTrap, kGroupStop or kExited. Stops before that are passed.
+  Result<std::optional<StopStatus>> poll_trap() const;
 
   Result<ThreadState> state() const;
   Result<> set_state(const ThreadState& state) const;
@@ -63,6 +63,8 @@ class RemoteThread {
   // Runs until the next entry to or exit from a system call, exec or signal. The signal at hand is
   // dropped.
   Result<> run_to_syscall() const;
+  // Of a kSyscall stop: entry or exit.
+  Result<bool> at_syscall_entry() const;
   Result<> detach() const;
 
   // Also in memory that the process itself may not write, as a debugger sets a breakpoint.

@@ -194,12 +194,8 @@ int StopWatcher::event_fd() const { return loop_->event_fd(); }
 std::vector<StopReport> StopWatcher::take() { return loop_->take(); }
 
 bool is_stopped(pid_t pid) {
-  const auto stat = read_proc_file(pid, "stat");
-  if (!stat) return false;
-  const std::size_t comm_end = stat->rfind(')');
-  if (comm_end == std::string::npos || comm_end + 2 >= stat->size()) return false;
-  const char state = (*stat)[comm_end + 2];
-  return state == 'T' || state == 't';
+  const auto state = process_state(pid);
+  return state && (*state == 'T' || *state == 't');
 }
 
 }  // namespace ssi::deputy

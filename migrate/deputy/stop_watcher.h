@@ -56,8 +56,9 @@ class StopWatcher {
   std::unique_ptr<Loop> loop_;
 };
 
-// Whether the process is held by a stop at this moment, or is just going into or out of one (frozen does not
-// count). If so it does not run, and a SIGCONT that ends the stop has not yet come by its socket.
+// Whether the process is held by a stop at this moment, or is just going into or out of one (frozen
+// does not count). If so it does not run, and a SIGCONT that ends the stop has not yet come by its
+// socket.
 bool is_stopped(pid_t pid);
 
 }  // namespace ssi::deputy

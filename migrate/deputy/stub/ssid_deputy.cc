@@ -109,6 +109,10 @@ class Deputy {
     const __kernel_old_itimerval off{};
     for (int timer = 0; timer <= 2; ++timer) sys::call(__NR_setitimer, timer, sys::arg(&off));
     sys::call(__NR_close_range, 0, 0xffffffffL, 0);
+    rlimit files{};
+    sys::call(__NR_getrlimit, RLIMIT_NOFILE, sys::arg(&files));
+    files.rlim_cur = files.rlim_max;  // it needs two
+    sys::call(__NR_setrlimit, RLIMIT_NOFILE, sys::arg(&files));
     sys::call(__NR_chdir, sys::arg("/"));
     unsigned long mask = kAllSignals;
     while ((signals_ = static_cast<int>(sys::call(__NR_signalfd4, -1, sys::arg(&mask), sizeof mask,

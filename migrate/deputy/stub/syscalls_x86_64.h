@@ -24,13 +24,17 @@ inline long arg(T* pointer) {
 
 }  // namespace ssi::deputy::sys
 
-// The kernel enters with argc, argv and envp on the stack.
+// The kernel enters with argc, argv and envp on the stack. That may not grow if the original had a
+// small RLIMIT_STACK, so the stub runs on one of its own.
+extern "C" {
+alignas(16) inline char deputy_stack[8192] __attribute__((used));
+}
 asm(".text\n"
     ".globl _start\n"
     ".type _start,@function\n"
     "_start:\n"
     "  xorl %ebp, %ebp\n"
     "  movq %rsp, %rdi\n"
-    "  andq $-16, %rsp\n"
+    "  leaq deputy_stack+8192(%rip), %rsp\n"
     "  call deputy_start\n"
     "  ud2\n");
