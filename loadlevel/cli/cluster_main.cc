@@ -9,17 +9,18 @@ int main(int argc, char** argv) {
   bool verbose = false, json = false, follow = false;
   app.add_flag("-v,--verbose", verbose, "a line a node, and quorum");
   app.add_flag("--json", json, "print ssid's answer as JSON");
-  CLI::App* events = app.add_subcommand("events", "joins, leaves and moves, oldest first");
-  events->add_flag("-f,--follow", follow, "go on as they happen");
-  events->add_flag("--json", json, "one JSON object a line");
+  CLI::App* events = app.add_subcommand("events", "the last joins, leaves and moves, oldest first");
+  events->add_flag("-f,--follow", follow, "those that come, as they happen");
+  events->add_flag("--json", json, "as JSON; with -f one object a line");
   if (auto status = parse_arguments(app, argc, argv)) return *status;
 
   Question question{.name = "cluster", .what = "", .op = "cluster.status", .json = json};
   if (*events) {
     question.op = "cluster.events";
     question.args["follow"] = follow;
-    question.timeout_ms = follow ? 0 : question.timeout_ms;
-    return follow_and_print(question, false, event_text, [](const auto&) { return ""; });
+    if (!follow) return ask_and_print(question, events_text);
+    question.timeout_ms = 0;
+    return follow_and_print(question, false, event_text, events_text);
   }
   return ask_and_print(question, verbose ? cluster_text_long : cluster_text);
 }

@@ -21,11 +21,6 @@ std::string time_text(std::int64_t time_ms) {
   return {text.data(), n};
 }
 
-std::string node_name(const nlohmann::json& event) {
-  const std::string name = text_at(event, "name");
-  return fmt::format("node {}{}", integer_at(event, "node"), name.empty() ? "" : " (" + name + ")");
-}
-
 std::string state_of(const nlohmann::json& node) { return text_at(node, "state", "DOWN"); }
 
 std::string number_text(const nlohmann::json& node, std::string_view key, const char* format) {
@@ -38,7 +33,7 @@ std::string cluster_text(const nlohmann::json& status) {
   std::string text;
   for (const auto& node : list_at(status, "nodes"))
     text +=
-        fmt::format("{}{}: {}", text.empty() ? "" : " ", integer_at(node, "node"), state_of(node));
+        fmt::format("{}{}: {}", text.empty() ? "" : " ", integer_at(node, "id"), state_of(node));
   return text + "\n";
 }
 
@@ -49,17 +44,19 @@ std::string cluster_text_long(const nlohmann::json& status) {
   std::vector<Row> rows;
   for (const auto& node : list_at(status, "nodes")) {
     Row row;
-    row.head = fmt::format("{}: {}", integer_at(node, "node"), state_of(node));
+    row.head = fmt::format("{}: {}", integer_at(node, "id"), state_of(node));
     row.name = text_at(node, "name", "-");
     row.address = text_at(node, "address", "-");
     row.cpus = "cpus " + number_text(node, "cpus", "{:.0f}");
     row.load = "load " + number_text(node, "load", "{:.2f}");
-    row.free =
-        "free " +
-        (has(node, "memory_free_bytes") ? bytes_text(number_at(node, "memory_free_bytes")) : "-");
+    row.free = "free " +
+               (has(node, "mem_free_bytes") ? bytes_text(number_at(node, "mem_free_bytes")) : "-");
     row.guests = fmt::format("guests {} in {} out", number_text(node, "guests_in", "{:.0f}"),
                              number_text(node, "guests_out", "{:.0f}"));
-    if (has(node, "balancer") && !flag_at(node, "balancer")) row.guests += ", balancer off";
+    if (flag_at(node, "drained"))
+      row.guests += ", drained";
+    else if (has(node, "accepting") && !flag_at(node, "accepting"))
+      row.guests += ", takes no guests";
     rows.push_back(std::move(row));
   }
   const auto width = [&](std::string Row::*column) {
@@ -75,36 +72,23 @@ std::string cluster_text_long(const nlohmann::json& status) {
                         width(&Row::load), row.free, width(&Row::free), row.guests);
   const bool quorate = flag_at(status, "quorate");
   text += quorate ? "quorum: yes" : "quorum: no, nothing is moved or changed";
-  if (has(status, "votes"))
-    text += fmt::format("{} {} of {} votes", quorate ? "," : ":", integer_at(status, "votes"),
-                        integer_at(status, "expected_votes"));
+  if (has(status, "expected"))
+    text += fmt::format("{} {} of {} nodes, {} needed", quorate ? "," : ":",
+                        integer_at(status, "members"), integer_at(status, "expected"),
+                        integer_at(status, "needed"));
   return text + "\n";
 }
 
 std::string event_text(const nlohmann::json& event) {
-  const std::string kind = text_at(event, "kind");
-  std::string what;
-  if (kind == "node_up") {
-    what = node_name(event) + " is up";
-  } else if (kind == "node_down") {
-    what = node_name(event) + " is down";
-  } else if (kind == "quorum") {
-    what = flag_at(event, "quorate") ? "quorum is there" : "quorum is lost";
-  } else if (kind == "balancer") {
-    what = node_name(event) + (flag_at(event, "on") ? " balancer on" : " balancer off");
-  } else if (kind == "move") {
-    what = fmt::format("{}: {} -> {}, frozen {}, {}", pid_at(event), integer_at(event, "from"),
-                       integer_at(event, "to"), ms_text(number_at(event, "frozen_ms")),
-                       bytes_text(number_at(event, "bytes")));
-    if (has(event, "command")) what += ", " + text_at(event, "command");
-  } else if (kind == "move_failed") {
-    what = fmt::format("{}: {} -> {} failed", pid_at(event), integer_at(event, "from"),
-                       integer_at(event, "to"));
-  } else {
-    what = kind.empty() ? "?" : kind;
-  }
-  if (has(event, "reason")) what += ": " + text_at(event, "reason");
-  return time_text(integer_at(event, "time_ms")) + " " + what + "\n";
+  const std::string when =
+      has(event, "time_ms") ? time_text(integer_at(event, "time_ms")) + " " : "";
+  return when + text_at(event, "text", "?") + "\n";
+}
+
+std::string events_text(const nlohmann::json& answer) {
+  std::string text;
+  for (const auto& event : list_at(answer, "events")) text += event_text(event);
+  return text;
 }
 
 }  // namespace ssi::cli

@@ -159,7 +159,7 @@ TEST_CASE("without ssid every command says so with status 1") {
 }
 
 TEST_CASE("cluster asks for the status and prints it, as text or as JSON") {
-  const char* status = R"({"nodes":[{"node":1,"state":"UP"},{"node":2,"state":"UP"}]})";
+  const char* status = R"({"nodes":[{"id":1,"state":"UP"},{"id":2,"state":"UP"}]})";
   OneAnswer plain({answer(status)});
   CHECK(plain.ask({"cluster"}).out == "1: UP 2: UP\n");
   CHECK(plain.asked.op == "cluster.status");
@@ -169,13 +169,16 @@ TEST_CASE("cluster asks for the status and prints it, as text or as JSON") {
 
 TEST_CASE("events come one a line as they happen, until ssid ends") {
   ::setenv("TZ", "UTC", 1);
-  const char* up = R"({"time_ms":0,"kind":"node_up","node":2})";
-  const char* down = R"({"time_ms":0,"kind":"node_down","node":2})";
+  const char* up = R"({"time_ms":0,"text":"node 2 joined"})";
+  const char* down = R"({"text":"node 2 left"})";
   OneAnswer followed({answer(up, true), answer(down, true), answer("{}")});
   const Ran ran = followed.ask({"cluster", "events", "-f"});
   CHECK(ran.status == 0);
-  CHECK(ran.out == "1970-01-01 00:00:00 node 2 is up\n1970-01-01 00:00:00 node 2 is down\n");
+  CHECK(ran.out == "1970-01-01 00:00:00 node 2 joined\nnode 2 left\n");
   CHECK(followed.args() == json::parse(R"({"follow":true})"));
+  OneAnswer past({answer(R"({"events":[{"text":"node 2 joined"}]})")});
+  CHECK(past.ask({"cluster", "events"}).out == "node 2 joined\n");
+  CHECK(past.args() == json::parse(R"({"follow":false})"));
   OneAnswer cut({answer(up, true)});
   const Ran broken = cut.ask({"cluster", "events", "--json", "-f"});
   CHECK(json::parse(broken.out.substr(0, broken.out.find('\n'))) == json::parse(up));
@@ -184,14 +187,16 @@ TEST_CASE("events come one a line as they happen, until ssid ends") {
 }
 
 TEST_CASE("migrate passes what was typed, shows progress on stderr and the result on stdout") {
-  OneAnswer moved({answer(R"({"pid":70041,"waiting":"it is being moved"})", true),
-                   answer(R"({"pid":70041,"from":1,"to":2,"frozen_ms":41.4,"bytes":67108864})")});
+  OneAnswer moved(
+      {answer(R"({"pid":70041,"waiting":"it is being moved"})", true),
+       answer(R"({"pid":70041,"from":1,"to":2,"frozen_ms":41.4,"memory_bytes":67108864})")});
   const Ran ran = moved.ask({"migrate", "70041", "best", "--wait"});
   CHECK(ran.status == 0);
   CHECK(ran.out == "70041: 1 -> 2, frozen 41 ms, 64 MiB\n");
   CHECK(ran.err == "70041: waiting: it is being moved\n");
   CHECK(moved.asked.op == "migrate");
-  CHECK(moved.args() == json::parse(R"({"pid":"70041","to":"best","dry_run":false,"wait":true})"));
+  CHECK(moved.args() ==
+        json::parse(R"({"pid":"70041","node":"best","dry_run":false,"wait":true})"));
 }
 
 TEST_CASE("ssid's reason reaches the user, with --json its details too") {
@@ -251,8 +256,8 @@ TEST_CASE("loadlevel's sub-commands are ops of the same name") {
 
 TEST_CASE("ssips understands ps's ways of asking") {
   const char* rows =
-      R"({"self":1,"rows":[{"pid":70041,"node":2,"home":1,"migs":3,"user":"nobody","uid":65534,
-          "stat":"R","tty":"","time_s":5,"command":"xz","args":"xz -9","loadlevel":true}]})";
+      R"({"self":1,"rows":[{"pid":70041,"node":2,"home":1,"migs":3,"uid":65534,
+          "stat":"R","time_s":5,"comm":"xz","command":"xz -9","loadlevel":true}]})";
   for (std::vector<std::string> argv :
        std::vector<std::vector<std::string>>{{"ssips", "-e"},
                                              {"ssips", "-ef"},

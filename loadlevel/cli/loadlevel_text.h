@@ -8,13 +8,14 @@ namespace ssi::cli {
 
 // "70041: enabled\n"
 std::string loadlevel_set_text(const nlohmann::json& answer);
-// The balancer on each node, then the enabled processes as a table.
+// The balancer and a table of this node's enabled processes; or "70041: enabled, on node 1: by uid
+// 0\n".
 std::string loadlevel_status_text(const nlohmann::json& answer);
-// "70041: on node 1, home 1, enabled" and the reasons, one a line.
+// "70041: on node 1\n", what stops it from moving, and the reasons, one a line.
 std::string loadlevel_why_text(const nlohmann::json& answer);
-// "balancer: 1: on 2: off\n"
+// "balancer: 1: on 2: on\n"
 std::string loadlevel_balancer_text(const nlohmann::json& answer);
-// The paths, one a line.
+// The paths, one a line; lines of the file that are no paths as comments.
 std::string loadlevel_list_text(const nlohmann::json& answer);
 
 }  // namespace ssi::cli

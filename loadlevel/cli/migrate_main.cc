@@ -12,14 +12,14 @@ int main(int argc, char** argv) {
   app.add_option("PID", pid, "process: 70041, or NODE:PID if it is older than ssid")->required();
   app.add_option("NODE", to, "number or name of a node, `home` or `best`")->required();
   app.add_flag("--dry-run", dry_run, "only say whether it can be moved, and what would be");
-  app.add_flag("--wait", wait, "if it can't be moved at the moment, wait until it can");
+  app.add_flag("--wait", wait, "until it runs there (as without), and show what is waited for");
   app.add_flag("--stats", stats, "show how long each step took");
   app.add_flag("--json", json, "print ssid's answer as JSON");
   if (auto status = parse_arguments(app, argc, argv)) return *status;
 
   Question question{.name = "migrate", .what = pid, .op = "migrate", .json = json};
   question.args["pid"] = pid;
-  question.args["to"] = to;
+  question.args["node"] = to;
   question.args["dry_run"] = dry_run;
   question.args["wait"] = wait;
   question.timeout_ms = 0;  // a move has its own time limits; ssid keeps them

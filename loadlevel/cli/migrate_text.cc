@@ -9,25 +9,18 @@ namespace ssi::cli {
 std::string migrate_text(const nlohmann::json& answer) {
   const std::string pid = pid_at(answer);
   const auto from = integer_at(answer, "from"), to = integer_at(answer, "to");
-  if (from == to) return fmt::format("{}: is on {} already\n", pid, to);
-  const std::string size = bytes_text(number_at(answer, "bytes"));
-  if (flag_at(answer, "dry_run"))
-    return fmt::format("{}: {} -> {}, can be moved, {}\n", pid, from, to, size);
+  if (flag_at(answer, "dry_run")) return fmt::format("{}: {} -> {}, can be moved\n", pid, from, to);
   return fmt::format("{}: {} -> {}, frozen {}, {}\n", pid, from, to,
-                     ms_text(number_at(answer, "frozen_ms")), size);
+                     ms_text(number_at(answer, "frozen_ms")),
+                     bytes_text(number_at(answer, "memory_bytes")));
 }
 
 std::string migrate_text_with_steps(const nlohmann::json& answer) {
-  std::string text = migrate_text(answer);
-  if (!has(answer, "steps_ms")) return text;
-  const auto& steps = answer.at("steps_ms");
   std::string line;
-  for (const char* step : {"check", "freeze", "dump", "send", "restore", "commit"})
-    if (has(steps, step))
-      line +=
-          fmt::format("{}{} {}", line.empty() ? "" : ", ", step, ms_text(number_at(steps, step)));
-  if (!line.empty()) text += pid_at(answer) + ": " + line + "\n";
-  return text;
+  for (const std::string step : {"check", "freeze", "dump", "send", "restore", "commit"})
+    if (has(answer, step + "_ms"))
+      line += (line.empty() ? "" : ", ") + step + " " + ms_text(number_at(answer, step + "_ms"));
+  return migrate_text(answer) + (line.empty() ? "" : pid_at(answer) + ": " + line + "\n");
 }
 
 std::string migrate_progress_text(const nlohmann::json& part) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <ctime>
+#include <map>
 
 #include "loadlevel/cli/command.h"
 #include "loadlevel/cli/ssips_text.h"
@@ -13,15 +14,21 @@ using namespace ssi::cli;
 
 namespace {
 
-PsAsker asker() {
-  PsAsker self;
-  self.uid = std::to_string(::geteuid());
+std::string user_name(std::int64_t uid) {
+  static std::map<std::int64_t, std::string> known;
+  const auto [at, fresh] = known.try_emplace(uid);
   passwd entry{};
   passwd* found = nullptr;
-  std::array<char, 4096> buffer{};
-  if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) == 0 &&
+  std::array<char, 16384> buffer{};
+  if (fresh &&
+      ::getpwuid_r(static_cast<uid_t>(uid), &entry, buffer.data(), buffer.size(), &found) == 0 &&
       found != nullptr)
-    self.user = found->pw_name;
+    at->second = found->pw_name;
+  return at->second;
+}
+
+PsAsker asker() {
+  PsAsker self{.uid = ::geteuid(), .now_s = std::time(nullptr), .user_name = user_name};
   for (const int fd : {STDERR_FILENO, STDIN_FILENO, STDOUT_FILENO}) {
     std::array<char, 256> name{};
     if (::ttyname_r(fd, name.data(), name.size()) != 0) continue;
@@ -64,11 +71,14 @@ int main(int argc, char** argv) {
     if (auto parsed = parse_bsd_word(word, options); !parsed)
       return fail("ssips", "usage", parsed.error());
   // A column that does not exist is found before ssid is asked.
-  if (auto checked = ssips_text({}, options, {}, 0); !checked)
+  if (auto checked = ssips_text({}, options, {}); !checked)
     return fail("ssips", "usage", checked.error());
 
   const Question question{.name = "ssips", .what = "", .op = "ssips", .json = json};
   return ask_and_print(question, [&](const nlohmann::json& answer) {
-    return ssips_text(answer, options, asker(), std::time(nullptr)).value();
+    const std::string silent = ssips_silent(answer);
+    if (!silent.empty())
+      (void)fail("ssips", "node " + silent, Error("gave no answer, its processes are missing"));
+    return ssips_text(answer, options, asker()).value();
   });
 }

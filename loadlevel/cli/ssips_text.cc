@@ -10,6 +10,7 @@
 
 #include "loadlevel/cli/reply.h"
 #include "loadlevel/cli/table.h"
+#include "ssid/base/log.h"
 
 namespace ssi::cli {
 namespace {
@@ -22,15 +23,15 @@ std::string integer_text(const json& row, std::string_view key) {
 
 // CPU time as ps has it: [DD-]HH:MM:SS.
 std::string cpu_time_text(const json& row) {
-  const std::int64_t s = integer_at(row, "time_s");
+  const auto s = static_cast<std::int64_t>(number_at(row, "time_s"));
   const std::string days = s >= 86400 ? fmt::format("{}-", s / 86400) : "";
   return fmt::format("{}{:02}:{:02}:{:02}", days, s / 3600 % 24, s / 60 % 60, s % 60);
 }
 
 // "14:05" within a day, "Nov22" within a year, else "2025".
 std::string start_text(const json& row, std::int64_t now_s) {
-  if (!has(row, "start_s")) return "-";
-  const std::time_t start = integer_at(row, "start_s");
+  if (!has(row, "age_s")) return "-";
+  const std::time_t start = now_s - static_cast<std::int64_t>(number_at(row, "age_s"));
   std::tm local{};
   ::localtime_r(&start, &local);
   const char* format = now_s - start < 86400 ? "%H:%M" : now_s - start < 31536000 ? "%b%d" : "%Y";
@@ -44,54 +45,61 @@ std::string tty_text(const json& row) {
   return tty.empty() ? "?" : tty;
 }
 
-// The whole command line, or the name in brackets where there is none.
-std::string args_text(const json& row) {
-  const std::string args = text_at(row, "args");
-  return args.empty() ? "[" + text_at(row, "command", "?") + "]" : args;
+std::string user_text(const json& row, const PsAsker& asker) {
+  const std::string name = has(row, "uid") ? asker.user_name(integer_at(row, "uid")) : "";
+  return name.empty() ? integer_text(row, "uid") : one_line(name);
 }
 
 struct PsColumn {
   const char* name;
   Column head;
-  std::function<std::string(const json& row, std::int64_t now_s)> cell;
+  std::function<std::string(const json& row, const PsAsker& asker)> cell;
 };
 
 const std::vector<PsColumn>& all_columns() {
   const auto integer = [](const char* key) {
-    return [key](const json& row, std::int64_t) { return integer_text(row, key); };
+    return [key](const json& row, const PsAsker&) { return integer_text(row, key); };
   };
   const auto percent = [](const char* key) {
-    return [key](const json& row, std::int64_t) {
+    return [key](const json& row, const PsAsker&) {
       return has(row, key) ? fmt::format("{:.1f}", number_at(row, key)) : "-";
     };
   };
   const auto right = Align::kRight;
   static const std::vector<PsColumn> kColumns = {
-      {"pid", {"PID", right}, [](const json& row, std::int64_t) { return pid_at(row); }},
-      {"ppid", {"PPID", right}, [](const json& row, std::int64_t) { return pid_at(row, "ppid"); }},
+      {"pid", {"PID", right}, [](const json& row, const PsAsker&) { return pid_at(row); }},
+      {"ppid",
+       {"PPID", right},
+       [](const json& row, const PsAsker&) { return pid_at(row, "ppid"); }},
       {"node", {"NODE", right}, integer("node")},
       {"home", {"HOME", right}, integer("home")},
       {"migs", {"MIGS", right}, integer("migs")},
       {"ll",
        {"LL"},
-       [](const json& row, std::int64_t) { return flag_at(row, "loadlevel") ? "on" : "-"; }},
-      {"user", {"USER"}, [](const json& row, std::int64_t) { return text_at(row, "user", "?"); }},
+       [](const json& row, const PsAsker&) { return flag_at(row, "loadlevel") ? "on" : "-"; }},
+      {"user", {"USER"}, user_text},
       {"uid", {"UID", right}, integer("uid")},
       {"pcpu", {"%CPU", right}, percent("pcpu")},
       {"pmem", {"%MEM", right}, percent("pmem")},
       {"c",
        {"C", right},
-       [](const json& row, std::int64_t) { return fmt::format("{:.0f}", number_at(row, "pcpu")); }},
+       [](const json& row, const PsAsker&) {
+         return fmt::format("{:.0f}", number_at(row, "pcpu"));
+       }},
       {"vsz", {"VSZ", right}, integer("vsz_kb")},
       {"rss", {"RSS", right}, integer("rss_kb")},
-      {"tty", {"TTY"}, [](const json& row, std::int64_t) { return tty_text(row); }},
-      {"stat", {"STAT"}, [](const json& row, std::int64_t) { return text_at(row, "stat", "?"); }},
-      {"start", {"START"}, start_text},
-      {"time", {"TIME", right}, [](const json& row, std::int64_t) { return cpu_time_text(row); }},
+      {"tty", {"TTY"}, [](const json& row, const PsAsker&) { return tty_text(row); }},
+      {"stat", {"STAT"}, [](const json& row, const PsAsker&) { return text_at(row, "stat", "?"); }},
+      {"start",
+       {"START"},
+       [](const json& row, const PsAsker& asker) { return start_text(row, asker.now_s); }},
+      {"time", {"TIME", right}, [](const json& row, const PsAsker&) { return cpu_time_text(row); }},
       {"comm",
        {"COMMAND"},
-       [](const json& row, std::int64_t) { return text_at(row, "command", "?"); }},
-      {"args", {"COMMAND"}, [](const json& row, std::int64_t) { return args_text(row); }},
+       [](const json& row, const PsAsker&) { return text_at(row, "comm", "?"); }},
+      {"args",
+       {"COMMAND"},
+       [](const json& row, const PsAsker&) { return text_at(row, "command", "?"); }},
   };
   return kColumns;
 }
@@ -122,18 +130,18 @@ bool contains(const std::vector<std::string>& list, const std::string& word) {
 bool selected(const json& row, const json& answer, const PsOptions& options, const PsAsker& asker) {
   const bool named = !options.users.empty() || !options.pids.empty();
   if (contains(options.pids, pid_at(row))) return true;
-  if (contains(options.users, text_at(row, "user")) ||
-      contains(options.users, integer_text(row, "uid")))
+  if (!options.users.empty() && (contains(options.users, integer_text(row, "uid")) ||
+                                 contains(options.users, user_text(row, asker))))
     return true;
   if (named) return false;
   if (options.everyone) return true;
-  const bool has_tty = !text_at(row, "tty").empty();
+  // ssid may not know the terminal; then none is left out for it.
+  const bool tty_known = has(row, "tty");
+  const bool has_tty = !tty_known || !text_at(row, "tty").empty();
   if ((options.all_users || options.terminals) && has_tty) return true;
   if (options.all_users || options.terminals) return false;
-  const bool own =
-      has(row, "uid") ? integer_text(row, "uid") == asker.uid : text_at(row, "user") == asker.user;
-  if (!own) return false;
-  if (options.without_tty || asker.tty.empty()) return true;
+  if (integer_text(row, "uid") != std::to_string(asker.uid)) return false;
+  if (options.without_tty || asker.tty.empty() || !tty_known) return true;
   // A terminal is one of the node where the process was born.
   return text_at(row, "tty") == asker.tty && integer_at(row, "home") == integer_at(answer, "self");
 }
@@ -171,8 +179,7 @@ std::string ps_column_names() {
   return names;
 }
 
-Result<std::string> ssips_text(const json& answer, const PsOptions& options, const PsAsker& asker,
-                               std::int64_t now_s) {
+Result<std::string> ssips_text(const json& answer, const PsOptions& options, const PsAsker& asker) {
   std::vector<const PsColumn*> columns;
   for (std::string name : options.columns.empty() ? columns_of(options.format) : options.columns) {
     if (name == "command" || name == "cmd") name = "args";
@@ -203,9 +210,16 @@ Result<std::string> ssips_text(const json& answer, const PsOptions& options, con
   std::vector<std::vector<std::string>> cells;
   for (const json* row : rows) {
     auto& line = cells.emplace_back();
-    for (const PsColumn* column : columns) line.push_back(column->cell(*row, now_s));
+    for (const PsColumn* column : columns) line.push_back(column->cell(*row, asker));
   }
   return table_text(heads, cells, options.titles);
+}
+
+std::string ssips_silent(const json& answer) {
+  std::string nodes;
+  for (const json& node : list_at(answer, "silent"))
+    nodes += (nodes.empty() ? "" : ", ") + node.dump();
+  return nodes;
 }
 
 }  // namespace ssi::cli

@@ -1,6 +1,8 @@
 // What `ssips` selects and prints, from ssid's answer (docs/control-socket.md). Pure.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
@@ -22,12 +24,13 @@ struct PsOptions {
   bool titles = true;
 };
 
-// Who asks, for the default selection: one's own processes on one's own terminal; all one's own if
-// there is no terminal.
+// Who asks, and when. By default shown are one's own processes on one's own terminal; all one's own
+// if there is no terminal, or ssid does not know those of the processes.
 struct PsAsker {
-  std::string user;
-  std::string uid;
+  std::int64_t uid = 0;
   std::string tty;  // "pts/0", "" if none
+  std::int64_t now_s = 0;
+  std::function<std::string(std::int64_t uid)> user_name;  // "" if it has none
 };
 
 // BSD style, without a dash: "aux", "ax"; PIDs too.
@@ -38,6 +41,9 @@ std::string ps_column_names();
 
 // kUsage for a column that does not exist.
 Result<std::string> ssips_text(const nlohmann::json& answer, const PsOptions& options,
-                               const PsAsker& asker, std::int64_t now_s);
+                               const PsAsker& asker);
+
+// Nodes that did not answer: "2, 3"; empty if all did.
+std::string ssips_silent(const nlohmann::json& answer);
 
 }  // namespace ssi::cli
