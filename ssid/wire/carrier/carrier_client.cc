@@ -23,7 +23,7 @@ Result<CarrierBytes> CarrierClient::ask(const CarrierBytes& request, int send_fd
   SSI_ASSIGN(
       UnixMessage reply,
       unix_recv(*socket_, kCarrierMessageBytesMax, 1, kReplyTimeoutMs).context("ssid-carrier"));
-  SSI_ASSIGN(const auto rest, decode_reply(reply.bytes));
+  SSI_ASSIGN(const auto rest, decode_carrier_reply(reply.bytes));
   if (fd != nullptr) {
     if (reply.descriptors.size() != 1) return Error("ssid-carrier: no descriptor in the reply");
     *fd = std::move(reply.descriptors.front());

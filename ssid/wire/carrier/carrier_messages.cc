@@ -217,7 +217,7 @@ CarrierBytes encode_ok(const T& answer) {
   return bytes;
 }
 
-Result<std::span<const std::byte>> decode_reply(std::span<const std::byte> reply) {
+Result<std::span<const std::byte>> decode_carrier_reply(std::span<const std::byte> reply) {
   Reader read(reply);
   std::uint32_t code = 0;
   std::string message;

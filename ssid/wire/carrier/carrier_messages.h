@@ -105,6 +105,6 @@ CarrierBytes encode_ok();
 template <typename T>
 CarrierBytes encode_ok(const T& answer);
 // The rest of a good reply, or the error it carries.
-Result<std::span<const std::byte>> decode_reply(std::span<const std::byte> reply);
+Result<std::span<const std::byte>> decode_carrier_reply(std::span<const std::byte> reply);
 
 }  // namespace ssi

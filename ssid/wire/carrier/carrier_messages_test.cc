@@ -28,11 +28,11 @@ TEST_CASE("a message comes back as it was") {
 }
 
 TEST_CASE("a reply carries its error") {
-  const auto reply = decode_reply(encode_error(Error(ErrorCode::kRefused, "no")));
+  const auto reply = decode_carrier_reply(encode_error(Error(ErrorCode::kRefused, "no")));
   REQUIRE_FALSE(reply.ok());
   CHECK(reply.error().code() == ErrorCode::kRefused);
   CHECK(reply.error().message() == "no");
-  CHECK(decode_reply(encode_ok()).ok());
+  CHECK(decode_carrier_reply(encode_ok()).ok());
 }
 
 TEST_CASE("rubbish is an error, never more") {
@@ -42,6 +42,6 @@ TEST_CASE("rubbish is an error, never more") {
     for (auto& byte : bytes) byte = static_cast<std::byte>(random() % 3 == 0 ? random() : 0);
     (void)decode_message<AttachStream>(bytes).ok();
     (void)decode_message<ViewList>(bytes).ok();
-    (void)decode_reply(bytes).ok();
+    (void)decode_carrier_reply(bytes).ok();
   }
 }

@@ -1,0 +1,192 @@
+// ssid: the control daemon of a node. Composition root: reads the configuration, makes the parts, wires them,
+// runs the loop. Holds no logic.
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+#include <filesystem>
+
+#include "migrate/criu/criu_bundle.h"
+#include "ssid/api/control_server.h"
+#include "ssid/base/fault.h"
+#include "ssid/base/log.h"
+#include "ssid/base/spawn.h"
+#include "ssid/carrier/notify.h"
+#include "ssid/cluster/corosync/corosync_cluster.h"
+#include "ssid/daemon/capabilities.h"
+#include "ssid/daemon/config/config.h"
+#include "ssid/daemon/group_driver.h"
+#include "ssid/daemon/ops.h"
+#include "ssid/daemon/pid_range.h"
+#include "ssid/daemon/ports.h"
+#include "ssid/wire/link_server.h"
+
+namespace ssi {
+namespace {
+
+constexpr const char* kVersion = SSID_VERSION;
+
+Result<std::string> find_criu(const Config& config, const DaemonPaths& paths) {
+  for (const std::string& path : {config.move.criu, paths.program_dir + "/criu", std::string("/usr/sbin/criu"),
+                                  std::string("/usr/local/sbin/criu")}) {
+    if (!path.empty() && ::access(path.c_str(), X_OK) == 0) return path;
+  }
+  return Error("no criu: install it, or name it in ssid.toml ([move] criu)");
+}
+
+// Directories, criu's bundle and its feature cache: once a boot.
+Result<> prepare_machine(const DaemonPaths& paths) {
+  std::error_code ec;
+  for (const char* dir : {"", "/realms", "/guests", "/images"}) {
+    std::filesystem::create_directories(paths.run_dir + dir, ec);
+    if (ec) return Error("make " + paths.run_dir + dir + ": " + ec.message());
+    if (*dir) std::filesystem::permissions(paths.run_dir + dir, std::filesystem::perms::owner_all, ec);
+  }
+  SSI_TRY(migrate::make_criu_bundle(paths.criu, paths.run_dir + "/criu").context("criu"));
+  if (::access("/run/criu.kdat", R_OK) != 0) {
+    if (auto checked = run_to_end({paths.criu, "--no-default-config", "check"}); !checked) {
+      log_warning("criu does not work on this kernel: {}", checked.error().message());
+    }
+  }
+  return {};
+}
+
+void answer_owner(OpContext& ops, const std::string& text, std::function<void(Result<ProcessOwner>)> done) {
+  const auto pid = SsiPid::parse(text, ops.group.self());
+  if (!pid) return done(pid.error());
+  if (pid->home == ops.group.self()) return done(local_process_owner(pid->pid));
+  if (const auto entry = ops.group.find(*pid)) return done(ProcessOwner{entry->uid, entry->uid});
+  ops.requests.ask(pid->home, "internal.owner", {{"pid", pid->pid}}, 0, std::chrono::seconds(3),
+                   [done](Result<nlohmann::json> answer) {
+                     if (!answer) return done(answer.error());
+                     done(ProcessOwner{answer->value("real_uid", 0u), answer->value("saved_uid", 0u)});
+                   });
+}
+
+Result<> run(const Config& config) {
+  DaemonPaths paths;
+  paths.run_dir = config.run_dir;
+  SSI_ASSIGN(paths.criu, find_criu(config, paths));
+  SSI_TRY(prepare_machine(paths));
+  SSI_ASSIGN(const auto key, read_cluster_key(config.cluster.key_file));
+  SSI_TRY(keep_needed_capabilities());
+
+  boost::asio::io_context io(1);
+  SystemClock clock;
+  auto cluster = make_corosync_cluster(io, {.group = config.cluster.group,
+                                            .log = [](const std::string& line) { log_info("{}", line); }});
+
+  // Wired in the order of use; the handlers run from the loop only, when all is there.
+  GroupDriver group(io, clock, *cluster, static_cast<std::uint64_t>(config.cluster.grace_s * 1000));
+  std::unique_ptr<ProcessControl> control;
+  std::unique_ptr<Balancer> balancer;
+  std::unique_ptr<Requests> requests;
+  std::unique_ptr<OpContext> ops;
+  EventLog events;
+
+  GroupDriver::Handlers g;
+  g.on_decided = [&](const group::Operation& op, bool accepted) { control->on_decided(op, accepted); };
+  g.on_table_valid = [&] {
+    control->on_table_valid();
+    control->on_view_changed();
+  };
+  g.on_view = [&](const std::vector<NodeId>& joined, const std::vector<NodeId>& left) {
+    for (const NodeId n : left) {
+      events.add("node " + std::to_string(n.value) + " left", {{"left", n.value}});
+      control->on_left(n);
+      requests->on_left(n);
+      balancer->on_left(n);
+    }
+    for (const NodeId n : joined) {
+      events.add("node " + std::to_string(n.value) + " joined", {{"joined", n.value}});
+    }
+    if (!left.empty()) control->on_view_changed();
+  };
+  g.on_message = [&](NodeId, const group::GroupMessage& m) {
+    if (auto* info = std::get_if<group::NodeInfo>(&m)) return balancer->on_node_info(*info);
+    if (auto* s = std::get_if<group::Signal>(&m)) return control->on_signal(*s);
+    if (auto* s = std::get_if<group::GuestStopped>(&m)) return control->on_guest_stopped(*s);
+    if (auto* c = std::get_if<group::GuestContinued>(&m)) return control->on_guest_continued(*c);
+    if (auto* r = std::get_if<group::Request>(&m)) return requests->on_request(*r);
+    if (auto* r = std::get_if<group::Reply>(&m)) return requests->on_reply(*r);
+  };
+  SSI_TRY(group.start(std::move(g)));
+  if (!cluster->self()) return Error("corosync is not there; ssid needs it to know the cluster");
+  group.set_nodes(cluster->nodes());
+
+  SSI_ASSIGN(const auto tls, TlsContext::from_key(key, cluster->self()));
+  SSI_ASSIGN(auto freezer, migrate::FreezerRoot::open());
+  ProcessControl::Handlers c;
+  c.moved = [&](const group::Commit& m) {
+    balancer->on_moved(m);
+    events.add(m.process.to_string() + " (" + m.comm + "): " + std::to_string(m.from.value) + " -> " +
+                   std::to_string(m.to.value),
+               {{"pid", m.process.to_string()}, {"from", m.from.value}, {"to", m.to.value}});
+  };
+  c.ended = [&](SsiPid pid, const std::string& why) {
+    balancer->on_ended(pid);
+    if (!why.empty()) events.add(pid.to_string() + " ended: " + why, {{"pid", pid.to_string()}});
+  };
+  c.is_enabled = [&](SsiPid, pid_t local) { return balancer->is_enabled(local); };
+  c.refuse_arrival = [&](const migrate::MoveTicket& t) { return balancer->refuse_arrival(t); };
+  control = std::make_unique<ProcessControl>(io, group, std::move(freezer), tls, paths, std::move(c));
+  SSI_ASSIGN(balancer, Balancer::create(io, clock, group, *control,
+                                        {.policy = config.loadlevel.policy, .list_path = config.loadlevel.list,
+                                         .state_path = paths.run_dir + "/enabled", .version = kVersion,
+                                         .balancing = config.loadlevel.on}));
+  requests = std::make_unique<Requests>(io, group, [&](const group::Request& r, Requests::Done done) {
+    serve_request(*ops, r, std::move(done));
+  });
+  ops = std::make_unique<OpContext>(OpContext{group, *cluster, *control, *balancer, *requests, events});
+  SSI_TRY(control->start());
+  SSI_ASSIGN(const auto links,
+             LinkServer::start(tls, config.link.address, kMovePort, {},
+                               [&](std::unique_ptr<TlsLink> link) { control->serve_link(std::move(link)); }));
+  SSI_ASSIGN(const auto server,
+             ControlServer::start(io, {.path = config.socket}, control_ops(*ops),
+                                  {.owner_of = [&](std::string pid, auto done) {
+                                     answer_owner(*ops, pid, std::move(done));
+                                   },
+                                   .has_quorum = [&] { return group.view().quorate; }}));
+  PidRange pids(io, cluster->self());
+  SSI_TRY(pids.start());
+  balancer->start();
+
+  boost::asio::signal_set stop(io, SIGTERM, SIGINT);
+  stop.async_wait([&](boost::system::error_code, int) { io.stop(); });
+  notify_manager("READY=1");
+  log_info("node {} ({}), ssid {}", cluster->self().value, group.name_of(cluster->self()), kVersion);
+  io.run();
+  notify_manager("STOPPING=1");
+  // Moves under way are left as a crash would leave them: the next ssid finds and settles them.
+  std::_Exit(0);
+}
+
+}  // namespace
+}  // namespace ssi
+
+int main(int argc, char** argv) {
+  std::string config_path = ssi::kConfigPath;
+  bool faults = false;
+  CLI::App app{"The control daemon of a node of the cluster."};
+  app.add_option("--config", config_path, "settings of this node");
+  app.add_flag("--faults", faults, "obey the fault points armed in /run/ssid/faults (tests)");
+  app.set_version_flag("--version", ssi::kVersion);
+  CLI11_PARSE(app, argc, argv);
+  ssi::log_start("ssid", ssi::LogLevel::kInfo);
+  ::signal(SIGPIPE, SIG_IGN);
+  auto config = ssi::read_config(config_path);
+  if (!config) {
+    std::fprintf(stderr, "ssid: %s\n", config.error().message().c_str());
+    return 2;
+  }
+  if (auto level = ssi::parse_log_level(config->log_level)) ssi::set_log_level(*level);
+  if (faults || std::getenv("SSID_FAULTS") != nullptr) ssi::faults_arm(config->run_dir + "/faults");
+  if (auto done = ssi::run(*config); !done) {
+    std::fprintf(stderr, "ssid: %s\n", done.error().message().c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,121 @@
+#include "ssid/daemon/ops.h"
+
+#include <charconv>
+
+#include "ssid/base/log.h"
+
+namespace ssi {
+using nlohmann::json;
+
+namespace {
+constexpr std::size_t kRecentMax = 200;
+}
+
+void EventLog::add(const std::string& text, const json& details) {
+  json event = details;
+  event["text"] = text;
+  recent_.push_back(event);
+  if (recent_.size() > kRecentMax) recent_.pop_front();
+  std::erase_if(watchers_, [&](const auto& w) { return !w->more(event); });
+}
+
+void EventLog::follow(std::shared_ptr<Responder> watcher) { watchers_.push_back(std::move(watcher)); }
+
+json EventLog::recent() const { return recent_; }
+
+const std::vector<OpRow>& op_rows() {
+  static const std::vector<OpRow> rows = {
+      {"cluster.status", Privilege::kAnyone, false, ops::cluster_status},
+      {"migrate", Privilege::kOwnerOfPid, true, ops::migrate},
+      {"loadlevel.enable", Privilege::kOwnerOfPid, false, ops::loadlevel_enable},
+      {"loadlevel.disable", Privilege::kOwnerOfPid, false, ops::loadlevel_disable},
+      {"loadlevel.status", Privilege::kAnyone, false, ops::loadlevel_status},
+      {"loadlevel.why", Privilege::kAnyone, false, ops::loadlevel_why},
+      {"loadlevel.on", Privilege::kRoot, false, ops::loadlevel_on},
+      {"loadlevel.off", Privilege::kRoot, false, ops::loadlevel_off},
+      {"loadlevel.list", Privilege::kAnyone, false, ops::loadlevel_list},
+      {"loadlevel.add", Privilege::kRoot, true, ops::loadlevel_add},
+      {"loadlevel.remove", Privilege::kRoot, true, ops::loadlevel_remove},
+      {"ssips", Privilege::kAnyone, false, ops::ssips},
+  };
+  return rows;
+}
+
+OpTable control_ops(OpContext& context) {
+  OpTable table;
+  for (const OpRow& row : op_rows()) {
+    table.push_back({row.name, row.privilege, row.needs_quorum,
+                     [&context, handler = row.handler](std::shared_ptr<const Caller> caller, json args,
+                                                       std::shared_ptr<Responder> responder) {
+                       handler(context, {caller->uid}, args, [responder](Result<json> result) {
+                         if (result) {
+                           responder->reply(*result);
+                         } else {
+                           responder->error(result.error());
+                         }
+                       });
+                     }});
+  }
+  table.push_back({"cluster.events", Privilege::kAnyone, false,
+                   [&context](std::shared_ptr<const Caller>, json args, std::shared_ptr<Responder> r) {
+                     if (!args.value("follow", false)) {
+                       return r->reply({{"events", context.events.recent()}});
+                     }
+                     context.events.follow(std::move(r));
+                   }});
+  return table;
+}
+
+void serve_request(OpContext& context, const group::Request& request, Requests::Done done) {
+  if (request.op == "internal.abandon") {
+    if (auto name = migrate::CopyName::parse(request.json)) {
+      context.control.on_abandoned(name->pid, name->epoch);
+    }
+    return done(json::object());
+  }
+  if (request.op == "internal.list") {
+    if (auto set = context.balancer.set_list_text(request.json); !set) {
+      log_warning("loadlevellist: {}", set.error().message());
+    }
+    return done(json::object());
+  }
+  const json args = json::parse(request.json, nullptr, false);
+  if (!args.is_object()) return done(Error("a damaged request"));
+  if (request.op == "internal.processes") {
+    return ops::local_processes(context, {request.uid}, args, std::move(done));
+  }
+  if (request.op == "internal.balancing") {
+    return ops::local_balancing(context, {request.uid}, args, std::move(done));
+  }
+  if (request.op == "internal.owner") {
+    const auto owner = local_process_owner(args.value("pid", 0));
+    if (!owner) return done(owner.error());
+    return done(json{{"real_uid", owner->real_uid}, {"saved_uid", owner->saved_uid}});
+  }
+  for (const OpRow& row : op_rows()) {
+    if (request.op == row.name) return row.handler(context, {request.uid}, args, std::move(done));
+  }
+  done(Error(ErrorCode::kUsage, "this node does not know '" + request.op + "'"));
+}
+
+namespace ops {
+
+Result<SsiPid> pid_of(OpContext& context, const json& args) {
+  SSI_ASSIGN(const std::string text, pid_argument(args));
+  return SsiPid::parse(text, context.group.self());
+}
+
+Result<NodeId> node_of(OpContext& context, const std::string& text, SsiPid pid) {
+  if (text == "home") return pid.home;
+  NodeId wanted;
+  const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), wanted.value);
+  const bool number = bad == std::errc{} && end == text.data() + text.size();
+  for (const Node& node : context.cluster.nodes()) {
+    if (number ? node.id == wanted : node.name == text) return node.id;
+  }
+  return Error(ErrorCode::kUsage, "no node '" + text + "' in this cluster");
+}
+
+}  // namespace ops
+
+}  // namespace ssi

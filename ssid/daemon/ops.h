@@ -1,0 +1,87 @@
+// What the commands ask of ssid: one handler an op, in files by subject (ops_cluster.cc, ops_migrate.cc,
+// ops_loadlevel.cc, ops_ssips.cc), joined in one table. docs/control-socket.md tells arguments and answers.
+//
+// A handler that concerns a process on another node passes the question on (pass_on) and gives that node's
+// answer. Control loop only.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "ssid/api/op_table.h"
+#include "ssid/daemon/balancer.h"
+#include "ssid/daemon/process_control.h"
+#include "ssid/daemon/requests.h"
+
+namespace ssi {
+
+// Those who watch `cluster events -f`, and what happened lately.
+class EventLog {
+ public:
+  void add(const std::string& text, const nlohmann::json& details);
+  void follow(std::shared_ptr<Responder> watcher);
+  nlohmann::json recent() const;
+
+ private:
+  std::deque<nlohmann::json> recent_;
+  std::vector<std::shared_ptr<Responder>> watchers_;
+};
+
+struct OpContext {
+  GroupPort& group;
+  Cluster& cluster;
+  ProcessControl& control;
+  Balancer& balancer;
+  Requests& requests;
+  EventLog& events;
+};
+
+struct OpCaller {
+  std::uint32_t uid = 0;
+};
+using OpDone = std::function<void(Result<nlohmann::json>)>;
+using Handler = std::function<void(OpContext&, const OpCaller&, const nlohmann::json& args, OpDone)>;
+
+struct OpRow {
+  const char* name;
+  Privilege privilege;
+  bool needs_quorum;
+  Handler handler;
+};
+// Every op that answers once. internal.* are asked by other nodes only.
+const std::vector<OpRow>& op_rows();
+
+// The table for the control socket.
+OpTable control_ops(OpContext& context);
+// What another node asks.
+void serve_request(OpContext& context, const group::Request& request, Requests::Done done);
+
+namespace ops {
+using nlohmann::json;
+void cluster_status(OpContext&, const OpCaller&, const json&, OpDone);
+void migrate(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_enable(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_disable(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_status(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_why(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_on(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_off(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_list(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_add(OpContext&, const OpCaller&, const json&, OpDone);
+void loadlevel_remove(OpContext&, const OpCaller&, const json&, OpDone);
+void ssips(OpContext&, const OpCaller&, const json&, OpDone);
+// Between nodes.
+void local_processes(OpContext&, const OpCaller&, const json&, OpDone);
+void local_balancing(OpContext&, const OpCaller&, const json&, OpDone);
+
+// The process that args["pid"] names, as a user on this node writes it.
+Result<SsiPid> pid_of(OpContext&, const json& args);
+// NODE of a command: a number, a name, or `home`.
+Result<NodeId> node_of(OpContext&, const std::string& text, SsiPid pid);
+}  // namespace ops
+
+}  // namespace ssi

@@ -1,0 +1,156 @@
+#include "loadlevel/list/list_file.h"
+#include "ssid/daemon/ops.h"
+
+namespace ssi::ops {
+namespace {
+
+constexpr auto kAskTimeout = std::chrono::seconds(5);
+
+// Passes the question to the node where the process runs; false: it is here, as `local` in our /proc.
+bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const json& args, SsiPid pid,
+             const OpDone& done) {
+  const NodeId where = context.control.where(pid);
+  if (where == context.group.self()) return false;
+  json passed = args;
+  passed["pid"] = std::to_string(pid.home.value) + ":" + std::to_string(pid.pid);
+  context.requests.ask(where, op, passed, caller.uid, kAskTimeout, done);
+  return true;
+}
+
+Result<pid_t> local_pid(OpContext& context, SsiPid pid) {
+  if (const GuestRecord* record = context.control.guests().find(pid)) {
+    const auto local = context.control.guests().host_pid(*record);
+    if (!local) return Error(ErrorCode::kGone, "no such process");
+    return *local;
+  }
+  if (pid.home != context.group.self()) return Error(ErrorCode::kGone, "no such process");
+  return pid.pid;
+}
+
+void enable(OpContext& context, const OpCaller& caller, const json& args, bool on, OpDone done) {
+  const auto pid = pid_of(context, args);
+  if (!pid) return done(pid.error());
+  if (pass_on(context, on ? "loadlevel.enable" : "loadlevel.disable", caller, args, *pid, done)) return;
+  const auto local = local_pid(context, *pid);
+  if (!local) return done(local.error());
+  if (auto set = context.balancer.enable(*local, on, caller.uid); !set) return done(set.error());
+  done(json{{"pid", pid->to_string()}, {"enabled", on}});
+}
+
+// Tells all nodes, or one.
+void balance(OpContext& context, const OpCaller& caller, const json& args, bool on, OpDone done) {
+  std::vector<NodeId> nodes;
+  if (const auto it = args.find("node"); it != args.end() && !it->is_null()) {
+    const auto node = node_of(context, it->is_string() ? it->get<std::string>() : it->dump(), {});
+    if (!node) return done(node.error());
+    nodes = {*node};
+  } else {
+    nodes = context.group.view().members;
+  }
+  if (nodes.empty()) nodes = {context.group.self()};
+  auto left = std::make_shared<std::size_t>(nodes.size());
+  auto result = std::make_shared<json>(json{{"balancing", on}, {"nodes", json::array()}});
+  for (const NodeId node : nodes) {
+    auto answered = [=](Result<json> answer) {
+      json row{{"node", node.value}, {"ok", answer.ok()}};
+      if (!answer) row["error"] = answer.error().message();
+      (*result)["nodes"].push_back(row);
+      if (--*left > 0) return;
+      for (const json& r : (*result)["nodes"]) {
+        if (!r["ok"].get<bool>()) {
+          return done(Error("node " + r["node"].dump() + ": " + r["error"].get<std::string>()));
+        }
+      }
+      done(*result);
+    };
+    if (node == context.group.self()) {
+      local_balancing(context, caller, {{"on", on}}, answered);
+    } else {
+      context.requests.ask(node, "internal.balancing", {{"on", on}}, caller.uid, kAskTimeout, answered);
+    }
+  }
+}
+
+void change_list(OpContext& context, const json& args, bool add, OpDone done) {
+  const std::string path = args.value("path", "");
+  auto changed = add ? context.balancer.list().add(path) : context.balancer.list().remove(path);
+  if (!changed) return done(changed.error());
+  group::Request r;
+  r.from = context.group.self();
+  r.op = "internal.list";
+  r.json = changed->text();
+  if (auto sent = context.group.broadcast(r); !sent) return done(sent.error());
+  done(json{{"paths", changed->paths()}});
+}
+
+}  // namespace
+
+void local_balancing(OpContext& context, const OpCaller&, const json& args, OpDone done) {
+  context.balancer.set_balancing(args.value("on", true));
+  done(json::object());
+}
+
+void loadlevel_enable(OpContext& c, const OpCaller& caller, const json& args, OpDone done) {
+  enable(c, caller, args, true, std::move(done));
+}
+void loadlevel_disable(OpContext& c, const OpCaller& caller, const json& args, OpDone done) {
+  enable(c, caller, args, false, std::move(done));
+}
+void loadlevel_on(OpContext& c, const OpCaller& caller, const json& args, OpDone done) {
+  balance(c, caller, args, true, std::move(done));
+}
+void loadlevel_off(OpContext& c, const OpCaller& caller, const json& args, OpDone done) {
+  balance(c, caller, args, false, std::move(done));
+}
+void loadlevel_add(OpContext& c, const OpCaller&, const json& args, OpDone done) {
+  change_list(c, args, true, std::move(done));
+}
+void loadlevel_remove(OpContext& c, const OpCaller&, const json& args, OpDone done) {
+  change_list(c, args, false, std::move(done));
+}
+
+void loadlevel_list(OpContext& context, const OpCaller&, const json&, OpDone done) {
+  json problems = json::array();
+  for (const auto& p : context.balancer.list().problems()) problems.push_back(p.what);
+  done(json{{"paths", context.balancer.list().paths()}, {"problems", problems}});
+}
+
+void loadlevel_status(OpContext& context, const OpCaller& caller, const json& args, OpDone done) {
+  if (!args.contains("pid")) {
+    json enabled = json::array();
+    for (const ProcessSample& p : context.balancer.last_sample().scan.processes) {
+      if (!context.balancer.tracker().enabled(p.key) || context.control.is_deputy(p.key.pid)) continue;
+      enabled.push_back({{"pid", p.key.pid}, {"comm", p.comm},
+                         {"reason", context.balancer.tracker().reason(p.key)}});
+    }
+    return done(json{{"balancing", context.balancer.balancing()}, {"enabled", enabled}});
+  }
+  const auto pid = pid_of(context, args);
+  if (!pid) return done(pid.error());
+  if (pass_on(context, "loadlevel.status", caller, args, *pid, done)) return;
+  const auto local = local_pid(context, *pid);
+  if (!local) return done(local.error());
+  const auto process = ProcessHandle::open(*local);
+  if (!process) return done(Error(ErrorCode::kGone, "no such process"));
+  const ProcessKey key{*local, process->start_ticks()};
+  done(json{{"pid", pid->to_string()}, {"enabled", context.balancer.tracker().enabled(key)},
+            {"reason", context.balancer.tracker().reason(key)},
+            {"node", context.group.self().value}});
+}
+
+void loadlevel_why(OpContext& context, const OpCaller& caller, const json& args, OpDone done) {
+  const auto pid = pid_of(context, args);
+  if (!pid) return done(pid.error());
+  if (pass_on(context, "loadlevel.why", caller, args, *pid, done)) return;
+  const auto local = local_pid(context, *pid);
+  if (!local) return done(local.error());
+  if (!ProcessHandle::open(*local)) return done(Error(ErrorCode::kGone, "no such process"));
+  context.control.check_from_here(*pid, [=, &context](Result<> checked) {
+    json answer{{"pid", pid->to_string()}, {"node", context.group.self().value},
+                {"reasons", context.balancer.why(*pid, *local)}};
+    if (!checked) answer["cantmove"] = checked.error().message();
+    done(answer);
+  });
+}
+
+}  // namespace ssi::ops
