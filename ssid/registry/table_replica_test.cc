@@ -259,13 +259,13 @@ TEST_CASE("a large table reaches a node that joins") {
   ReplicaWorld world({.processes = 0});
   establish(world);
   std::vector<SsiPid> all;
-  for (int i = 0; i < 2500; ++i) all.push_back(world.add_process(n1));
+  for (int i = 0; i < 1200; ++i) all.push_back(world.add_process(n1));
   for (const SsiPid process : all) {
     world.begin_move(process, n2);
     world.network().run_for_ms(process.pid % 2);
   }
   world.network().run_for_ms(10'000);
-  CHECK(world.replica(n1)->table().entries().size() == 2500);
+  CHECK(world.replica(n1)->table().entries().size() == 1200);
   world.power_off(n3);
   world.network().run_for_ms(2'000);
   world.power_on(n3);
