@@ -35,12 +35,12 @@ FAMILIES = {
     "openssl": (r"openssl/", "ssid/wire"),
     "fuse": (r"(fuse3?/|fuse(_lowlevel)?\.h)", "fs"),
     "toml++": (r"toml", None),
-    "CLI11": (r"CLI/", None),
     "protobuf": (r"google/protobuf/", None),
     "capability": (r"sys/capability\.h", None),
     "boost but asio": (r"boost/(?!asio|system)", None),
 }
-# Several rooms may include these: boost/asio and boost/system, spdlog, flatbuffers, doctest, nlohmann.
+# Several rooms may include these: boost/asio and boost/system, spdlog, flatbuffers, doctest, nlohmann,
+# and CLI11 (every program reads its command line with it).
 
 INCLUDE = re.compile(r'\s*#\s*include\s*([<"])([^>"]+)[>"]')
 

@@ -393,7 +393,8 @@ void ViewFs::refresh() {
     if (node->is_root) continue;
     const auto [parent, name] = nodes_.place(*node);
     if (parent) {
-      // Expired, not invalidated: an invalidated name loses what is mounted on it (a realm's /proc).
+      // Expired, not invalidated: an invalidated name loses what is mounted on it (a realm's
+      // /proc).
       fuse_lowlevel_notify_expire_entry(session_, nodes_.kernel_id(*parent), name.c_str(),
                                         name.size(), FUSE_LL_EXPIRE_ONLY);
     }

@@ -75,7 +75,7 @@ class Tracker {
   TrackerOptions options_;
   std::unordered_map<ProcessKey, Enablement> records_;
   std::unordered_set<ProcessKey> fresh_;  // said after the last samples: may be missing in the next
-  std::unordered_set<ProcessKey> seen_;  // in the last update
+  std::unordered_set<ProcessKey> seen_;   // in the last update
   bool updated_ = false;
 };
 

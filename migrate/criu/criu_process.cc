@@ -10,7 +10,8 @@ namespace ssi::migrate {
 
 Result<SocketPair> make_socket_pair(int type) {
   int ends[2];
-  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0) return Error::from_errno("socketpair");
+  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, ends) != 0)
+    return Error::from_errno("socketpair");
   return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 

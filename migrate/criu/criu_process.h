@@ -1,5 +1,5 @@
-// Starting `criu swrk`: on the node itself (dump of an original) or inside a realm (everything else). Either
-// way criu gets: 3 the RPC socket, 4 the images directory, 5.. what the caller adds.
+// Starting `criu swrk`: on the node itself (dump of an original) or inside a realm (everything
+// else). Either way criu gets: 3 the RPC socket, 4 the images directory, 5.. what the caller adds.
 // Blocking, any thread.
 #pragma once
 
@@ -15,7 +15,8 @@ namespace ssi::migrate {
 // Owns a criu that was started on this node; kills and reaps it on destruction if it has not ended.
 class LocalCriu {
  public:
-  static Result<LocalCriu> start(const std::string& criu_path, int images_fd, std::span<const int> extra);
+  static Result<LocalCriu> start(const std::string& criu_path, int images_fd,
+                                 std::span<const int> extra);
   LocalCriu(LocalCriu&& other) noexcept;
   LocalCriu& operator=(LocalCriu&&) = delete;
   ~LocalCriu();

@@ -41,8 +41,8 @@ Result<rpc::resp> receive_message(int socket) {
 }
 
 void set_common(rpc::opts& o, int images_fd, const char* log_file) {
-  // Not as images_dir_fd: criu takes that for a descriptor of its peer, which may live in a PID namespace
-  // where criu can't see it.
+  // Not as images_dir_fd: criu takes that for a descriptor of its peer, which may live in a PID
+  // namespace where criu can't see it.
   o.set_images_dir_fd(-1);
   o.set_images_dir("/proc/self/fd/" + std::to_string(images_fd));
   o.set_log_file(log_file);

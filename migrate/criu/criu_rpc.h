@@ -1,8 +1,8 @@
-// One conversation with one `criu swrk` over its SEQPACKET socket. Whoever starts criu (ssid itself for a
-// dump at home, the realm's init otherwise) hands the other end here.
+// One conversation with one `criu swrk` over its SEQPACKET socket. Whoever starts criu (ssid itself
+// for a dump at home, the realm's init otherwise) hands the other end here.
 //
-// Owned by the mover's thread; blocking. criu's death is an error from the call in progress, never a hang.
-// Source of the protocol: criu's images/rpc.proto.
+// Owned by the mover's thread; blocking. criu's death is an error from the call in progress, never
+// a hang. Source of the protocol: criu's images/rpc.proto.
 #pragma once
 
 #include <functional>
@@ -49,7 +49,8 @@ class CriuRpc {
   UniqueFd socket_;
 };
 
-// The first line of a criu log that says Error, in plain words ("" if there is none). `log` is the text.
+// The first line of a criu log that says Error, in plain words ("" if there is none). `log` is the
+// text.
 std::string plain_error(const std::string& log);
 
 }  // namespace ssi::migrate

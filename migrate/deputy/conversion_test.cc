@@ -1,3 +1,5 @@
+// Long because each case needs its own victim, and together they are the contract of
+// become_deputy().
 #include "migrate/deputy/conversion.h"
 
 #include <doctest/doctest.h>

@@ -1,7 +1,8 @@
 // The cgroup v2 freezer as the thing that holds a process which must not run.
 //
-// Why not SIGSTOP: the parent would get SIGCHLD/CLD_STOPPED and a shell would print "Stopped". Why not
-// ptrace: it ends with the tracer. A frozen cgroup outlives ssid and criu, and its name says what it is for.
+// Why not SIGSTOP: the parent would get SIGCHLD/CLD_STOPPED and a shell would print "Stopped". Why
+// not ptrace: it ends with the tracer. A frozen cgroup outlives ssid and criu, and its name says
+// what it is for.
 //
 //   <root>/moving/HOME-PID-EPOCH   a source's copy while it moves
 //   <root>/guests/HOME-PID-EPOCH   a guest, frozen until its commit is delivered
@@ -50,7 +51,8 @@ class FreezerCgroup {
   Result<> kill(std::chrono::milliseconds timeout) const;
   // Removes the (empty) directory.
   Result<> remove() const;
-  // For handing to a process in another pid namespace, which then writes "0" or its own view of a PID.
+  // For handing to a process in another pid namespace, which then writes "0" or its own view of a
+  // PID.
   Result<UniqueFd> open_procs() const;
 
  private:
@@ -77,7 +79,8 @@ class FreezerRoot {
   Result<std::string> cgroup_of(pid_t pid) const;
 
  private:
-  FreezerRoot(std::string mount, std::string root) : mount_(std::move(mount)), root_(std::move(root)) {}
+  FreezerRoot(std::string mount, std::string root)
+      : mount_(std::move(mount)), root_(std::move(root)) {}
   static std::vector<CopyName> list(const std::string& dir);
 
   std::string mount_;

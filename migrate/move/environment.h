@@ -1,5 +1,5 @@
-// What a mover needs of its node. The daemon implements these; the movers' threads call them, so every
-// method is thread-safe and may block.
+// What a mover needs of its node. The daemon implements these; the movers' threads call them, so
+// every method is thread-safe and may block.
 #pragma once
 
 #include <string>
@@ -21,7 +21,8 @@ class StreamPort {
   // Where the guest will run: the end that it gets. Nothing flows before start().
   virtual Result<UniqueFd> attach(NodeId home, const StreamRef& stream) = 0;
   virtual Result<> start(const StreamRef& stream) = 0;
-  // Where the (frozen) guest is: everything it wrote is at home, everything it has not read is back there.
+  // Where the (frozen) guest is: everything it wrote is at home, everything it has not read is back
+  // there.
   virtual Result<> drain(const StreamRef& stream) = 0;
   // Undoes drain(): the move was given up.
   virtual Result<> resume(const StreamRef& stream) = 0;
@@ -37,7 +38,8 @@ class MoveHost {
   virtual ~MoveHost() = default;
   // Makes sure that the realm of `home` stands here; the path of its init's socket.
   virtual Result<std::string> prepare_realm(NodeId home) = 0;
-  // Target, before the restore: the realm shows home's files as they are now, not as they were a second ago.
+  // Target, before the restore: the realm shows home's files as they are now, not as they were a
+  // second ago.
   virtual Result<> refresh_files(NodeId home) = 0;
   // Source: sends the ordered commit and waits until it was delivered, or can't be any more.
   virtual CommitFate commit(const MoveTicket& ticket) = 0;
@@ -46,11 +48,13 @@ class MoveHost {
   // Target: waits until the ticket's commit was delivered, or can't be any more.
   virtual CommitFate await_commit(const MoveTicket& ticket) = 0;
   // Target: writes down, before anybody is told of the copy, what a restarted ssid must know of it.
-  virtual Result<> remember_guest(const MoveTicket& ticket, const std::vector<StreamRef>& streams) = 0;
+  virtual Result<> remember_guest(const MoveTicket& ticket,
+                                  const std::vector<StreamRef>& streams) = 0;
   virtual void forget_guest(const MoveTicket& ticket) = 0;
-  // Source, after the commit: the first move's original becomes the deputy, a guest's old copy is destroyed.
-  // `carried_signals` were in its queue when it was dumped: they travel with the copy.
-  // The move is done then whatever happens here; what goes wrong is the host's to say and to try again.
+  // Source, after the commit: the first move's original becomes the deputy, a guest's old copy is
+  // destroyed. `carried_signals` were in its queue when it was dumped: they travel with the copy.
+  // The move is done then whatever happens here; what goes wrong is the host's to say and to try
+  // again.
   virtual void stand_down(const MoveTicket& ticket, const std::vector<int>& carried_signals) = 0;
 };
 
@@ -59,8 +63,8 @@ struct MoveEnvironment {
   FreezerRoot& freezer;
   StreamPort& streams;
   MoveHost& host;
-  std::string criu_path;     // for dumps outside of realms
-  std::string images_root;   // a root-only directory on a tmpfs
+  std::string criu_path;    // for dumps outside of realms
+  std::string images_root;  // a root-only directory on a tmpfs
 };
 
 }  // namespace ssi::migrate

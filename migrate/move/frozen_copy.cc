@@ -19,7 +19,8 @@ Result<> put_in(const std::string& dir, pid_t pid) {
 
 }  // namespace
 
-Result<FrozenCopy> FrozenCopy::freeze_original(const FreezerRoot& root, const CopyName& name, pid_t pid) {
+Result<FrozenCopy> FrozenCopy::freeze_original(const FreezerRoot& root, const CopyName& name,
+                                               pid_t pid) {
   SSI_ASSIGN(const std::string origin, root.cgroup_of(pid));
   SSI_ASSIGN(auto cgroup, FreezerCgroup::create(root.moving(name)));
   if (::setxattr(cgroup.dir().c_str(), kOriginAttribute, origin.data(), origin.size(), 0) != 0) {
@@ -68,7 +69,8 @@ Result<> FrozenCopy::thaw() {
 Result<> leave_moving_cgroup(const FreezerCgroup& cgroup) {
   char text[4096];
   const ssize_t n = ::getxattr(cgroup.dir().c_str(), kOriginAttribute, text, sizeof text);
-  // Its own cgroup may have been removed meanwhile (a session that ended): then to the nearest one above.
+  // Its own cgroup may have been removed meanwhile (a session that ended): then to the nearest one
+  // above.
   std::string origin(text, n > 0 ? static_cast<std::size_t>(n) : 0);
   SSI_ASSIGN(const auto pids, cgroup.pids());
   for (const pid_t pid : pids) {

@@ -1,8 +1,8 @@
-// A process held by the freezer while it moves. Leaving the scope undecided is a bug and aborts: either the
-// process goes on here (thaw) or this copy must never run again (keep).
+// A process held by the freezer while it moves. Leaving the scope undecided is a bug and aborts:
+// either the process goes on here (thaw) or this copy must never run again (keep).
 //
-// Owned by the source's mover thread. If ssid dies, the copy stays frozen; its cgroup's name and attributes
-// tell the next ssid what it was about.
+// Owned by the source's mover thread. If ssid dies, the copy stays frozen; its cgroup's name and
+// attributes tell the next ssid what it was about.
 #pragma once
 
 #include "migrate/freezer/freezer_cgroup.h"
@@ -13,7 +13,8 @@ namespace ssi::migrate {
 class FrozenCopy {
  public:
   // An original at home: moved into moving/NAME (remembering where it came from) and frozen there.
-  static Result<FrozenCopy> freeze_original(const FreezerRoot& root, const CopyName& name, pid_t pid);
+  static Result<FrozenCopy> freeze_original(const FreezerRoot& root, const CopyName& name,
+                                            pid_t pid);
   // A guest: frozen in the cgroup it lives in.
   static Result<FrozenCopy> freeze_guest(const FreezerRoot& root, const CopyName& current);
   // What an earlier ssid left behind in moving/NAME.
@@ -38,8 +39,8 @@ class FrozenCopy {
   bool decided_ = false;
 };
 
-// Puts what is in an original's moving/ cgroup back to where it came from and removes the cgroup; for a
-// thawed original as for a deputy.
+// Puts what is in an original's moving/ cgroup back to where it came from and removes the cgroup;
+// for a thawed original as for a deputy.
 Result<> leave_moving_cgroup(const FreezerCgroup& cgroup);
 
 }  // namespace ssi::migrate

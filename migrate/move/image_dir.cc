@@ -39,7 +39,8 @@ std::string ImageDir::read_log(const std::string& name) const {
   return text.str();
 }
 
-Result<DumpDone> ImageDir::for_each_part(const std::function<Result<>(const ImageFile&)>& send) const {
+Result<DumpDone> ImageDir::for_each_part(
+    const std::function<Result<>(const ImageFile&)>& send) const {
   DumpDone done;
   std::vector<std::uint8_t> buffer(kPartBytes);
   std::error_code ec;
@@ -66,9 +67,11 @@ Result<DumpDone> ImageDir::for_each_part(const std::function<Result<>(const Imag
 
 Result<> ImageDir::write_part(const ImageFile& part) {
   if (part.offset > kImageBytesMax) return Error("image " + part.name + " is too large");
-  UniqueFd file(::openat(*fd_, part.name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  UniqueFd file(
+      ::openat(*fd_, part.name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return Error::from_errno("make " + part.name);
-  const ssize_t n = ::pwrite(*file, part.data.data(), part.data.size(), static_cast<off_t>(part.offset));
+  const ssize_t n =
+      ::pwrite(*file, part.data.data(), part.data.size(), static_cast<off_t>(part.offset));
   if (n != static_cast<ssize_t>(part.data.size())) return Error::from_errno("write " + part.name);
   return {};
 }

@@ -1,5 +1,5 @@
-// A directory for the small images of one move, on a tmpfs, removed with everything in it at the end.
-// Owned by one mover's thread.
+// A directory for the small images of one move, on a tmpfs, removed with everything in it at the
+// end. Owned by one mover's thread.
 #pragma once
 
 #include <functional>

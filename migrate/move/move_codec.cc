@@ -44,7 +44,8 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const DumpDone& m) {
 }
 template <>
 flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Restored& m) {
-  return wire::CreateRestored(b, m.ok, b.CreateString(m.reason), m.restore_us, m.memory_bytes).Union();
+  return wire::CreateRestored(b, m.ok, b.CreateString(m.reason), m.restore_us, m.memory_bytes)
+      .Union();
 }
 template <>
 flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Abandon& m) {
@@ -53,12 +54,30 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Abandon& m) {
 
 template <typename T>
 constexpr wire::Body body_of();
-template <> constexpr wire::Body body_of<Offer>() { return wire::Body::Offer; }
-template <> constexpr wire::Body body_of<Answer>() { return wire::Body::Answer; }
-template <> constexpr wire::Body body_of<ImageFile>() { return wire::Body::File; }
-template <> constexpr wire::Body body_of<DumpDone>() { return wire::Body::DumpDone; }
-template <> constexpr wire::Body body_of<Restored>() { return wire::Body::Restored; }
-template <> constexpr wire::Body body_of<Abandon>() { return wire::Body::Abandon; }
+template <>
+constexpr wire::Body body_of<Offer>() {
+  return wire::Body::Offer;
+}
+template <>
+constexpr wire::Body body_of<Answer>() {
+  return wire::Body::Answer;
+}
+template <>
+constexpr wire::Body body_of<ImageFile>() {
+  return wire::Body::File;
+}
+template <>
+constexpr wire::Body body_of<DumpDone>() {
+  return wire::Body::DumpDone;
+}
+template <>
+constexpr wire::Body body_of<Restored>() {
+  return wire::Body::Restored;
+}
+template <>
+constexpr wire::Body body_of<Abandon>() {
+  return wire::Body::Abandon;
+}
 
 std::string text(const flatbuffers::String* s) { return s ? s->str().substr(0, kTextMax) : ""; }
 
@@ -69,9 +88,16 @@ bool plain_name(const std::string& name) {
 
 Result<MoveMessage> unpack(const wire::Offer& m) {
   Offer o;
-  o.ticket = {.pid = {NodeId{m.home()}, m.pid()}, .from = NodeId{m.from()}, .to = NodeId{m.to()},
-              .epoch = Epoch{m.epoch()}, .start_time = m.start_time(), .comm = text(m.comm()),
-              .exe = text(m.exe()), .uid = m.uid(), .rss_bytes = m.rss_bytes(), .loadlevel = m.loadlevel()};
+  o.ticket = {.pid = {NodeId{m.home()}, m.pid()},
+              .from = NodeId{m.from()},
+              .to = NodeId{m.to()},
+              .epoch = Epoch{m.epoch()},
+              .start_time = m.start_time(),
+              .comm = text(m.comm()),
+              .exe = text(m.exe()),
+              .uid = m.uid(),
+              .rss_bytes = m.rss_bytes(),
+              .loadlevel = m.loadlevel()};
   if (!o.ticket.pid.home || o.ticket.pid.pid <= 1 || !o.ticket.from || !o.ticket.to ||
       o.ticket.epoch.value == 0) {
     return Error("offer of a move without sense");
@@ -79,7 +105,8 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
   if (m.streams()) {
     if (m.streams()->size() > kStreamsMax) return Error("offer with too many streams");
     for (const wire::Stream* s : *m.streams()) {
-      o.streams.push_back({s->id(), text(s->key()), s->write_end(), s->capacity(), s->generation()});
+      o.streams.push_back(
+          {s->id(), text(s->key()), s->write_end(), s->capacity(), s->generation()});
     }
   }
   o.cpu_features = text(m.cpu_features());
@@ -100,8 +127,8 @@ std::vector<std::uint8_t> encode(const MoveMessage& message) {
       [&](const auto& m) {
         const auto body = pack(builder, m);
         wire::FinishMoveMessageBuffer(
-            builder, wire::CreateMoveMessage(
-                         builder, kVersion, body_of<std::decay_t<decltype(m)>>(), body));
+            builder,
+            wire::CreateMoveMessage(builder, kVersion, body_of<std::decay_t<decltype(m)>>(), body));
       },
       message);
   return {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()};
@@ -117,12 +144,14 @@ Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes) {
   if (m->body() == nullptr) return Error("a message of a move without a body");
   if (m->version() != kVersion) return Error("a move of another version");
   switch (m->body_type()) {
-    case wire::Body::Offer: return unpack(*m->body_as_Offer());
+    case wire::Body::Offer:
+      return unpack(*m->body_as_Offer());
     case wire::Body::Answer: {
       const auto* a = m->body_as_Answer();
       return MoveMessage(Answer{a->accepted(), text(a->reason())});
     }
-    case wire::Body::File: return unpack(*m->body_as_File());
+    case wire::Body::File:
+      return unpack(*m->body_as_File());
     case wire::Body::DumpDone: {
       const auto* d = m->body_as_DumpDone();
       return MoveMessage(DumpDone{d->files(), d->file_bytes(), d->memory_bytes()});
@@ -131,8 +160,10 @@ Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes) {
       const auto* r = m->body_as_Restored();
       return MoveMessage(Restored{r->ok(), text(r->reason()), r->restore_us(), r->memory_bytes()});
     }
-    case wire::Body::Abandon: return MoveMessage(Abandon{text(m->body_as_Abandon()->reason())});
-    case wire::Body::NONE: break;
+    case wire::Body::Abandon:
+      return MoveMessage(Abandon{text(m->body_as_Abandon()->reason())});
+    case wire::Body::NONE:
+      break;
   }
   return Error("a message of a move of unknown kind");
 }

@@ -9,8 +9,15 @@ namespace {
 
 Offer sample() {
   Offer o;
-  o.ticket = {.pid = {NodeId{1}, 70041}, .from = NodeId{1}, .to = NodeId{2}, .epoch = Epoch{1},
-              .start_time = 77, .comm = "xz", .exe = "/usr/bin/xz", .uid = 1000, .rss_bytes = 1 << 20};
+  o.ticket = {.pid = {NodeId{1}, 70041},
+              .from = NodeId{1},
+              .to = NodeId{2},
+              .epoch = Epoch{1},
+              .start_time = 77,
+              .comm = "xz",
+              .exe = "/usr/bin/xz",
+              .uid = 1000,
+              .rss_bytes = 1 << 20};
   o.streams = {{5, "pipe:[12]", true, 65536, 0}};
   return o;
 }
@@ -42,7 +49,8 @@ TEST_CASE("a damaged message is refused or read, never worse") {
   const auto good = encode(sample());
   for (int round = 0; round < 50000; ++round) {
     auto bytes = good;
-    for (int i = 0; i < 4; ++i) bytes[random() % bytes.size()] = static_cast<std::uint8_t>(random());
+    for (int i = 0; i < 4; ++i)
+      bytes[random() % bytes.size()] = static_cast<std::uint8_t>(random());
     bytes.resize(1 + random() % bytes.size());
     (void)decode_move(bytes);
   }

@@ -1,6 +1,6 @@
-// The link between the two ends of one move, as the movers see it: frames of a type. One implementation
-// over TLS (ssid/daemon), one over a socketpair for tests. Blocking; send and receive by one thread at a
-// time; abort() from any thread.
+// The link between the two ends of one move, as the movers see it: frames of a type. One
+// implementation over TLS (ssid/daemon), one over a socketpair for tests. Blocking; send and
+// receive by one thread at a time; abort() from any thread.
 #pragma once
 
 #include <cstdint>

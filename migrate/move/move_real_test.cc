@@ -1,6 +1,6 @@
-// Both halves of a move with real CRIU, real realms and the real freezer, on one machine: node 1 is home,
-// "nodes" 2 and 3 are realms of it here, whose root is this machine's own. Needs root; criu's path is in
-// SSID_CRIU, ssid-realm's directory in SSID_BIN.
+// Both halves of a move with real CRIU, real realms and the real freezer, on one machine: node 1 is
+// home, "nodes" 2 and 3 are realms of it here, whose root is this machine's own. Needs root; criu's
+// path is in SSID_CRIU, ssid-realm's directory in SSID_BIN.
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -103,7 +103,9 @@ struct Host : MoveHost {
 class TestNode {
  public:
   TestNode(std::uint32_t number, Order& order)
-      : id{number}, dir("/run/ssid-move-test/" + std::to_string(number)), host(order),
+      : id{number},
+        dir("/run/ssid-move-test/" + std::to_string(number)),
+        host(order),
         freezer(FreezerRoot::open().value()),
         env{id, freezer, streams, host, std::getenv("SSID_CRIU"), dir + "/images"} {
     fs::create_directories(dir + "/root");
@@ -114,9 +116,10 @@ class TestNode {
     fs::create_directories("/run/ssid");
     REQUIRE(::mount("/", (dir + "/root").c_str(), nullptr, MS_BIND, nullptr) == 0);
     host.socket = dir + "/realm.sock";
-    auto started = run_to_end({std::string(std::getenv("SSID_BIN")) + "/ssid-realm", "--home", "1", "--node",
-                               std::to_string(number), "--root", dir + "/root", "--hostname", "home",
-                               "--criu", dir + "/criu", "--socket", host.socket});
+    auto started =
+        run_to_end({std::string(std::getenv("SSID_BIN")) + "/ssid-realm", "--home", "1", "--node",
+                    std::to_string(number), "--root", dir + "/root", "--hostname", "home", "--criu",
+                    dir + "/criu", "--socket", host.socket});
     if (!started) FAIL(started.error().message());
   }
   ~TestNode() {
@@ -143,8 +146,11 @@ class Counter {
     std::ofstream(path) << "";
     SpawnOptions o;
     o.argv = {"/usr/bin/python3", "-c",
-              "import os,time\nx=bytearray(os.urandom(1<<20))*" + std::to_string(memory_mib) + "\nf=open('" + path + "','w')\ni=0\n"
-              "while True:\n i+=1; f.seek(0); f.write('%d %d' % (i, os.getpid())); f.flush(); time.sleep(0.005)"};
+              "import os,time\nx=bytearray(os.urandom(1<<20))*" + std::to_string(memory_mib) +
+                  "\nf=open('" + path +
+                  "','w')\ni=0\n"
+                  "while True:\n i+=1; f.seek(0); f.write('%d %d' % (i, os.getpid())); f.flush(); "
+                  "time.sleep(0.005)"};
     pid = spawn(o).value();
     wait_for_progress();
   }
@@ -176,7 +182,8 @@ class Counter {
   pid_t pid = 0;
 };
 
-Result<MoveReport> move(TestNode& from, TestNode& to, const MoveTicket& ticket, const MoveSource& source) {
+Result<MoveReport> move(TestNode& from, TestNode& to, const MoveTicket& ticket,
+                        const MoveSource& source) {
   auto pair = make_socket_pair(SOCK_STREAM).value();
   SocketLink here(std::move(pair.here)), there(std::move(pair.there));
   std::jthread target([&] {
@@ -202,7 +209,8 @@ TEST_CASE("a process moves to a realm, on to another and is the same process" *
   order.decided = 0;
   MoveTicket on{.pid = ticket.pid, .from = two.id, .to = three.id, .epoch = Epoch{2}};
   const CopyName guest{ticket.pid, Epoch{1}};
-  auto second = move(two, three, on, {.host_pid = 0, .guest = guest, .realm_socket = two.host.socket});
+  auto second =
+      move(two, three, on, {.host_pid = 0, .guest = guest, .realm_socket = two.host.socket});
   if (!second) FAIL(second.error().message());
   auto old_copy = FreezerCgroup::open(two.freezer.guest(guest)).value();
   auto realm = RealmClient::connect(two.host.socket).value();
@@ -231,13 +239,14 @@ TEST_CASE("the parts of a move's frozen time by size" *
     Order order;
     TestNode one(1, order), two(2, order);
     Counter counter(mib);
-    MoveTicket ticket{.pid = {one.id, counter.pid}, .from = one.id, .to = two.id, .epoch = Epoch{1}};
+    MoveTicket ticket{
+        .pid = {one.id, counter.pid}, .from = one.id, .to = two.id, .epoch = Epoch{1}};
     auto report = move(one, two, ticket, {.host_pid = counter.pid});
     if (!report) FAIL(report.error().message());
-    MESSAGE(mib, " MiB: frozen ", report->frozen_us / 1000, " ms = freeze ", report->freeze_us / 1000,
-            " + dump ", report->dump_us / 1000, " + send ", report->send_us / 1000, " + restore ",
-            report->restore_us / 1000, " + commit ", report->commit_us / 1000, "; ",
-            report->memory_bytes >> 20, " MiB");
+    MESSAGE(mib, " MiB: frozen ", report->frozen_us / 1000, " ms = freeze ",
+            report->freeze_us / 1000, " + dump ", report->dump_us / 1000, " + send ",
+            report->send_us / 1000, " + restore ", report->restore_us / 1000, " + commit ",
+            report->commit_us / 1000, "; ", report->memory_bytes >> 20, " MiB");
     CHECK((report->memory_bytes >> 20) >= static_cast<unsigned>(mib));
     const CopyName guest{ticket.pid, Epoch{1}};
     auto copy = FreezerCgroup::open(two.freezer.guest(guest)).value();

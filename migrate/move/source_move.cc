@@ -10,9 +10,9 @@
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/move_codec.h"
+#include "migrate/move/step_fault.h"
 #include "migrate/pages/page_pump.h"
 #include "migrate/realm/realm_client.h"
-#include "migrate/move/step_fault.h"
 
 namespace ssi::migrate {
 namespace {
@@ -40,7 +40,8 @@ Result<T> receive(MoveLink& link) {
 
 class SourceMove {
  public:
-  SourceMove(MoveEnvironment& env, MoveLink& link, const MoveTicket& ticket, const MoveSource& source)
+  SourceMove(MoveEnvironment& env, MoveLink& link, const MoveTicket& ticket,
+             const MoveSource& source)
       : env_(env), link_(link), ticket_(ticket), source_(source) {}
 
   Result<MoveReport> run() {
@@ -81,7 +82,8 @@ class SourceMove {
       SSI_TRY(env_.streams.drain(s).context("pipe " + s.key));
       drained_.push_back(s);
     }
-    SSI_ASSIGN(ImageDir images, ImageDir::create(env_.images_root, new_name().to_string() + "-src"));
+    SSI_ASSIGN(ImageDir images,
+               ImageDir::create(env_.images_root, new_name().to_string() + "-src"));
     SSI_TRY(dump(copy, images));
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send(images));

@@ -1,6 +1,6 @@
-// The source's half of a move: freeze, dump, send; then wait for the target's restore, commit, stand down.
-// Runs in a worker thread of its own, as straight-line code; every failure before the commit ends with the
-// process going on here.
+// The source's half of a move: freeze, dump, send; then wait for the target's restore, commit,
+// stand down. Runs in a worker thread of its own, as straight-line code; every failure before the
+// commit ends with the process going on here.
 #pragma once
 
 #include <optional>
@@ -13,15 +13,16 @@ namespace ssi::migrate {
 
 // Where the process is before the move.
 struct MoveSource {
-  pid_t host_pid = 0;                    // in ssid's own PID namespace
-  std::optional<CopyName> guest;         // set: it lives in guests/NAME of this node's realm
-  std::string realm_socket;              // of that realm
-  std::vector<StreamRef> streams;        // as they are named on this node
-  std::vector<std::pair<StreamRef, int>> to_export;  // first move: descriptor numbers in the original
+  pid_t host_pid = 0;              // in ssid's own PID namespace
+  std::optional<CopyName> guest;   // set: it lives in guests/NAME of this node's realm
+  std::string realm_socket;        // of that realm
+  std::vector<StreamRef> streams;  // as they are named on this node
+  std::vector<std::pair<StreamRef, int>>
+      to_export;  // first move: descriptor numbers in the original
 };
 
-// Sends the offer over a fresh link and waits for the answer: the target has made its realm ready. Nothing
-// has happened to the process yet.
+// Sends the offer over a fresh link and waits for the answer: the target has made its realm ready.
+// Nothing has happened to the process yet.
 Result<> offer_move(MoveLink& link, const MoveTicket& ticket, const MoveSource& source);
 
 // The rest. `ticket.from` is this node.

@@ -1,5 +1,6 @@
-// The fault points of a move, as errors of the step that passes them. `kill-criu` kills the criu that works
-// in `criu_cgroup` (or the one given by PID), so that tests can show what becomes of the move.
+// The fault points of a move, as errors of the step that passes them. `kill-criu` kills the criu
+// that works in `criu_cgroup` (or the one given by PID), so that tests can show what becomes of the
+// move.
 #pragma once
 
 #include <sys/types.h>

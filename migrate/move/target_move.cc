@@ -7,9 +7,9 @@
 
 #include "migrate/criu/criu_process.h"
 #include "migrate/move/image_dir.h"
+#include "migrate/move/step_fault.h"
 #include "migrate/pages/page_images.h"
 #include "migrate/realm/realm_client.h"
-#include "migrate/move/step_fault.h"
 
 namespace ssi::migrate {
 namespace {
@@ -26,15 +26,21 @@ class TargetMove {
  public:
   TargetMove(MoveEnvironment& env, MoveLink& link, const Offer& offer, FreezerCgroup cgroup,
              RealmClient realm)
-      : env_(env), link_(link), ticket_(offer.ticket), streams_(offer.streams),
-        cgroup_(std::move(cgroup)), realm_(std::move(realm)) {}
+      : env_(env),
+        link_(link),
+        ticket_(offer.ticket),
+        streams_(offer.streams),
+        cgroup_(std::move(cgroup)),
+        realm_(std::move(realm)) {}
 
   Result<> run() {
     auto rebuilt = rebuild();
-    Restored restored{rebuilt.ok(), rebuilt ? "" : rebuilt.error().message(), restore_us_, memory_bytes_};
+    Restored restored{rebuilt.ok(), rebuilt ? "" : rebuilt.error().message(), restore_us_,
+                      memory_bytes_};
     auto told = send_message(link_, restored);
     if (!rebuilt) return undo(std::move(rebuilt).error());
-    // A lost link decides nothing: the source may have committed all the same. The group's order decides.
+    // A lost link decides nothing: the source may have committed all the same. The group's order
+    // decides.
     (void)SSI_FAULT("migrate.target_restored");
     if (env_.host.await_commit(ticket_) == CommitFate::kAborted) {
       return undo(Error("the source gave the move up"));
@@ -108,14 +114,15 @@ class TargetMove {
     SSI_ASSIGN(UniqueFd procs, cgroup_.open_procs());
     std::vector<int> fds{*procs, *rpc.there, images.fd()};
     for (const UniqueFd& end : stream_ends) fds.push_back(*end);
-    // criu starts inside the guest's cgroup: whatever it makes is there from birth, and is found (and
-    // killed) there whoever dies.
+    // criu starts inside the guest's cgroup: whatever it makes is there from birth, and is found
+    // (and killed) there whoever dies.
     SSI_ASSIGN(const RealmMessage criu, realm_.call(RealmOp::kSpawnCriu, 0, 0, fds));
     rpc.there.reset();
     stream_ends.clear();
-    auto restored = CriuRpc(std::move(rpc.here)).restore(options, [&](const std::string& stage, pid_t) {
-      return on_stage(stage, criu.pid);
-    });
+    auto restored =
+        CriuRpc(std::move(rpc.here)).restore(options, [&](const std::string& stage, pid_t) {
+          return on_stage(stage, criu.pid);
+        });
     if (!restored) return std::move(restored).error();
     if (*restored != ticket_.pid.pid) return Error("criu rebuilt another process");
     return cgroup_.freeze(kFreezeTimeout);
@@ -124,7 +131,8 @@ class TargetMove {
   Result<> on_stage(const std::string& stage, pid_t criu) {
     if (stage == "post-restore") return step_fault_in(SSI_FAULT("migrate.restore"), cgroup_);
     if (stage != "pre-resume") return {};
-    // All threads stand in criu's hands at their first instruction. From here on the freezer has them.
+    // All threads stand in criu's hands at their first instruction. From here on the freezer has
+    // them.
     SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
     SSI_ASSIGN(UniqueFd out, workers.open_procs());
     const int fds[] = {*out};

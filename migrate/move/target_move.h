@@ -1,5 +1,6 @@
-// The target's half of a move: takes the images into memory, rebuilds the process in the realm, holds it
-// frozen, and lets it run when the commit was delivered. Runs in a worker thread of its own.
+// The target's half of a move: takes the images into memory, rebuilds the process in the realm,
+// holds it frozen, and lets it run when the commit was delivered. Runs in a worker thread of its
+// own.
 #pragma once
 
 #include "migrate/move/environment.h"
@@ -8,8 +9,8 @@
 
 namespace ssi::migrate {
 
-// `offer` was received from the link and is this node's to decide about: the realm is made here and the
-// answer is sent. Returns when the process runs here, or nothing of it is left here.
+// `offer` was received from the link and is this node's to decide about: the realm is made here and
+// the answer is sent. Returns when the process runs here, or nothing of it is left here.
 Result<> run_target_move(MoveEnvironment& env, MoveLink& link, const Offer& offer);
 
 // First message of an incoming link.

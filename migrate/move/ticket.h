@@ -9,15 +9,17 @@
 
 namespace ssi::migrate {
 
-// A pipe of the process whose other end is not in it. The carriers relay it; `id` names it in the whole
-// cluster for as long as the guest lives, `generation` grows with each move (old ones are refused).
+// A pipe of the process whose other end is not in it. The carriers relay it; `id` names it in the
+// whole cluster for as long as the guest lives, `generation` grows with each move (old ones are
+// refused).
 struct StreamRef {
   std::uint64_t id = 0;
-  std::string key;  // what criu calls it: "pipe:[123]"
+  std::string key;         // what criu calls it: "pipe:[123]"
   bool write_end = false;  // the process writes
   std::uint32_t capacity = 65536;
   std::uint32_t generation = 0;
-  std::uint64_t local_inode = 0;  // of the pipe that the carrier made where the guest runs; 0 at home
+  std::uint64_t local_inode =
+      0;  // of the pipe that the carrier made where the guest runs; 0 at home
 };
 
 // Who moves, from where to where, and the epoch that the move will bring. Never changes once made.
@@ -43,8 +45,8 @@ struct MoveTicket {
 enum class MoveStep { kCheck, kFreeze, kDump, kSend, kRestore, kCommit, kDone };
 const char* to_string(MoveStep step);
 
-// What a move took. Times in microseconds; dump and send overlap (pages are sent while criu dumps), so
-// `send_us` is only what sending took after the dump was complete.
+// What a move took. Times in microseconds; dump and send overlap (pages are sent while criu dumps),
+// so `send_us` is only what sending took after the dump was complete.
 struct MoveReport {
   std::uint64_t check_us = 0;
   std::uint64_t freeze_us = 0;

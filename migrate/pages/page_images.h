@@ -1,6 +1,7 @@
-// Builds CRIU's page images (pagemap-N.img, pagemap-shmem-N.img, pages-M.img) in a tmpfs directory from a
-// page stream, as `criu page-server` would, while the dump still runs at the source.
-// Owned by the target's mover thread. Source of the formats: criu's images/pagemap.proto, include/magic.h.
+// Builds CRIU's page images (pagemap-N.img, pagemap-shmem-N.img, pages-M.img) in a tmpfs directory
+// from a page stream, as `criu page-server` would, while the dump still runs at the source. Owned
+// by the target's mover thread. Source of the formats: criu's images/pagemap.proto,
+// include/magic.h.
 #pragma once
 
 #include <cstdint>

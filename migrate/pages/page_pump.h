@@ -1,6 +1,6 @@
-// Source side: takes the page stream that a dumping criu writes, answers it as a page server would, and
-// passes the bytes on to the link in large frames. Runs in a thread of its own while criu dumps, so that
-// reading memory, encrypting and sending overlap.
+// Source side: takes the page stream that a dumping criu writes, answers it as a page server would,
+// and passes the bytes on to the link in large frames. Runs in a thread of its own while criu
+// dumps, so that reading memory, encrypting and sending overlap.
 #pragma once
 
 #include <functional>

@@ -71,7 +71,8 @@ Result<> PageStreamParser::on_header() {
       SSI_ASSIGN(const PageOwner owner, owner_of(dst_id));
       return handler_.on_parent_query(owner);
     }
-    default: break;
+    default:
+      break;
   }
   if ((cmd & 0xffff) != kAddF) {
     return Error("page stream: unknown command " + std::to_string(cmd));

@@ -1,8 +1,8 @@
-// CRIU's page-server stream, understood byte by byte. A pure parser: both ends of a move use it, the source
-// to know when criu waits for an answer, the target to build the page images.
+// CRIU's page-server stream, understood byte by byte. A pure parser: both ends of a move use it,
+// the source to know when criu waits for an answer, the target to build the page images.
 //
-//   {cmd u32, pad u32, nr_pages u64, vaddr u64, dst_id u64}, all in host order, then nr_pages*4096 bytes if
-//   cmd is ADD_F with kPresent.     Source: criu/page-xfer.c (struct page_server_iov).
+//   {cmd u32, pad u32, nr_pages u64, vaddr u64, dst_id u64}, all in host order, then nr_pages*4096
+//   bytes if cmd is ADD_F with kPresent.     Source: criu/page-xfer.c (struct page_server_iov).
 //
 // Untrusted on the target side: every count is limited, an unknown command is an error.
 #pragma once

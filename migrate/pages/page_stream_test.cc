@@ -13,15 +13,30 @@ namespace {
 struct Recorder : PageStreamHandler {
   std::string log;
   std::uint64_t bytes = 0;
-  Result<> on_open(PageOwner o) override { log += "open " + std::to_string(o.id) + ";"; return {}; }
-  Result<> on_run(const PageRun& r) override { log += "run " + std::to_string(r.pages) + ";"; return {}; }
-  Result<> on_data(std::span<const std::uint8_t> b) override { bytes += b.size(); return {}; }
-  Result<> on_parent_query(PageOwner) override { log += "parent;"; return {}; }
-  Result<> on_close() override { log += "close;"; return {}; }
+  Result<> on_open(PageOwner o) override {
+    log += "open " + std::to_string(o.id) + ";";
+    return {};
+  }
+  Result<> on_run(const PageRun& r) override {
+    log += "run " + std::to_string(r.pages) + ";";
+    return {};
+  }
+  Result<> on_data(std::span<const std::uint8_t> b) override {
+    bytes += b.size();
+    return {};
+  }
+  Result<> on_parent_query(PageOwner) override {
+    log += "parent;";
+    return {};
+  }
+  Result<> on_close() override {
+    log += "close;";
+    return {};
+  }
 };
 
-void put(std::vector<std::uint8_t>& out, std::uint32_t cmd, std::uint64_t pages, std::uint64_t vaddr,
-         std::uint64_t dst) {
+void put(std::vector<std::uint8_t>& out, std::uint32_t cmd, std::uint64_t pages,
+         std::uint64_t vaddr, std::uint64_t dst) {
   const std::size_t at = out.size();
   out.resize(at + PageStreamParser::kHeaderBytes);
   std::memcpy(&out[at], &cmd, 4);
@@ -44,7 +59,8 @@ std::vector<std::uint8_t> sample() {
 
 TEST_CASE("a page stream reads the same however it is cut") {
   const auto stream = sample();
-  for (const std::size_t step : {std::size_t{1}, std::size_t{7}, std::size_t{4096}, stream.size()}) {
+  for (const std::size_t step :
+       {std::size_t{1}, std::size_t{7}, std::size_t{4096}, stream.size()}) {
     Recorder r;
     PageStreamParser parser(r);
     for (std::size_t at = 0; at < stream.size(); at += step) {

@@ -66,9 +66,9 @@ Result<> fill_dev(const std::string& dev) {
     const char* name;
     const char* to;
   };
-  for (const Link& l : {Link{"ptmx", "pts/ptmx"}, Link{"fd", "/proc/self/fd"},
-                        Link{"stdin", "/proc/self/fd/0"}, Link{"stdout", "/proc/self/fd/1"},
-                        Link{"stderr", "/proc/self/fd/2"}}) {
+  for (const Link& l :
+       {Link{"ptmx", "pts/ptmx"}, Link{"fd", "/proc/self/fd"}, Link{"stdin", "/proc/self/fd/0"},
+        Link{"stdout", "/proc/self/fd/1"}, Link{"stderr", "/proc/self/fd/2"}}) {
     if (::symlink(l.to, (dev + "/" + l.name).c_str()) != 0) return Error::from_errno(l.name);
   }
   return {};
@@ -145,7 +145,8 @@ Result<> enter_realm(const RealmOptions& o) {
     return set_pid_range(o.node);
   }
   SSI_TRY(mount_at("proc", o.root + "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC));
-  SSI_TRY(mount_at("sysfs", o.root + "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY));
+  SSI_TRY(
+      mount_at("sysfs", o.root + "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY));
   SSI_TRY(fill_dev(o.root + "/dev"));
   SSI_TRY(fill_private_dir(o));
   SSI_TRY(pivot_to(o.root));

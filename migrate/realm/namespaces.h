@@ -1,5 +1,5 @@
-// Making the world that guests of one home see on this node: mounts, host name, loopback, PID allocator.
-// Called once, by ssid-realm before it becomes the realm's init; root; single-threaded.
+// Making the world that guests of one home see on this node: mounts, host name, loopback, PID
+// allocator. Called once, by ssid-realm before it becomes the realm's init; root; single-threaded.
 #pragma once
 
 #include <string>
@@ -18,11 +18,12 @@ struct RealmOptions {
   bool at_home() const { return home == node; }
 };
 
-// unshare(2) of what a realm has of its own. At home only PIDs and mounts are: files, network, host name and
-// IPC objects are home's already.
+// unshare(2) of what a realm has of its own. At home only PIDs and mounts are: files, network, host
+// name and IPC objects are home's already.
 Result<> unshare_realm(const RealmOptions& options);
 
-// As the first process of the new PID namespace: mounts, pivot_root, host name, loopback, PID range.
+// As the first process of the new PID namespace: mounts, pivot_root, host name, loopback, PID
+// range.
 Result<> enter_realm(const RealmOptions& options);
 
 }  // namespace ssi::migrate

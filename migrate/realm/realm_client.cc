@@ -52,7 +52,8 @@ Result<RealmMessage> RealmClient::call(RealmOp op, pid_t pid, int value, std::sp
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Error::from_errno("answer of the realm");
     if (n != sizeof answer) return Error("the realm is gone");
-    if (answer.op != static_cast<std::uint32_t>(RealmOp::kReply)) continue;  // end of an earlier criu
+    if (answer.op != static_cast<std::uint32_t>(RealmOp::kReply))
+      continue;  // end of an earlier criu
     if (answer.error != 0) return Error::from_errno("realm", answer.error);
     return answer;
   }

@@ -18,7 +18,8 @@ class RealmClient {
   static Result<RealmClient> connect(const std::string& socket_path);
 
   // Sends `request` with `fds` and waits for its reply; the reply's error becomes an Error.
-  Result<RealmMessage> call(RealmOp op, pid_t pid = 0, int value = 0, std::span<const int> fds = {});
+  Result<RealmMessage> call(RealmOp op, pid_t pid = 0, int value = 0,
+                            std::span<const int> fds = {});
 
   // For the control loop: after subscribe(), messages come by receive() when fd() is readable.
   Result<> subscribe();

@@ -49,8 +49,8 @@ void send_message(int connection, const RealmMessage& message) {
   const std::string loader = criu_dir + "/ld.so";
   const std::string criu = criu_dir + "/criu";
   char fd_text[] = {static_cast<char>('0' + kCriuRpcFd), '\0'};
-  const char* argv[] = {loader.c_str(), "--library-path", criu_dir.c_str(), criu.c_str(),
-                        "--no-default-config", "swrk", fd_text, nullptr};
+  const char* argv[] = {loader.c_str(),        "--library-path", criu_dir.c_str(), criu.c_str(),
+                        "--no-default-config", "swrk",           fd_text,          nullptr};
   const char* envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
   ::execve(loader.c_str(), const_cast<char**>(argv), const_cast<char**>(envp));
   ::_exit(127);
@@ -119,7 +119,8 @@ bool RealmInit::serve(int connection) {
       request.fds.emplace_back(fd);
     }
   }
-  if (n != sizeof request.message || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) return false;
+  if (n != sizeof request.message || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
+    return false;
   if (request.message.op == static_cast<std::uint32_t>(RealmOp::kSubscribe)) {
     subscribe(connection);
     return true;
@@ -131,14 +132,17 @@ bool RealmInit::serve(int connection) {
 RealmMessage RealmInit::handle(int connection, Request& request) {
   const RealmMessage& m = request.message;
   switch (static_cast<RealmOp>(m.op)) {
-    case RealmOp::kSpawnCriu: return spawn_criu(connection, request.fds);
+    case RealmOp::kSpawnCriu:
+      return spawn_criu(connection, request.fds);
     case RealmOp::kPutInCgroup: {
       if (request.fds.size() != 1) return reply(m.pid, EINVAL);
       const std::string text = std::to_string(m.pid);
       const bool ok = ::write(*request.fds[0], text.data(), text.size()) >= 0;
       return reply(m.pid, ok ? 0 : errno);
     }
-    case RealmOp::kRegister: guests_.insert(m.pid); return reply(m.pid, 0);
+    case RealmOp::kRegister:
+      guests_.insert(m.pid);
+      return reply(m.pid, 0);
     case RealmOp::kForget:
       guests_.erase(m.pid);
       ended_.erase(m.pid);
@@ -146,17 +150,21 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
     case RealmOp::kSignal:
       if (!guests_.contains(m.pid)) return reply(m.pid, ESRCH);
       return reply(m.pid, ::kill(m.pid, m.value) == 0 ? 0 : errno);
-    case RealmOp::kAckExit: ended_.erase(m.pid); return reply(m.pid, 0);
+    case RealmOp::kAckExit:
+      ended_.erase(m.pid);
+      return reply(m.pid, 0);
     case RealmOp::kQuit:
       if (!guests_.empty() || !ended_.empty()) return reply(0, EBUSY);
       quit_ = true;
       return reply(0, 0);
-    default: return reply(m.pid, EINVAL);
+    default:
+      return reply(m.pid, EINVAL);
   }
 }
 
 RealmMessage RealmInit::spawn_criu(int connection, std::vector<UniqueFd>& fds) {
-  if (fds.size() < 3 || fds.size() > static_cast<std::size_t>(kRealmMaxFds)) return reply(0, EINVAL);
+  if (fds.size() < 3 || fds.size() > static_cast<std::size_t>(kRealmMaxFds))
+    return reply(0, EINVAL);
   std::vector<int> raw;
   for (const UniqueFd& fd : fds) raw.push_back(*fd);
   const pid_t pid = ::fork();

@@ -1,9 +1,9 @@
-// PID 1 of a realm: starts criu, is the parent of the guests that criu rebuilds, reaps everything, tells
-// ssid how guests ended or stopped. Keeps no other state, so it can outlive any number of ssids; the end of
-// a guest is kept until an ssid has acknowledged it.
+// PID 1 of a realm: starts criu, is the parent of the guests that criu rebuilds, reaps everything,
+// tells ssid how guests ended or stopped. Keeps no other state, so it can outlive any number of
+// ssids; the end of a guest is kept until an ssid has acknowledged it.
 //
-// One thread, one poll loop. A peer is root (the socket lies in a root-only directory); still, a malformed
-// message only closes its connection.
+// One thread, one poll loop. A peer is root (the socket lies in a root-only directory); still, a
+// malformed message only closes its connection.
 #pragma once
 
 #include <map>
@@ -44,10 +44,10 @@ class RealmInit {
   UniqueFd signals_;
   std::string criu_dir_;
   std::vector<UniqueFd> connections_;
-  int subscriber_ = -1;                 // one of connections_
+  int subscriber_ = -1;                   // one of connections_
   std::map<pid_t, int> criu_spawned_by_;  // criu -> connection
   std::set<pid_t> guests_;
-  std::map<pid_t, int> ended_;          // guest -> wait status, not acknowledged yet
+  std::map<pid_t, int> ended_;  // guest -> wait status, not acknowledged yet
   bool quit_ = false;
 };
 

@@ -1,5 +1,5 @@
-// ssid-realm: makes a realm and becomes its init. ssid starts it and waits for it to end with 0, which means
-// "the realm is there and listens"; one line on stderr says why not.
+// ssid-realm: makes a realm and becomes its init. ssid starts it and waits for it to end with 0,
+// which means "the realm is there and listens"; one line on stderr says why not.
 #include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -46,8 +46,8 @@ Result<> be_init(const RealmOptions& options, UniqueFd listener, UniqueFd ready)
   ready.reset();
   SSI_TRY(std::move(entered));
   leave_stdio();
-  const std::string criu_dir = options.at_home() ? options.criu_bundle
-                                                 : std::string(kRealmPrivateDir) + "/criu";
+  const std::string criu_dir =
+      options.at_home() ? options.criu_bundle : std::string(kRealmPrivateDir) + "/criu";
   return RealmInit(std::move(listener), criu_dir).run();
 }
 
@@ -78,12 +78,14 @@ Result<> start(const RealmOptions& options, const std::string& socket_path) {
 int main(int argc, char** argv) {
   ssi::migrate::RealmOptions options;
   std::string socket_path;
-  CLI::App app{"Makes the namespaces in which guests of one home node live, and becomes their init."};
+  CLI::App app{
+      "Makes the namespaces in which guests of one home node live, and becomes their init."};
   app.add_option("--home", options.home.value, "node whose processes will live here")->required();
   app.add_option("--node", options.node.value, "this node")->required();
   app.add_option("--root", options.root, "where home's files are mounted")->required();
   app.add_option("--hostname", options.host_name, "home's host name")->required();
-  app.add_option("--criu", options.criu_bundle, "directory of criu, ld.so and libraries")->required();
+  app.add_option("--criu", options.criu_bundle, "directory of criu, ld.so and libraries")
+      ->required();
   app.add_option("--socket", socket_path, "where to listen for ssid")->required();
   CLI11_PARSE(app, argc, argv);
   if (auto started = ssi::migrate::start(options, socket_path); !started) {

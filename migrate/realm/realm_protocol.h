@@ -1,6 +1,6 @@
-// What ssid and a realm's init say to each other: fixed messages over a SEQPACKET unix socket in ssid's
-// private directory. Requests are answered by kReply on the same connection, in order; events go to the
-// connection that subscribed. Descriptors travel beside the message (SCM_RIGHTS).
+// What ssid and a realm's init say to each other: fixed messages over a SEQPACKET unix socket in
+// ssid's private directory. Requests are answered by kReply on the same connection, in order;
+// events go to the connection that subscribed. Descriptors travel beside the message (SCM_RIGHTS).
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@ namespace ssi::migrate {
 
 enum class RealmOp : std::uint32_t {
   // Requests. PIDs are those inside the realm.
-  kSpawnCriu = 1,    // fds: cgroup.procs to start in, RPC socket (-> 3), images dir (-> 4), more (-> 5..)
+  kSpawnCriu =
+      1,  // fds: cgroup.procs to start in, RPC socket (-> 3), images dir (-> 4), more (-> 5..)
   kPutInCgroup = 2,  // fds: cgroup.procs; pid
   kRegister = 3,     // pid is a guest: its end is reported and kept until it is acknowledged
   kForget = 4,       // pid is no guest of this node any more: its end is nobody's business
@@ -19,13 +20,13 @@ enum class RealmOp : std::uint32_t {
   kAckExit = 7,      // the end of pid has been taken over
   kQuit = 8,         // end the realm; refused while it has guests
 
-  kReply = 100,      // pid: of the spawned process; error: errno or 0
+  kReply = 100,  // pid: of the spawned process; error: errno or 0
   // Events.
-  kGuest = 101,      // pid is a registered guest that lives
-  kExited = 102,     // pid, value = wait status
-  kStopped = 103,    // pid, value = signal that stopped it
-  kContinued = 104,  // pid
-  kChildEnded = 105, // pid, value = wait status: a criu that this connection spawned
+  kGuest = 101,       // pid is a registered guest that lives
+  kExited = 102,      // pid, value = wait status
+  kStopped = 103,     // pid, value = signal that stopped it
+  kContinued = 104,   // pid
+  kChildEnded = 105,  // pid, value = wait status: a criu that this connection spawned
 };
 
 struct RealmMessage {

@@ -1,4 +1,5 @@
-// SSI_CHECK: a bug, not an operation that failed. On in release too; aborts with file, line and text.
+// SSI_CHECK: a bug, not an operation that failed. On in release too; aborts with file, line and
+// text.
 #pragma once
 
 namespace ssi {

@@ -25,20 +25,19 @@ struct Epoch {
   auto operator<=>(const Epoch&) const = default;
 };
 
-// A process as the whole cluster names it: where it was born, and its PID there. Never changes. PIDs are
-// allocated in ranges (node n: n*kPidsPerNode ..), so the PID alone tells the home; a process older than
-// ssid lies outside its home's range and is written NODE:PID.
+// A process as the whole cluster names it: where it was born, and its PID there. Never changes.
+// PIDs are allocated in ranges (node n: n*kPidsPerNode ..), so the PID alone tells the home; a
+// process older than ssid lies outside its home's range and is written NODE:PID.
 struct SsiPid {
   static constexpr std::int32_t kPidsPerNode = 65536;
 
   NodeId home;
   std::int32_t pid = 0;
 
-  bool in_range() const {
-    return static_cast<std::uint32_t>(pid / kPidsPerNode) == home.value;
-  }
+  bool in_range() const { return static_cast<std::uint32_t>(pid / kPidsPerNode) == home.value; }
   std::string to_string() const {
-    return in_range() ? std::to_string(pid) : std::to_string(home.value) + ":" + std::to_string(pid);
+    return in_range() ? std::to_string(pid)
+                      : std::to_string(home.value) + ":" + std::to_string(pid);
   }
   // "70041", "1:345"; a bare PID outside every range is taken to be of `here`.
   static Result<SsiPid> parse(std::string_view text, NodeId here);

@@ -1,5 +1,6 @@
-// Result<T>: a value, or an Error that says in words what failed. Libraries return it; the daemon logs
-// once, at the place that decides. Context is put in front on the way up with `.context("open pagemap")`.
+// Result<T>: a value, or an Error that says in words what failed. Libraries return it; the daemon
+// logs once, at the place that decides. Context is put in front on the way up with `.context("open
+// pagemap")`.
 #pragma once
 
 #include <cerrno>
@@ -52,23 +53,39 @@ class [[nodiscard]] Error {
 template <typename T = void>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit on purpose
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT
 
   explicit operator bool() const { return state_.index() == 0; }
   bool ok() const { return state_.index() == 0; }
 
-  T& value() & { SSI_CHECK(ok()); return std::get<0>(state_); }
-  const T& value() const& { SSI_CHECK(ok()); return std::get<0>(state_); }
-  T&& value() && { SSI_CHECK(ok()); return std::get<0>(std::move(state_)); }
+  T& value() & {
+    SSI_CHECK(ok());
+    return std::get<0>(state_);
+  }
+  const T& value() const& {
+    SSI_CHECK(ok());
+    return std::get<0>(state_);
+  }
+  T&& value() && {
+    SSI_CHECK(ok());
+    return std::get<0>(std::move(state_));
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
   T value_or(T other) const& { return ok() ? std::get<0>(state_) : std::move(other); }
 
-  const Error& error() const& { SSI_CHECK(!ok()); return std::get<1>(state_); }
-  Error&& error() && { SSI_CHECK(!ok()); return std::get<1>(std::move(state_)); }
+  const Error& error() const& {
+    SSI_CHECK(!ok());
+    return std::get<1>(state_);
+  }
+  Error&& error() && {
+    SSI_CHECK(!ok());
+    return std::get<1>(std::move(state_));
+  }
 
   Result context(std::string_view what) && {
     if (ok()) return std::move(*this);
@@ -87,8 +104,14 @@ class [[nodiscard]] Result<void> {
 
   explicit operator bool() const { return !error_; }
   bool ok() const { return !error_; }
-  const Error& error() const& { SSI_CHECK(error_.has_value()); return *error_; }
-  Error&& error() && { SSI_CHECK(error_.has_value()); return std::move(*error_); }
+  const Error& error() const& {
+    SSI_CHECK(error_.has_value());
+    return *error_;
+  }
+  Error&& error() && {
+    SSI_CHECK(error_.has_value());
+    return std::move(*error_);
+  }
 
   Result context(std::string_view what) && {
     if (ok()) return {};
@@ -105,15 +128,15 @@ class [[nodiscard]] Result<void> {
 #define SSI_CONCAT(a, b) SSI_CONCAT_(a, b)
 
 // SSI_TRY(do_it());                    returns the error from the calling function
-#define SSI_TRY(expr)                                                 \
-  do {                                                                \
-    auto ssi_try_result_ = (expr);                                    \
-    if (!ssi_try_result_) return std::move(ssi_try_result_).error();  \
+#define SSI_TRY(expr)                                                \
+  do {                                                               \
+    auto ssi_try_result_ = (expr);                                   \
+    if (!ssi_try_result_) return std::move(ssi_try_result_).error(); \
   } while (0)
 
 // SSI_ASSIGN(auto fd, open_it());      declares `fd` or returns the error
 #define SSI_ASSIGN(decl, expr) SSI_ASSIGN_(decl, expr, SSI_CONCAT(ssi_result_, __LINE__))
-#define SSI_ASSIGN_(decl, expr, tmp) \
-  auto tmp = (expr);                 \
+#define SSI_ASSIGN_(decl, expr, tmp)       \
+  auto tmp = (expr);                       \
   if (!tmp) return std::move(tmp).error(); \
   decl = std::move(tmp).value()

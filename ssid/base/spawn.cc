@@ -37,7 +37,8 @@ Result<pid_t> spawn(const SpawnOptions& options) {
     if (!high.back()) return Error::from_errno("duplicate a descriptor");
   }
   posix_spawn_file_actions_addopen(&actions.raw, 0, "/dev/null", O_RDONLY, 0);
-  for (const auto& [target, fd] : {std::pair{1, options.stdout_fd}, std::pair{2, options.stderr_fd}}) {
+  for (const auto& [target, fd] :
+       {std::pair{1, options.stdout_fd}, std::pair{2, options.stderr_fd}}) {
     if (fd >= 0) {
       posix_spawn_file_actions_adddup2(&actions.raw, fd, target);
     } else {
@@ -74,7 +75,8 @@ Result<std::string> run_to_end(const std::vector<std::string>& argv) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return Error::from_errno("pipe");
   UniqueFd out(ends[0]), in(ends[1]);
-  SSI_ASSIGN(const pid_t pid, spawn({.argv = argv, .descriptors = {}, .stdout_fd = *in, .stderr_fd = *in}));
+  SSI_ASSIGN(const pid_t pid,
+             spawn({.argv = argv, .descriptors = {}, .stdout_fd = *in, .stderr_fd = *in}));
   in.reset();
   std::string text;
   char buffer[4096];
@@ -87,7 +89,8 @@ Result<std::string> run_to_end(const std::vector<std::string>& argv) {
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return text;
   while (!text.empty() && text.back() == '\n') text.pop_back();
   const auto line = text.rfind('\n');
-  return Error(argv[0] + ": " + (text.empty() ? "failed" : text.substr(line == std::string::npos ? 0 : line + 1)));
+  return Error(argv[0] + ": " +
+               (text.empty() ? "failed" : text.substr(line == std::string::npos ? 0 : line + 1)));
 }
 
 }  // namespace ssi

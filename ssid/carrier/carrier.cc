@@ -135,7 +135,7 @@ Result<std::unique_ptr<Channel>> Carrier::dial(const CarrierPeer& peer) {
 }
 
 Result<> Carrier::mount_view(const MountView& wanted) {
-  std::unique_ptr<fs::View> dead;
+  std::shared_ptr<fs::View> dead;
   {
     std::lock_guard lock(views_mutex_);
     const auto [at, fresh] = views_.try_emplace(wanted.mountpoint);
@@ -175,7 +175,7 @@ Result<> Carrier::mount_view(const MountView& wanted) {
 }
 
 Result<> Carrier::unmount_view(const UnmountView& wanted) {
-  std::unique_ptr<fs::View> view;
+  std::shared_ptr<fs::View> view;
   {
     std::lock_guard lock(views_mutex_);
     const auto known = views_.find(wanted.mountpoint);
@@ -194,12 +194,14 @@ Result<> Carrier::unmount_view(const UnmountView& wanted) {
 }
 
 Result<> Carrier::refresh_view(const std::string& mountpoint) {
-  std::lock_guard lock(views_mutex_);
-  const auto known = views_.find(mountpoint);
-  if (known == views_.end() || !known->second.view) {
-    return Error(ErrorCode::kGone, "no view at " + mountpoint);
+  std::shared_ptr<fs::View> view;
+  {
+    std::lock_guard lock(views_mutex_);
+    const auto known = views_.find(mountpoint);
+    if (known != views_.end()) view = known->second.view;
   }
-  known->second.view->refresh();
+  if (!view) return Error(ErrorCode::kGone, "no view at " + mountpoint);
+  view->refresh();  // without the lock: it waits for guests that change a directory just now
   return {};
 }
 

@@ -49,7 +49,7 @@ class Carrier {
  private:
   struct Mounted {
     CarrierPeer home;
-    std::unique_ptr<fs::View> view;  // null while it is being mounted
+    std::shared_ptr<fs::View> view;  // null while it is being mounted
   };
 
   void serve(std::shared_ptr<Channel> channel, NodeId peer);

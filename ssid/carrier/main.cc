@@ -12,10 +12,10 @@
 #include <string>
 
 #include "ssid/base/log.h"
+#include "ssid/base/notify.h"
 #include "ssid/carrier/capabilities.h"
 #include "ssid/carrier/carrier.h"
 #include "ssid/carrier/control_server.h"
-#include "ssid/carrier/notify.h"
 #include "ssid/carrier/options.h"
 
 namespace ssi {

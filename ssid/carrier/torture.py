@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """torture.py CARRIER CARRIERCTL [NAME...]: mounts a view of this very machine, through TLS over loopback, in
 mount and pid namespaces of its own, and does to it what guests do. Prints numbers beside a local directory's.
-Needs root and /dev/fuse. Exit status 0: all of it held."""
+Needs root and /dev/fuse. Exit status 0: all of it held.
+
+Long because it is a list of independent tests."""
 
 import errno
 import fcntl

@@ -32,12 +32,19 @@ Result<std::unique_ptr<Balancer>> Balancer::create(asio::io_context& io, const C
                                                 std::move(sampler), std::move(watcher)));
 }
 
-Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group, ProcessControl& control,
-                   Options options, Sampler sampler, ListWatcher watcher)
-    : io_(io), clock_(clock), group_(group), control_(control), options_(std::move(options)),
-      sampler_(std::move(sampler)), watcher_(std::move(watcher)),
-      list_changed_(io, ::fcntl(watcher_.fd(), F_DUPFD_CLOEXEC, 3)), timer_(io),
-      ledger_(options_.policy), boot_id_(first_line("/proc/sys/kernel/random/boot_id")) {
+Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group,
+                   ProcessControl& control, Options options, Sampler sampler, ListWatcher watcher)
+    : io_(io),
+      clock_(clock),
+      group_(group),
+      control_(control),
+      options_(std::move(options)),
+      sampler_(std::move(sampler)),
+      watcher_(std::move(watcher)),
+      list_changed_(io, ::fcntl(watcher_.fd(), F_DUPFD_CLOEXEC, 3)),
+      timer_(io),
+      ledger_(options_.policy),
+      boot_id_(first_line("/proc/sys/kernel/random/boot_id")) {
   sample_ = &sampler_.sample();
   std::ifstream state(options_.state_path);
   tracker_.load(std::string{std::istreambuf_iterator<char>(state), {}});
@@ -50,11 +57,12 @@ void Balancer::start() {
 }
 
 void Balancer::wait_for_list() {
-  list_changed_.async_wait(asio::posix::stream_descriptor::wait_read, [this](boost::system::error_code ec) {
-    if (ec) return;
-    take_list();
-    wait_for_list();
-  });
+  list_changed_.async_wait(asio::posix::stream_descriptor::wait_read,
+                           [this](boost::system::error_code ec) {
+                             if (ec) return;
+                             take_list();
+                             wait_for_list();
+                           });
 }
 
 // A change made by hand on any node is everybody's.
@@ -188,7 +196,8 @@ ClusterLoad Balancer::view_of_cluster() {
 void Balancer::start_move(const PlannedMove& move) {
   std::string reasons;
   for (const std::string& r : move.reasons) reasons += (reasons.empty() ? "" : "; ") + r;
-  log_info("balancer: {} {} -> {}: {}", move.pid.to_string(), move.from.value, move.to.value, reasons);
+  log_info("balancer: {} {} -> {}: {}", move.pid.to_string(), move.from.value, move.to.value,
+           reasons);
   last_moves_[move.pid] = move;
   ledger_.begun({move.pid, move.from, move.to, move.demand, move.bytes}, clock_.now_us());
   control_.migrate_from_here(move.pid, move.to, [this, move](Result<migrate::MoveReport> report) {
@@ -200,7 +209,8 @@ void Balancer::start_move(const PlannedMove& move) {
     const Error& e = report.error();
     log_info("balancer: {} not moved: {}", move.pid.to_string(), e.message());
     if (e.code() == ErrorCode::kGone) return ledger_.gone(move.pid);
-    if (e.code() == ErrorCode::kRefused) return ledger_.refused(move.pid, e.message(), std::nullopt, now);
+    if (e.code() == ErrorCode::kRefused)
+      return ledger_.refused(move.pid, e.message(), std::nullopt, now);
     ledger_.failed(move.pid, now);
     ledger_.busy(move.pid, e.message(), move.to, now);
   });
@@ -254,8 +264,10 @@ NodeId Balancer::best_node_for(NodeId from, NodeId home, double demand, std::uin
 std::optional<std::string> Balancer::refuse_arrival(const migrate::MoveTicket& ticket) {
   ClusterLoad view = view_of_cluster();
   ledger_.annotate(view, clock_.now_us());
-  // The source's planner saw to the gain; what only this node knows is its memory and whether it is drained.
-  auto admitted = admit(view, options_.policy, {.from = ticket.from, .bytes = ticket.rss_bytes, .by_user = true});
+  // The source's planner saw to the gain; what only this node knows is its memory and whether it is
+  // drained.
+  auto admitted = admit(view, options_.policy,
+                        {.from = ticket.from, .bytes = ticket.rss_bytes, .by_user = true});
   if (admitted) return std::nullopt;
   return admitted.error().message();
 }

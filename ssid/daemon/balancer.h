@@ -1,6 +1,6 @@
-// The balancer of this node: once a second it measures, tells the others, plans, and starts the moves that the
-// plan asks for. Decides nothing itself: measuring is loadlevel/metrics, who is enabled loadlevel/tracker, what
-// moves loadlevel/policy.
+// The balancer of this node: once a second it measures, tells the others, plans, and starts the
+// moves that the plan asks for. Decides nothing itself: measuring is loadlevel/metrics, who is
+// enabled loadlevel/tracker, what moves loadlevel/policy.
 //
 // Owned by the daemon; control loop only.
 #pragma once
@@ -63,8 +63,8 @@ class Balancer {
   void on_left(NodeId node) { loads_.left(node); }
 
  private:
-  Balancer(boost::asio::io_context& io, const Clock& clock, GroupPort& group, ProcessControl& control,
-           Options options, Sampler sampler, ListWatcher watcher);
+  Balancer(boost::asio::io_context& io, const Clock& clock, GroupPort& group,
+           ProcessControl& control, Options options, Sampler sampler, ListWatcher watcher);
   void tick();
   void wait_for_list();
   void take_list();

@@ -16,8 +16,8 @@ Result<> keep_needed_capabilities() {
       CAP_DAC_READ_SEARCH,  // other users' /proc
       CAP_FOWNER,
       CAP_CHOWN,
-      CAP_NET_ADMIN,        // large socket buffers
-      CAP_SYS_RESOURCE,     // pipe sizes, limits
+      CAP_NET_ADMIN,     // large socket buffers
+      CAP_SYS_RESOURCE,  // pipe sizes, limits
   };
   const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> now(cap_get_proc(), cap_free);
   const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> kept(cap_init(), cap_free);

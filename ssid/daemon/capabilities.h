@@ -1,5 +1,6 @@
-// ssid keeps only the capabilities it uses itself. What it executes (criu, ssid-realm) is root's and gets the
-// full set again from the bounding set, which stays: criu has to give guests the capabilities they had.
+// ssid keeps only the capabilities it uses itself. What it executes (criu, ssid-realm) is root's
+// and gets the full set again from the bounding set, which stays: criu has to give guests the
+// capabilities they had.
 #pragma once
 
 #include "ssid/base/result.h"

@@ -23,8 +23,10 @@ Result<> CarrierStreams::export_at_home(const migrate::StreamRef& stream, int fd
 Result<UniqueFd> CarrierStreams::attach(NodeId home, const migrate::StreamRef& stream) {
   SSI_ASSIGN(auto peer, peer_of_(home));
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
-  return carrier.attach_stream({.id = stream.id, .generation = stream.generation,
-                                .direction = direction(stream), .capacity = stream.capacity,
+  return carrier.attach_stream({.id = stream.id,
+                                .generation = stream.generation,
+                                .direction = direction(stream),
+                                .capacity = stream.capacity,
                                 .home = std::move(peer)});
 }
 

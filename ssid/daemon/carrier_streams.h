@@ -1,5 +1,5 @@
-// The movers' StreamPort, spoken to this node's carrier. Thread-safe: a connection for each call (the carrier
-// is on this node; a call costs some tens of microseconds).
+// The movers' StreamPort, spoken to this node's carrier. Thread-safe: a connection for each call
+// (the carrier is on this node; a call costs some tens of microseconds).
 #pragma once
 
 #include <functional>

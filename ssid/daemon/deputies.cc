@@ -29,8 +29,10 @@ struct Deputies::Deputy {
 };
 
 Deputies::Deputies(asio::io_context& io, Handlers handlers)
-    : io_(io), handlers_(std::move(handlers)),
-      stops_(io, ::fcntl(watcher_.event_fd(), F_DUPFD_CLOEXEC, 3)), listener_(io) {
+    : io_(io),
+      handlers_(std::move(handlers)),
+      stops_(io, ::fcntl(watcher_.event_fd(), F_DUPFD_CLOEXEC, 3)),
+      listener_(io) {
   wait_for_stops();
 }
 
@@ -46,7 +48,8 @@ Result<> Deputies::listen(const std::string& socket_path) {
 void Deputies::accept_next() {
   listener_.async_wait(stream_descriptor::wait_read, [this](boost::system::error_code ec) {
     if (ec) return;
-    const int fd = ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    const int fd =
+        ::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
       auto connection = std::make_shared<Connection>(io_, fd);
       if (auto peer = deputy::peer_of(fd)) {
@@ -81,7 +84,8 @@ void Deputies::on_message(const std::shared_ptr<Connection>& connection,
   const pid_t pid = connection->peer.pid;
   if (std::holds_alternative<deputy::Hello>(message)) return on_hello(connection);
   const auto d = deputies_.find(pid);
-  if (!connection->said_hello || d == deputies_.end() || d->second->connection != connection) return;
+  if (!connection->said_hello || d == deputies_.end() || d->second->connection != connection)
+    return;
   if (const auto* s = std::get_if<deputy::Signal>(&message)) {
     handlers_.on_signal(pid, s->signo, s->value, s->sender_pid, s->sender_uid);
     (void)deputy::send(connection->descriptor.native_handle(),

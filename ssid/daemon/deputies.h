@@ -1,6 +1,6 @@
-// The deputies of this node: their connections, their deaths and their stops. What happens to a deputy goes
-// to the guest (on_signal, on_killed, on_stopped), what happens to the guest goes to the deputy (finish,
-// stop, go_on).
+// The deputies of this node: their connections, their deaths and their stops. What happens to a
+// deputy goes to the guest (on_signal, on_killed, on_stopped), what happens to the guest goes to
+// the deputy (finish, stop, go_on).
 //
 // Owned by the daemon; control loop only, but for the stop watcher's own thread.
 #pragma once
@@ -23,7 +23,8 @@ class Deputies {
  public:
   struct Handlers {
     // To be passed to the guest.
-    std::function<void(pid_t, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid)> on_signal;
+    std::function<void(pid_t, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid)>
+        on_signal;
     // The deputy was killed (SIGKILL can't be caught): so is the guest.
     std::function<void(pid_t)> on_killed;
     // An unknown deputy says hello: how its process ended (as from waitpid), if that is known.

@@ -12,7 +12,8 @@ constexpr std::size_t kPartItems = 2000;
 std::uint64_t wall_ms() {
   timespec t{};
   ::clock_gettime(CLOCK_REALTIME, &t);
-  return static_cast<std::uint64_t>(t.tv_sec) * 1000 + static_cast<std::uint64_t>(t.tv_nsec) / 1'000'000;
+  return static_cast<std::uint64_t>(t.tv_sec) * 1000 +
+         static_cast<std::uint64_t>(t.tv_nsec) / 1'000'000;
 }
 
 }  // namespace
@@ -24,7 +25,9 @@ GroupDriver::GroupDriver(boost::asio::io_context& io, const Clock& clock, Cluste
 Result<> GroupDriver::start(Handlers handlers) {
   handlers_ = std::move(handlers);
   ClusterHandlers h;
-  h.on_view = [this](const View& v, const auto& joined, const auto& left) { on_view(v, joined, left); };
+  h.on_view = [this](const View& v, const auto& joined, const auto& left) {
+    on_view(v, joined, left);
+  };
   h.on_message = [this](const View& v, NodeId from, auto bytes) { on_message(v, from, bytes); };
   return cluster_.start(std::move(h));
 }
@@ -57,7 +60,8 @@ Result<> GroupDriver::propose(group::Operation operation) {
         if constexpr (std::is_same_v<std::decay_t<decltype(op)>, group::Boots>) {
           return Error("boots are never proposed");
         } else {
-          if constexpr (std::is_same_v<std::decay_t<decltype(op)>, group::Commit>) op.at_ms = wall_ms();
+          if constexpr (std::is_same_v<std::decay_t<decltype(op)>, group::Commit>)
+            op.at_ms = wall_ms();
           return cluster_.send(encode(group::GroupMessage(op)), Needs::kQuorum);
         }
       },
@@ -114,9 +118,12 @@ void GroupDriver::on_message(const View& view, NodeId from, std::span<const std:
     return;
   }
   std::optional<group::Operation> operation;
-  if (auto* c = std::get_if<group::Commit>(&*message)) operation = std::move(*c);
-  else if (auto* r = std::get_if<group::Retire>(&*message)) operation = std::move(*r);
-  else if (auto* k = std::get_if<group::Claim>(&*message)) operation = std::move(*k);
+  if (auto* c = std::get_if<group::Commit>(&*message))
+    operation = std::move(*c);
+  else if (auto* r = std::get_if<group::Retire>(&*message))
+    operation = std::move(*r);
+  else if (auto* k = std::get_if<group::Claim>(&*message))
+    operation = std::move(*k);
   if (!operation) return handlers_.on_message(from, *message);
   if (valid_) return apply(from, *operation);
   waiting_.push_back({from, std::move(*operation)});

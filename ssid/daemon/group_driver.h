@@ -1,10 +1,11 @@
-// The process table kept equal on all members, by virtual synchrony: operations are applied in the group's one
-// order; after each change of view every member sends what it holds, all take the same one of what they got
-// (the table of the latest quorate lineage, then the longest), and apply what came meanwhile.
+// The process table kept equal on all members, by virtual synchrony: operations are applied in the
+// group's one order; after each change of view every member sends what it holds, all take the same
+// one of what they got (the table of the latest quorate lineage, then the longest), and apply what
+// came meanwhile.
 //
-// A lineage is counted by its term: it grows with each exchange in a quorate view, so a minority's table never
-// wins over the majority's. What a member that is being cut off saw last may be unknown to the others (see
-// cluster.h, 3); its next exchange with them replaces its table.
+// A lineage is counted by its term: it grows with each exchange in a quorate view, so a minority's
+// table never wins over the majority's. What a member that is being cut off saw last may be unknown
+// to the others (see cluster.h, 3); its next exchange with them replaces its table.
 //
 // Owned by the daemon; control loop only, but address_of and name_of.
 #pragma once
@@ -31,7 +32,8 @@ class GroupDriver : public GroupPort {
     std::function<void(NodeId from, const group::GroupMessage&)> on_message;
   };
 
-  GroupDriver(boost::asio::io_context& io, const Clock& clock, Cluster& cluster, std::uint64_t grace_ms);
+  GroupDriver(boost::asio::io_context& io, const Clock& clock, Cluster& cluster,
+              std::uint64_t grace_ms);
 
   Result<> start(Handlers handlers);
   // Once the cluster has answered: the addresses that other threads may ask for.
@@ -58,7 +60,8 @@ class GroupDriver : public GroupPort {
     group::Operation operation;
   };
 
-  void on_view(const View& view, const std::vector<NodeId>& joined, const std::vector<NodeId>& left);
+  void on_view(const View& view, const std::vector<NodeId>& joined,
+               const std::vector<NodeId>& left);
   void on_message(const View& view, NodeId from, std::span<const std::uint8_t> bytes);
   void send_table();
   void take(NodeId from, group::Snapshot part);

@@ -13,14 +13,25 @@ std::string to_json(const GuestRecord& record) {
   const migrate::MoveTicket& t = record.ticket;
   json streams = json::array();
   for (const migrate::StreamRef& s : record.streams) {
-    streams.push_back({{"id", s.id}, {"key", s.key}, {"write_end", s.write_end},
-                       {"capacity", s.capacity}, {"generation", s.generation},
+    streams.push_back({{"id", s.id},
+                       {"key", s.key},
+                       {"write_end", s.write_end},
+                       {"capacity", s.capacity},
+                       {"generation", s.generation},
                        {"local_inode", s.local_inode}});
   }
-  return json{{"home", t.pid.home.value}, {"pid", t.pid.pid},       {"from", t.from.value},
-              {"to", t.to.value},         {"epoch", t.epoch.value}, {"start_time", t.start_time},
-              {"comm", t.comm},           {"exe", t.exe},           {"uid", t.uid},
-              {"rss_bytes", t.rss_bytes}, {"loadlevel", t.loadlevel}, {"streams", streams}}
+  return json{{"home", t.pid.home.value},
+              {"pid", t.pid.pid},
+              {"from", t.from.value},
+              {"to", t.to.value},
+              {"epoch", t.epoch.value},
+              {"start_time", t.start_time},
+              {"comm", t.comm},
+              {"exe", t.exe},
+              {"uid", t.uid},
+              {"rss_bytes", t.rss_bytes},
+              {"loadlevel", t.loadlevel},
+              {"streams", streams}}
       .dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -28,10 +39,16 @@ Result<GuestRecord> guest_record_from_json(const std::string& text) {
   try {
     const json j = json::parse(text);
     GuestRecord r;
-    r.ticket = {.pid = {NodeId{j.at("home")}, j.at("pid")}, .from = NodeId{j.at("from")},
-                .to = NodeId{j.at("to")}, .epoch = Epoch{j.at("epoch")},
-                .start_time = j.at("start_time"), .comm = j.at("comm"), .exe = j.at("exe"),
-                .uid = j.at("uid"), .rss_bytes = j.at("rss_bytes"), .loadlevel = j.at("loadlevel")};
+    r.ticket = {.pid = {NodeId{j.at("home")}, j.at("pid")},
+                .from = NodeId{j.at("from")},
+                .to = NodeId{j.at("to")},
+                .epoch = Epoch{j.at("epoch")},
+                .start_time = j.at("start_time"),
+                .comm = j.at("comm"),
+                .exe = j.at("exe"),
+                .uid = j.at("uid"),
+                .rss_bytes = j.at("rss_bytes"),
+                .loadlevel = j.at("loadlevel")};
     for (const json& s : j.at("streams")) {
       r.streams.push_back({s.at("id"), s.at("key"), s.at("write_end"), s.at("capacity"),
                            s.at("generation"), s.at("local_inode")});

@@ -1,5 +1,6 @@
-// What a restarted ssid must know of a guest that lives here: one small JSON file a guest, written before
-// anybody is told of the guest. Any thread; files of different guests do not touch each other.
+// What a restarted ssid must know of a guest that lives here: one small JSON file a guest, written
+// before anybody is told of the guest. Any thread; files of different guests do not touch each
+// other.
 #pragma once
 
 #include <string>

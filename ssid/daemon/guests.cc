@@ -16,7 +16,8 @@ using migrate::RealmOp;
 
 struct Guests::Realm {
   Realm(asio::io_context& io, std::string path, RealmClient e)
-      : socket(std::move(path)), events(std::move(e)),
+      : socket(std::move(path)),
+        events(std::move(e)),
         readable(io, ::fcntl(events.fd(), F_DUPFD_CLOEXEC, 3)) {}
   std::string socket;
   RealmClient events;
@@ -40,22 +41,23 @@ void Guests::attach_realm(NodeId home, const std::string& socket) {
 }
 
 void Guests::resubscribe(NodeId home) {
-  if (const auto realm = realms_.find(home); realm != realms_.end()) (void)realm->second->events.subscribe();
+  if (const auto realm = realms_.find(home); realm != realms_.end())
+    (void)realm->second->events.subscribe();
 }
 
 void Guests::read_next(NodeId home) {
-  realms_.at(home)->readable.async_wait(
-      stream_descriptor::wait_read, [this, home](boost::system::error_code ec) {
-        const auto it = realms_.find(home);
-        if (ec || it == realms_.end()) return;
-        for (;;) {
-          auto message = it->second->events.receive_now();
-          if (!message) return realm_gone(home);
-          if (!message->has_value()) break;
-          on_message(home, **message);
-        }
-        read_next(home);
-      });
+  realms_.at(home)->readable.async_wait(stream_descriptor::wait_read,
+                                        [this, home](boost::system::error_code ec) {
+                                          const auto it = realms_.find(home);
+                                          if (ec || it == realms_.end()) return;
+                                          for (;;) {
+                                            auto message = it->second->events.receive_now();
+                                            if (!message) return realm_gone(home);
+                                            if (!message->has_value()) break;
+                                            on_message(home, **message);
+                                          }
+                                          read_next(home);
+                                        });
 }
 
 void Guests::on_message(NodeId home, const RealmMessage& message) {
@@ -63,10 +65,14 @@ void Guests::on_message(NodeId home, const RealmMessage& message) {
   if (it == guests_.end()) return;
   const GuestRecord record = it->second;
   switch (static_cast<RealmOp>(message.op)) {
-    case RealmOp::kExited: return handlers_.on_ended(record, message.value);
-    case RealmOp::kStopped: return handlers_.on_stopped(record, message.value);
-    case RealmOp::kContinued: return handlers_.on_continued(record);
-    default: return;
+    case RealmOp::kExited:
+      return handlers_.on_ended(record, message.value);
+    case RealmOp::kStopped:
+      return handlers_.on_stopped(record, message.value);
+    case RealmOp::kContinued:
+      return handlers_.on_continued(record);
+    default:
+      return;
   }
 }
 

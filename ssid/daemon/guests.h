@@ -1,5 +1,5 @@
-// The guests that live on this node: which, where in the file system their cgroup is, and what their realms
-// say of them (ended, stopped, continued).
+// The guests that live on this node: which, where in the file system their cgroup is, and what
+// their realms say of them (ended, stopped, continued).
 //
 // Owned by the daemon; control loop only, but save/forget of records, which movers' threads call.
 #pragma once
@@ -37,8 +37,8 @@ class Guests {
 
   const GuestRecords& records() const { return records_; }
   void add(GuestRecord record);
-  // It is no guest of this node any more (it moved on, or its end was taken over): cgroup, record and what
-  // the realm kept of it go.
+  // It is no guest of this node any more (it moved on, or its end was taken over): cgroup, record
+  // and what the realm kept of it go.
   void remove(const migrate::CopyName& name);
 
   const GuestRecord* find(SsiPid pid) const;

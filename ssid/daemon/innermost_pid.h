@@ -1,4 +1,5 @@
-// A process's PID in its own, innermost PID namespace (last number of NSpid in /proc/PID/status); 0 if gone.
+// A process's PID in its own, innermost PID namespace (last number of NSpid in /proc/PID/status); 0
+// if gone.
 #pragma once
 
 #include <sys/types.h>

@@ -1,5 +1,5 @@
-// ssid: the control daemon of a node. Composition root: reads the configuration, makes the parts, wires them,
-// runs the loop. Holds no logic.
+// ssid: the control daemon of a node. Composition root: reads the configuration, makes the parts,
+// wires them, runs the loop. Holds no logic.
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -12,8 +12,8 @@
 #include "ssid/api/control_server.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
+#include "ssid/base/notify.h"
 #include "ssid/base/spawn.h"
-#include "ssid/carrier/notify.h"
 #include "ssid/cluster/corosync/corosync_cluster.h"
 #include "ssid/daemon/capabilities.h"
 #include "ssid/daemon/config/config.h"
@@ -29,8 +29,9 @@ namespace {
 constexpr const char* kVersion = SSID_VERSION;
 
 Result<std::string> find_criu(const Config& config, const DaemonPaths& paths) {
-  for (const std::string& path : {config.move.criu, paths.program_dir + "/criu", std::string("/usr/sbin/criu"),
-                                  std::string("/usr/local/sbin/criu")}) {
+  for (const std::string& path :
+       {config.move.criu, paths.program_dir + "/criu", std::string("/usr/sbin/criu"),
+        std::string("/usr/local/sbin/criu")}) {
     if (!path.empty() && ::access(path.c_str(), X_OK) == 0) return path;
   }
   return Error("no criu: install it, or name it in ssid.toml ([move] criu)");
@@ -42,7 +43,8 @@ Result<> prepare_machine(const DaemonPaths& paths) {
   for (const char* dir : {"", "/realms", "/guests", "/images"}) {
     std::filesystem::create_directories(paths.run_dir + dir, ec);
     if (ec) return Error("make " + paths.run_dir + dir + ": " + ec.message());
-    if (*dir) std::filesystem::permissions(paths.run_dir + dir, std::filesystem::perms::owner_all, ec);
+    if (*dir)
+      std::filesystem::permissions(paths.run_dir + dir, std::filesystem::perms::owner_all, ec);
   }
   SSI_TRY(migrate::make_criu_bundle(paths.criu, paths.run_dir + "/criu").context("criu"));
   if (::access("/run/criu.kdat", R_OK) != 0) {
@@ -53,16 +55,18 @@ Result<> prepare_machine(const DaemonPaths& paths) {
   return {};
 }
 
-void answer_owner(OpContext& ops, const std::string& text, std::function<void(Result<ProcessOwner>)> done) {
+void answer_owner(OpContext& ops, const std::string& text,
+                  std::function<void(Result<ProcessOwner>)> done) {
   const auto pid = SsiPid::parse(text, ops.group.self());
   if (!pid) return done(pid.error());
   if (pid->home == ops.group.self()) return done(local_process_owner(pid->pid));
   if (const auto entry = ops.group.find(*pid)) return done(ProcessOwner{entry->uid, entry->uid});
-  ops.requests.ask(pid->home, "internal.owner", {{"pid", pid->pid}}, 0, std::chrono::seconds(3),
-                   [done](Result<nlohmann::json> answer) {
-                     if (!answer) return done(answer.error());
-                     done(ProcessOwner{answer->value("real_uid", 0u), answer->value("saved_uid", 0u)});
-                   });
+  ops.requests.ask(
+      pid->home, "internal.owner", {{"pid", pid->pid}}, 0, std::chrono::seconds(3),
+      [done](Result<nlohmann::json> answer) {
+        if (!answer) return done(answer.error());
+        done(ProcessOwner{answer->value("real_uid", 0u), answer->value("saved_uid", 0u)});
+      });
 }
 
 Result<> run(const Config& config) {
@@ -75,8 +79,9 @@ Result<> run(const Config& config) {
 
   boost::asio::io_context io(1);
   SystemClock clock;
-  auto cluster = make_corosync_cluster(io, {.group = config.cluster.group,
-                                            .log = [](const std::string& line) { log_info("{}", line); }});
+  auto cluster =
+      make_corosync_cluster(io, {.group = config.cluster.group,
+                                 .log = [](const std::string& line) { log_info("{}", line); }});
 
   // Wired in the order of use; the handlers run from the loop only, when all is there.
   GroupDriver group(io, clock, *cluster, static_cast<std::uint64_t>(config.cluster.grace_s * 1000));
@@ -87,7 +92,9 @@ Result<> run(const Config& config) {
   EventLog events;
 
   GroupDriver::Handlers g;
-  g.on_decided = [&](const group::Operation& op, bool accepted) { control->on_decided(op, accepted); };
+  g.on_decided = [&](const group::Operation& op, bool accepted) {
+    control->on_decided(op, accepted);
+  };
   g.on_table_valid = [&] {
     control->on_table_valid();
     control->on_view_changed();
@@ -121,8 +128,8 @@ Result<> run(const Config& config) {
   ProcessControl::Handlers c;
   c.moved = [&](const group::Commit& m) {
     balancer->on_moved(m);
-    events.add(m.process.to_string() + " (" + m.comm + "): " + std::to_string(m.from.value) + " -> " +
-                   std::to_string(m.to.value),
+    events.add(m.process.to_string() + " (" + m.comm + "): " + std::to_string(m.from.value) +
+                   " -> " + std::to_string(m.to.value),
                {{"pid", m.process.to_string()}, {"from", m.from.value}, {"to", m.to.value}});
   };
   c.ended = [&](SsiPid pid, const std::string& why) {
@@ -131,25 +138,31 @@ Result<> run(const Config& config) {
   };
   c.is_enabled = [&](SsiPid, pid_t local) { return balancer->is_enabled(local); };
   c.refuse_arrival = [&](const migrate::MoveTicket& t) { return balancer->refuse_arrival(t); };
-  control = std::make_unique<ProcessControl>(io, group, std::move(freezer), tls, paths, std::move(c));
+  control =
+      std::make_unique<ProcessControl>(io, group, std::move(freezer), tls, paths, std::move(c));
   SSI_ASSIGN(balancer, Balancer::create(io, clock, group, *control,
-                                        {.policy = config.loadlevel.policy, .list_path = config.loadlevel.list,
-                                         .state_path = paths.run_dir + "/enabled", .version = kVersion,
+                                        {.policy = config.loadlevel.policy,
+                                         .list_path = config.loadlevel.list,
+                                         .state_path = paths.run_dir + "/enabled",
+                                         .version = kVersion,
                                          .balancing = config.loadlevel.on}));
-  requests = std::make_unique<Requests>(io, group, [&](const group::Request& r, Requests::Done done) {
-    serve_request(*ops, r, std::move(done));
-  });
-  ops = std::make_unique<OpContext>(OpContext{group, *cluster, *control, *balancer, *requests, events});
+  requests =
+      std::make_unique<Requests>(io, group, [&](const group::Request& r, Requests::Done done) {
+        serve_request(*ops, r, std::move(done));
+      });
+  ops = std::make_unique<OpContext>(
+      OpContext{group, *cluster, *control, *balancer, *requests, events});
   SSI_TRY(control->start());
-  SSI_ASSIGN(const auto links,
-             LinkServer::start(tls, config.link.address, kMovePort, {},
-                               [&](std::unique_ptr<TlsLink> link) { control->serve_link(std::move(link)); }));
+  SSI_ASSIGN(const auto links, LinkServer::start(tls, config.link.address, kMovePort, {},
+                                                 [&](std::unique_ptr<TlsLink> link) {
+                                                   control->serve_link(std::move(link));
+                                                 }));
   SSI_ASSIGN(const auto server,
-             ControlServer::start(io, {.path = config.socket}, control_ops(*ops),
-                                  {.owner_of = [&](std::string pid, auto done) {
-                                     answer_owner(*ops, pid, std::move(done));
-                                   },
-                                   .has_quorum = [&] { return group.view().quorate; }}));
+             ControlServer::start(
+                 io, {.path = config.socket}, control_ops(*ops),
+                 {.owner_of = [&](std::string pid,
+                                  auto done) { answer_owner(*ops, pid, std::move(done)); },
+                  .has_quorum = [&] { return group.view().quorate; }}));
   PidRange pids(io, cluster->self());
   SSI_TRY(pids.start());
   balancer->start();
@@ -157,7 +170,8 @@ Result<> run(const Config& config) {
   boost::asio::signal_set stop(io, SIGTERM, SIGINT);
   stop.async_wait([&](boost::system::error_code, int) { io.stop(); });
   notify_manager("READY=1");
-  log_info("node {} ({}), ssid {}", cluster->self().value, group.name_of(cluster->self()), kVersion);
+  log_info("node {} ({}), ssid {}", cluster->self().value, group.name_of(cluster->self()),
+           kVersion);
   io.run();
   notify_manager("STOPPING=1");
   // Moves under way are left as a crash would leave them: the next ssid finds and settles them.

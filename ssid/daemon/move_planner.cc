@@ -48,7 +48,8 @@ std::uint64_t random_id() {
 
 bool writes(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_RDONLY; }
 
-// Pipes whose other end is outside: one stream for each pipe, whatever number of descriptors it has.
+// Pipes whose other end is outside: one stream for each pipe, whatever number of descriptors it
+// has.
 std::map<std::uint64_t, const FdFact*> outer_pipes(const check::ProcessFacts& facts) {
   std::map<std::uint64_t, const FdFact*> pipes;
   for (const FdFact& fd : facts.fds) {
@@ -75,7 +76,9 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
     UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, process.pidfd(), fd->number, 0)));
     if (!held) return Error::from_errno("take descriptor " + std::to_string(fd->number));
     const int capacity = ::fcntl(*held, F_GETPIPE_SZ);
-    StreamRef stream{.id = random_id(), .key = pipe_key(inode), .write_end = writes(*fd),
+    StreamRef stream{.id = random_id(),
+                     .key = pipe_key(inode),
+                     .write_end = writes(*fd),
                      .capacity = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536),
                      .generation = 1};
     prepared.source.streams.push_back(stream);
@@ -100,7 +103,8 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, No
   prepared.source.host_pid = host_pid;
   prepared.source.guest = record.name();
   prepared.source.realm_socket = realm_socket;
-  // The local pipes that its carrier gave it: their order is the record's, their names are new ones.
+  // The local pipes that its carrier gave it: their order is the record's, their names are new
+  // ones.
   const auto pipes = outer_pipes(facts);
   for (const StreamRef& known : record.streams) {
     if (!pipes.contains(known.local_inode)) continue;  // it has closed that one
@@ -110,7 +114,8 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, No
     prepared.source.streams.push_back(stream);
   }
   if (prepared.source.streams.size() != pipes.size()) {
-    return Error(ErrorCode::kRefused, "it has a pipe to a process that stays (made where it runs now)");
+    return Error(ErrorCode::kRefused,
+                 "it has a pipe to a process that stays (made where it runs now)");
   }
   return prepared;
 }

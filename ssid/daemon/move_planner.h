@@ -1,13 +1,14 @@
-// Turns "move PID to NODE" into what the movers need: is it here, may it move, what are its streams? The
-// checks that need only this node, before anything is frozen. Any thread; milliseconds.
+// Turns "move PID to NODE" into what the movers need: is it here, may it move, what are its
+// streams? The checks that need only this node, before anything is frozen. Any thread;
+// milliseconds.
 #pragma once
 
 #include <optional>
 
 #include "migrate/move/source_move.h"
 #include "ssid/base/result.h"
-#include "ssid/daemon/guest_record.h"
 #include "ssid/base/unique_fd.h"
+#include "ssid/daemon/guest_record.h"
 
 namespace ssi {
 

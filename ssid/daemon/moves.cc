@@ -14,11 +14,16 @@ using migrate::MoveTicket;
 Moves::Moves(asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
              std::shared_ptr<const TlsContext> tls, std::string criu_path, std::string images_root,
              Handlers handlers)
-    : io_(io), tls_(std::move(tls)), handlers_(std::move(handlers)),
-      env_{tls_->self(), freezer, streams, *this, std::move(criu_path), std::move(images_root)} {}
+    : io_(io), tls_(std::move(tls)), handlers_(std::move(handlers)), env_{tls_->self(),
+                                                                          freezer,
+                                                                          streams,
+                                                                          *this,
+                                                                          std::move(criu_path),
+                                                                          std::move(images_root)} {}
 
 Moves::~Moves() {
-  for (Worker& w : workers_) w.thread.detach();  // the process ends; copies stay frozen, as after a crash
+  for (Worker& w : workers_)
+    w.thread.detach();  // the process ends; copies stay frozen, as after a crash
 }
 
 template <typename F>
@@ -85,7 +90,8 @@ Result<migrate::MoveReport> Moves::run_out(OutgoingMove& move,
 void Moves::serve(std::unique_ptr<TlsLink> tls_link) {
   TlsMoveLink link(std::move(tls_link));
   auto offer = receive_offer(link);
-  if (!offer) return log_warning("move from node {}: {}", link.peer().value, offer.error().message());
+  if (!offer)
+    return log_warning("move from node {}: {}", link.peer().value, offer.error().message());
   const MoveTicket& ticket = offer->ticket;
   if (ticket.from != link.peer() || ticket.to != env_.self) {
     return log_warning("move from node {}: its offer names other nodes", link.peer().value);
@@ -123,7 +129,8 @@ void Moves::abandon(const MoveTicket& ticket, const std::string& reason) {
   on_loop([&] { handlers_.send_abandon(ticket, reason); });
 }
 
-Result<> Moves::remember_guest(const MoveTicket& ticket, const std::vector<migrate::StreamRef>& streams) {
+Result<> Moves::remember_guest(const MoveTicket& ticket,
+                               const std::vector<migrate::StreamRef>& streams) {
   SSI_TRY(handlers_.remember(ticket, streams));
   // From here on the order may decide: before the source is told that the copy stands.
   on_loop([&] { awaited_.emplace(key(ticket), Open{ticket, {}}); });
@@ -155,7 +162,9 @@ void Moves::on_commit_decided(SsiPid pid, Epoch epoch, bool accepted) {
   decide(awaited_, {pid, epoch}, fate);
 }
 
-void Moves::on_abandoned(SsiPid pid, Epoch epoch) { decide(awaited_, {pid, epoch}, CommitFate::kAborted); }
+void Moves::on_abandoned(SsiPid pid, Epoch epoch) {
+  decide(awaited_, {pid, epoch}, CommitFate::kAborted);
+}
 
 void Moves::on_node_left(NodeId node) {
   // What the source sent before it left was delivered before this; so nothing more will come.

@@ -1,8 +1,8 @@
-// The moves of this node, in and out: a worker thread each, and what they ask of the control loop. Decides
-// what a move's fate is when something dies, by the table and the view alone.
+// The moves of this node, in and out: a worker thread each, and what they ask of the control loop.
+// Decides what a move's fate is when something dies, by the table and the view alone.
 //
-// The object belongs to the control loop; the MoveHost methods are called by the movers' threads and wait
-// for the loop. Nothing is ever decided by a time-out: only by the group's order.
+// The object belongs to the control loop; the MoveHost methods are called by the movers' threads
+// and wait for the loop. Nothing is ever decided by a time-out: only by the group's order.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -13,8 +13,8 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <string>
 #include <set>
+#include <string>
 #include <thread>
 
 #include "migrate/move/environment.h"
@@ -36,7 +36,8 @@ class Moves : public migrate::MoveHost {
     // Any thread, blocking.
     std::function<Result<std::string>(NodeId home)> prepare_realm;
     std::function<Result<>(NodeId home)> refresh_files;
-    std::function<Result<>(const migrate::MoveTicket&, const std::vector<migrate::StreamRef>&)> remember;
+    std::function<Result<>(const migrate::MoveTicket&, const std::vector<migrate::StreamRef>&)>
+        remember;
     std::function<void(const migrate::MoveTicket&)> forget;
     std::function<void(const migrate::MoveTicket&, const std::vector<int>& carried)> stand_down;
     // A guest runs here since now.
@@ -58,19 +59,22 @@ class Moves : public migrate::MoveHost {
 
   // `prepare` runs in the mover's thread (it reads /proc); `done` is called on the loop.
   void start_out(SsiPid pid, std::function<Result<OutgoingMove>()> prepare, Done done);
-  // Somebody wants to bring a process: called by the link server on the link's own thread, and returns when
-  // the process runs here or nothing of it is left.
+  // Somebody wants to bring a process: called by the link server on the link's own thread, and
+  // returns when the process runs here or nothing of it is left.
   void serve(std::unique_ptr<TlsLink> link);
   bool is_moving(SsiPid pid) const { return moving_.contains(pid); }
   // A copy here that an open move of this ssid will decide about.
-  bool knows(const migrate::CopyName& copy) const { return awaited_.contains(copy) || restoring_.contains(copy); }
+  bool knows(const migrate::CopyName& copy) const {
+    return awaited_.contains(copy) || restoring_.contains(copy);
+  }
   std::size_t coming_in() const { return awaited_.size(); }
 
   // The group's order, told by the loop.
   void on_commit_decided(SsiPid pid, Epoch epoch, bool accepted);
   void on_abandoned(SsiPid pid, Epoch epoch);
   void on_node_left(NodeId node);
-  // The table was taken over from others (we were alone for a while): what does it say of open moves?
+  // The table was taken over from others (we were alone for a while): what does it say of open
+  // moves?
   void on_table_replaced(const std::function<std::optional<Epoch>(SsiPid)>& epoch_of);
 
   // MoveHost, called by movers.
@@ -99,7 +103,8 @@ class Moves : public migrate::MoveHost {
 
   static Key key(const migrate::MoveTicket& t) { return {t.pid, t.epoch}; }
   void decide(OpenMoves& open, const Key& key, migrate::CommitFate fate);
-  Result<migrate::MoveReport> run_out(OutgoingMove& move, std::chrono::steady_clock::time_point since);
+  Result<migrate::MoveReport> run_out(OutgoingMove& move,
+                                      std::chrono::steady_clock::time_point since);
   void spawn(std::function<void()> work);
   // Runs `f` on the loop and gives its result to the calling mover.
   template <typename F>
@@ -109,10 +114,10 @@ class Moves : public migrate::MoveHost {
   std::shared_ptr<const TlsContext> tls_;
   Handlers handlers_;
   migrate::MoveEnvironment env_;
-  OpenMoves committing_;  // source: sent, not delivered
-  OpenMoves awaited_;     // target: restored, not decided
-  std::set<SsiPid> moving_;                 // out of here
-  std::set<migrate::CopyName> restoring_;   // into here, not yet restored
+  OpenMoves committing_;                   // source: sent, not delivered
+  OpenMoves awaited_;                      // target: restored, not decided
+  std::set<SsiPid> moving_;                // out of here
+  std::set<migrate::CopyName> restoring_;  // into here, not yet restored
   std::list<Worker> workers_;
 };
 

@@ -16,7 +16,9 @@ class NodeLoads {
     std::int64_t at_us = 0;
   };
 
-  void heard(const group::NodeInfo& info, std::int64_t now_us) { nodes_[info.node] = {info, now_us}; }
+  void heard(const group::NodeInfo& info, std::int64_t now_us) {
+    nodes_[info.node] = {info, now_us};
+  }
   void left(NodeId node) { nodes_.erase(node); }
   const Heard* find(NodeId node) const {
     const auto it = nodes_.find(node);

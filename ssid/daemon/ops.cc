@@ -19,7 +19,9 @@ void EventLog::add(const std::string& text, const json& details) {
   std::erase_if(watchers_, [&](const auto& w) { return !w->more(event); });
 }
 
-void EventLog::follow(std::shared_ptr<Responder> watcher) { watchers_.push_back(std::move(watcher)); }
+void EventLog::follow(std::shared_ptr<Responder> watcher) {
+  watchers_.push_back(std::move(watcher));
+}
 
 json EventLog::recent() const { return recent_; }
 
@@ -44,25 +46,27 @@ const std::vector<OpRow>& op_rows() {
 OpTable control_ops(OpContext& context) {
   OpTable table;
   for (const OpRow& row : op_rows()) {
-    table.push_back({row.name, row.privilege, row.needs_quorum,
-                     [&context, handler = row.handler](std::shared_ptr<const Caller> caller, json args,
-                                                       std::shared_ptr<Responder> responder) {
-                       handler(context, {caller->uid}, args, [responder](Result<json> result) {
-                         if (result) {
-                           responder->reply(*result);
-                         } else {
-                           responder->error(result.error());
-                         }
-                       });
-                     }});
+    table.push_back(
+        {row.name, row.privilege, row.needs_quorum,
+         [&context, handler = row.handler](std::shared_ptr<const Caller> caller, json args,
+                                           std::shared_ptr<Responder> responder) {
+           handler(context, {caller->uid}, args, [responder](Result<json> result) {
+             if (result) {
+               responder->reply(*result);
+             } else {
+               responder->error(result.error());
+             }
+           });
+         }});
   }
-  table.push_back({"cluster.events", Privilege::kAnyone, false,
-                   [&context](std::shared_ptr<const Caller>, json args, std::shared_ptr<Responder> r) {
-                     if (!args.value("follow", false)) {
-                       return r->reply({{"events", context.events.recent()}});
-                     }
-                     context.events.follow(std::move(r));
-                   }});
+  table.push_back(
+      {"cluster.events", Privilege::kAnyone, false,
+       [&context](std::shared_ptr<const Caller>, json args, std::shared_ptr<Responder> r) {
+         if (!args.value("follow", false)) {
+           return r->reply({{"events", context.events.recent()}});
+         }
+         context.events.follow(std::move(r));
+       }});
   return table;
 }
 

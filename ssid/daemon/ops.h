@@ -1,8 +1,9 @@
-// What the commands ask of ssid: one handler an op, in files by subject (ops_cluster.cc, ops_migrate.cc,
-// ops_loadlevel.cc, ops_ssips.cc), joined in one table. docs/control-socket.md tells arguments and answers.
+// What the commands ask of ssid: one handler an op, in files by subject (ops_cluster.cc,
+// ops_migrate.cc, ops_loadlevel.cc, ops_ssips.cc), joined in one table. docs/control-socket.md
+// tells arguments and answers.
 //
-// A handler that concerns a process on another node passes the question on (pass_on) and gives that node's
-// answer. Control loop only.
+// A handler that concerns a process on another node passes the question on (pass_on) and gives that
+// node's answer. Control loop only.
 #pragma once
 
 #include <deque>
@@ -44,7 +45,8 @@ struct OpCaller {
   std::uint32_t uid = 0;
 };
 using OpDone = std::function<void(Result<nlohmann::json>)>;
-using Handler = std::function<void(OpContext&, const OpCaller&, const nlohmann::json& args, OpDone)>;
+using Handler =
+    std::function<void(OpContext&, const OpCaller&, const nlohmann::json& args, OpDone)>;
 
 struct OpRow {
   const char* name;

@@ -6,9 +6,10 @@ namespace {
 
 constexpr auto kAskTimeout = std::chrono::seconds(5);
 
-// Passes the question to the node where the process runs; false: it is here, as `local` in our /proc.
-bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const json& args, SsiPid pid,
-             const OpDone& done) {
+// Passes the question to the node where the process runs; false: it is here, as `local` in our
+// /proc.
+bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const json& args,
+             SsiPid pid, const OpDone& done) {
   const NodeId where = context.control.where(pid);
   if (where == context.group.self()) return false;
   json passed = args;
@@ -30,7 +31,8 @@ Result<pid_t> local_pid(OpContext& context, SsiPid pid) {
 void enable(OpContext& context, const OpCaller& caller, const json& args, bool on, OpDone done) {
   const auto pid = pid_of(context, args);
   if (!pid) return done(pid.error());
-  if (pass_on(context, on ? "loadlevel.enable" : "loadlevel.disable", caller, args, *pid, done)) return;
+  if (pass_on(context, on ? "loadlevel.enable" : "loadlevel.disable", caller, args, *pid, done))
+    return;
   const auto local = local_pid(context, *pid);
   if (!local) return done(local.error());
   if (auto set = context.balancer.enable(*local, on, caller.uid); !set) return done(set.error());
@@ -66,7 +68,8 @@ void balance(OpContext& context, const OpCaller& caller, const json& args, bool 
     if (node == context.group.self()) {
       local_balancing(context, caller, {{"on", on}}, answered);
     } else {
-      context.requests.ask(node, "internal.balancing", {{"on", on}}, caller.uid, kAskTimeout, answered);
+      context.requests.ask(node, "internal.balancing", {{"on", on}}, caller.uid, kAskTimeout,
+                           answered);
     }
   }
 }
@@ -119,8 +122,10 @@ void loadlevel_status(OpContext& context, const OpCaller& caller, const json& ar
   if (!args.contains("pid")) {
     json enabled = json::array();
     for (const ProcessSample& p : context.balancer.last_sample().scan.processes) {
-      if (!context.balancer.tracker().enabled(p.key) || context.control.is_deputy(p.key.pid)) continue;
-      enabled.push_back({{"pid", p.key.pid}, {"comm", p.comm},
+      if (!context.balancer.tracker().enabled(p.key) || context.control.is_deputy(p.key.pid))
+        continue;
+      enabled.push_back({{"pid", p.key.pid},
+                         {"comm", p.comm},
                          {"reason", context.balancer.tracker().reason(p.key)}});
     }
     return done(json{{"balancing", context.balancer.balancing()}, {"enabled", enabled}});
@@ -133,7 +138,8 @@ void loadlevel_status(OpContext& context, const OpCaller& caller, const json& ar
   const auto process = ProcessHandle::open(*local);
   if (!process) return done(Error(ErrorCode::kGone, "no such process"));
   const ProcessKey key{*local, process->start_ticks()};
-  done(json{{"pid", pid->to_string()}, {"enabled", context.balancer.tracker().enabled(key)},
+  done(json{{"pid", pid->to_string()},
+            {"enabled", context.balancer.tracker().enabled(key)},
             {"reason", context.balancer.tracker().reason(key)},
             {"node", context.group.self().value}});
 }
@@ -146,7 +152,8 @@ void loadlevel_why(OpContext& context, const OpCaller& caller, const json& args,
   if (!local) return done(local.error());
   if (!ProcessHandle::open(*local)) return done(Error(ErrorCode::kGone, "no such process"));
   context.control.check_from_here(*pid, [=, &context](Result<> checked) {
-    json answer{{"pid", pid->to_string()}, {"node", context.group.self().value},
+    json answer{{"pid", pid->to_string()},
+                {"node", context.group.self().value},
                 {"reasons", context.balancer.why(*pid, *local)}};
     if (!checked) answer["cantmove"] = checked.error().message();
     done(answer);

@@ -17,11 +17,20 @@ std::string command_line(pid_t pid, const std::string& comm) {
 }
 
 json row_of(OpContext& context, const ProcessSample& p, SsiPid pid, unsigned migs) {
-  return {{"pid", pid.to_string()}, {"local_pid", p.key.pid},     {"ppid", p.ppid},
-          {"node", context.group.self().value}, {"home", pid.home.value},    {"migs", migs},
-          {"uid", p.uid},           {"pcpu", p.cpu_share * 100},  {"rss_kb", p.rss_bytes / 1024},
-          {"stat", std::string(1, p.state)}, {"time_s", p.cpu_s}, {"age_s", p.age_s},
-          {"threads", p.threads},   {"comm", p.comm},
+  return {{"pid", pid.to_string()},
+          {"local_pid", p.key.pid},
+          {"ppid", p.ppid},
+          {"node", context.group.self().value},
+          {"home", pid.home.value},
+          {"migs", migs},
+          {"uid", p.uid},
+          {"pcpu", p.cpu_share * 100},
+          {"rss_kb", p.rss_bytes / 1024},
+          {"stat", std::string(1, p.state)},
+          {"time_s", p.cpu_s},
+          {"age_s", p.age_s},
+          {"threads", p.threads},
+          {"comm", p.comm},
           {"command", command_line(p.key.pid, p.comm)},
           {"loadlevel", context.balancer.tracker().enabled(p.key)}};
 }
@@ -66,7 +75,8 @@ void ssips(OpContext& context, const OpCaller& caller, const json& args, OpDone 
     if (node == context.group.self()) {
       local_processes(context, caller, args, answered);
     } else {
-      context.requests.ask(node, "internal.processes", json::object(), caller.uid, kAskTimeout, answered);
+      context.requests.ask(node, "internal.processes", json::object(), caller.uid, kAskTimeout,
+                           answered);
     }
   }
 }

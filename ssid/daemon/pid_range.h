@@ -1,6 +1,7 @@
-// This node's PIDs come from its own range (node n: n*65536 ..), so that a PID names one process in the whole
-// cluster. The kernel's allocator is set to the range, and put back when it leaves it: after its end it would
-// wrap to 300. Control loop only. What may go wrong: a kernel whose pid_max can't be raised so far.
+// This node's PIDs come from its own range (node n: n*65536 ..), so that a PID names one process in
+// the whole cluster. The kernel's allocator is set to the range, and put back when it leaves it:
+// after its end it would wrap to 300. Control loop only. What may go wrong: a kernel whose pid_max
+// can't be raised so far.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

@@ -44,21 +44,26 @@ group::Commit commit_of(const MoveTicket& t) {
 ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::FreezerRoot freezer,
                                std::shared_ptr<const TlsContext> tls, DaemonPaths paths,
                                Handlers handlers)
-    : io_(io), group_(group), freezer_(std::move(freezer)), paths_(std::move(paths)),
+    : io_(io),
+      group_(group),
+      freezer_(std::move(freezer)),
+      paths_(std::move(paths)),
       handlers_(std::move(handlers)),
       streams_([this](NodeId node) -> Result<CarrierPeer> {
         return CarrierPeer{node.value, {group_.address_of(node)}, kCarrierPort};
       }),
-      realms_(group.self(),
-              {paths_.run_dir + "/realms", paths_.run_dir + "/criu", paths_.program_dir + "/ssid-realm"},
-              [this](NodeId home, const std::string& at) -> Result<> {
-                SSI_ASSIGN(auto carrier, CarrierClient::connect());
-                return carrier.mount_view({{home.value, {group_.address_of(home)}, kCarrierPort}, at});
-              },
-              [this](NodeId node) { return group_.name_of(node); },
-              [this](NodeId home, const std::string& socket) {
-                asio::post(io_, [this, home, socket] { guests_.attach_realm(home, socket); });
-              }),
+      realms_(
+          group.self(),
+          {paths_.run_dir + "/realms", paths_.run_dir + "/criu",
+           paths_.program_dir + "/ssid-realm"},
+          [this](NodeId home, const std::string& at) -> Result<> {
+            SSI_ASSIGN(auto carrier, CarrierClient::connect());
+            return carrier.mount_view({{home.value, {group_.address_of(home)}, kCarrierPort}, at});
+          },
+          [this](NodeId node) { return group_.name_of(node); },
+          [this](NodeId home, const std::string& socket) {
+            asio::post(io_, [this, home, socket] { guests_.attach_realm(home, socket); });
+          }),
       guests_(io, freezer_, GuestRecords(paths_.run_dir + "/guests"), guest_handlers()),
       deputies_(io, deputy_handlers()),
       moves_(io, freezer_, streams_, std::move(tls), paths_.criu, paths_.run_dir + "/images",
@@ -97,7 +102,9 @@ Moves::Handlers ProcessControl::move_handlers() {
     return guests_.records().save({t, streams});
   };
   h.forget = [this](const MoveTicket& t) { guests_.records().remove({t.pid, t.epoch}); };
-  h.stand_down = [this](const MoveTicket& t, const std::vector<int>& carried) { stand_down(t, carried); };
+  h.stand_down = [this](const MoveTicket& t, const std::vector<int>& carried) {
+    stand_down(t, carried);
+  };
   h.arrived = [](const MoveTicket& t) { log_info("{}: runs here", t.to_string()); };
   h.refuse = [this](const MoveTicket& t) -> std::optional<std::string> {
     if (!group_.view().quorate) return "the cluster has no quorum here";
@@ -149,7 +156,8 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, MigrateDone done) 
         return move;
       },
       [this, pid, done = std::move(done)](Result<migrate::MoveReport> report) {
-        for (const int signo : std::exchange(held_signals_[pid], {})) to_guest(pid.pid, signo, 0, 0, 0);
+        for (const int signo : std::exchange(held_signals_[pid], {}))
+          to_guest(pid.pid, signo, 0, 0, 0);
         held_signals_.erase(pid);
         done(std::move(report));
       });
@@ -162,17 +170,19 @@ void ProcessControl::check_from_here(SsiPid pid, std::function<void(Result<>)> d
     if (!host_pid) return Error(ErrorCode::kGone, "it has just ended");
     SSI_TRY(prepare_guest(*record, *host_pid, group_.self(), ""));
     return {};
-  }() : [&]() -> Result<> {
-    SSI_TRY(prepare_original(group_.self(), pid.pid, group_.self(), Epoch{1}));
-    return {};
-  }();
+  }()
+      : [&]() -> Result<> {
+          SSI_TRY(prepare_original(group_.self(), pid.pid, group_.self(), Epoch{1}));
+          return {};
+        }();
   done(checked);
 }
 
 // The source after the commit, in the mover's thread.
 void ProcessControl::stand_down(const MoveTicket& ticket, const std::vector<int>& carried) {
   const CopyName original{ticket.pid, ticket.epoch};
-  if (ticket.pid.home == group_.self() && ticket.epoch == Epoch{1}) return make_deputy(original, carried);
+  if (ticket.pid.home == group_.self() && ticket.epoch == Epoch{1})
+    return make_deputy(original, carried);
   // Its copy here is of the epoch before.
   const CopyName old{ticket.pid, Epoch{ticket.epoch.value - 1}};
   asio::post(io_, [this, old] {
@@ -196,11 +206,13 @@ void ProcessControl::make_deputy(const CopyName& name, const std::vector<int>& c
                                               .carried_signals = carried})
                      : Result<>(std::move(handle).error());
   if (!made && made.error().code() != ErrorCode::kGone) {
-    return log_error("original {}: does not become the deputy: {}", name.to_string(), made.error().message());
+    return log_error("original {}: does not become the deputy: {}", name.to_string(),
+                     made.error().message());
   }
   if (made) made = cgroup->thaw();
   (void)migrate::leave_moving_cgroup(*cgroup);
-  // Gone: somebody killed the original while it stood frozen; its guest has to follow (adopt says so).
+  // Gone: somebody killed the original while it stood frozen; its guest has to follow (adopt says
+  // so).
   asio::post(io_, [this, pid = name.pid.pid] { deputies_.adopt(pid); });
 }
 
@@ -256,7 +268,8 @@ void ProcessControl::on_signal(const group::Signal& signal) {
     return;
   }
   if (auto sent = guests_.signal(signal.process, signal.signo); !sent) {
-    log_debug("signal {} for {}: {}", signal.signo, signal.process.to_string(), sent.error().message());
+    log_debug("signal {} for {}: {}", signal.signo, signal.process.to_string(),
+              sent.error().message());
   }
 }
 
@@ -273,7 +286,8 @@ Guests::Handlers ProcessControl::guest_handlers() {
   return h;
 }
 
-void ProcessControl::guest_ended(const GuestRecord& record, int wait_status, const std::string& reason) {
+void ProcessControl::guest_ended(const GuestRecord& record, int wait_status,
+                                 const std::string& reason) {
   group::Retire r;
   r.process = record.ticket.pid;
   r.epoch = record.ticket.epoch;
@@ -319,11 +333,13 @@ void ProcessControl::on_decided(const group::Operation& operation, bool accepted
     moves_.on_commit_decided(c->process, c->epoch, accepted);
     if (accepted) handlers_.moved(*c);
   } else if (const auto* r = std::get_if<group::Retire>(&operation)) {
-    if (const auto end = ends_.find(r->process); end != ends_.end() && end->second.epoch == r->epoch) {
+    if (const auto end = ends_.find(r->process);
+        end != ends_.end() && end->second.epoch == r->epoch) {
       ends_.erase(end);
     }
     if (!accepted) return;
-    if (const GuestRecord* record = guests_.find(r->process); record && record->ticket.epoch == r->epoch) {
+    if (const GuestRecord* record = guests_.find(r->process);
+        record && record->ticket.epoch == r->epoch) {
       const CopyName name = record->name();
       if (r->node != group_.self()) (void)guests_.destroy(name);  // others have given it up
       for (const auto& s : record->streams) streams_.detach(s);
@@ -337,7 +353,8 @@ void ProcessControl::on_decided(const group::Operation& operation, bool accepted
 
 void ProcessControl::on_left(NodeId node) { moves_.on_node_left(node); }
 
-// A guest whose home can't be reached has no files: it stands still until home is back, or its end is decided.
+// A guest whose home can't be reached has no files: it stands still until home is back, or its end
+// is decided.
 void ProcessControl::on_view_changed() {
   for (const auto& [pid, record] : guests_.all()) {
     auto cgroup = FreezerCgroup::open(freezer_.guest(record.name()));
@@ -359,7 +376,8 @@ void ProcessControl::on_table_valid() {
     if (const auto stone = group_.tombstone(pid)) return stone->epoch;
     return std::nullopt;
   });
-  for (const NodeId home : realms_.find_living()) guests_.attach_realm(home, realms_.socket_path(home));
+  for (const NodeId home : realms_.find_living())
+    guests_.attach_realm(home, realms_.socket_path(home));
   recover_guests();
   recover_originals();
   recover_deputies();
@@ -378,7 +396,8 @@ void ProcessControl::recover_guests() {
       const bool known = guests_.find(name.pid) != nullptr;
       if (!known) guests_.add(record->second);
       for (const auto& s : record->second.streams) (void)streams_.start(s);
-      if (auto cgroup = FreezerCgroup::open(freezer_.guest(name)); cgroup && !moves_.is_moving(name.pid)) {
+      if (auto cgroup = FreezerCgroup::open(freezer_.guest(name));
+          cgroup && !moves_.is_moving(name.pid)) {
         (void)cgroup->thaw();
       }
       if (!known) log_info("guest {} found again", name.to_string());
@@ -397,7 +416,8 @@ void ProcessControl::recover_guests() {
     lost.ticket.pid = e.process;
     lost.ticket.epoch = e.epoch;
     lost.ticket.start_time = e.start_time;
-    guest_ended(lost, kKilled, "it ran on node " + std::to_string(e.where.value) + ", which was off");
+    guest_ended(lost, kKilled,
+                "it ran on node " + std::to_string(e.where.value) + ", which was off");
   }
   for (const NodeId home : realms_.find_living()) guests_.resubscribe(home);
 }
@@ -407,8 +427,10 @@ void ProcessControl::recover_originals() {
     if (moves_.is_moving(name.pid)) continue;
     const auto entry = group_.find(name.pid);
     const auto stone = group_.tombstone(name.pid);
-    const bool came = (entry && entry->epoch >= name.epoch) || (stone && stone->epoch >= name.epoch);
-    log_info("original {} was left frozen: {}", name.to_string(), came ? "its move came" : "it goes on here");
+    const bool came =
+        (entry && entry->epoch >= name.epoch) || (stone && stone->epoch >= name.epoch);
+    log_info("original {} was left frozen: {}", name.to_string(),
+             came ? "its move came" : "it goes on here");
     if (came) {
       make_deputy(name, {});
     } else if (auto copy = migrate::FrozenCopy::adopt_original(freezer_, name)) {

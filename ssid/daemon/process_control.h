@@ -1,6 +1,7 @@
-// What happens to the processes of the cluster as far as this node has a part in it: as home (deputies), as
-// the node where guests live, as source and target of moves. Turns decisions of the group (a commit, an end, a
-// node that left) into acts here, and what happens here into proposals to the group.
+// What happens to the processes of the cluster as far as this node has a part in it: as home
+// (deputies), as the node where guests live, as source and target of moves. Turns decisions of the
+// group (a commit, an end, a node that left) into acts here, and what happens here into proposals
+// to the group.
 //
 // Owned by the daemon; control loop only, but for what the movers' threads call through MoveHost.
 #pragma once
@@ -114,7 +115,7 @@ class ProcessControl {
   Guests guests_;
   Deputies deputies_;
   Moves moves_;
-  std::map<SsiPid, group::Retire> ends_;  // not yet decided
+  std::map<SsiPid, group::Retire> ends_;             // not yet decided
   std::map<SsiPid, std::vector<int>> held_signals_;  // for guests that are moving from here
   boost::asio::steady_timer retry_;
 };

@@ -1,5 +1,5 @@
-// The realms of this node: one a home, made when its first guest comes and kept from then on (a realm costs
-// nothing at rest). Outlive ssid: a restarted one finds them by their sockets.
+// The realms of this node: one a home, made when its first guest comes and kept from then on (a
+// realm costs nothing at rest). Outlive ssid: a restarted one finds them by their sockets.
 //
 // Thread-safe; prepare() blocks while files are mounted and namespaces are made.
 #pragma once

@@ -64,7 +64,8 @@ void Requests::on_reply(const group::Reply& reply) {
     return finish(reply.id, Error(code, reply.error));
   }
   json answer = json::parse(reply.json, nullptr, false);
-  finish(reply.id, answer.is_discarded() ? Result<json>(Error("a damaged answer")) : Result<json>(answer));
+  finish(reply.id,
+         answer.is_discarded() ? Result<json>(Error("a damaged answer")) : Result<json>(answer));
 }
 
 void Requests::on_left(NodeId node) {

@@ -1,6 +1,6 @@
-// Questions from one ssid to another, by messages of the group: the answer to a command whose process is on
-// another node. Control loop only. What may go wrong: the other node leaves (kFailed at once) or is silent
-// (kTimeout).
+// Questions from one ssid to another, by messages of the group: the answer to a command whose
+// process is on another node. Control loop only. What may go wrong: the other node leaves (kFailed
+// at once) or is silent (kTimeout).
 #pragma once
 
 #include <boost/asio/io_context.hpp>

@@ -127,7 +127,7 @@ def main():
             path = " -> ".join(map(str, on_seen[pids[i]]))
             screen.say(f"{job.name:<10}{pids[i]:>8}  {'node ' + path:<14}"
                        f"{'identical' if same else 'DIFFERS':<12}"
-                       f"{on_exits.get(i)!s + (' (true)' if true_code else ' (WRONG)'):<12}")
+                       f"{on_exits.get(i)} {'(true)' if true_code else '(WRONG)'}")
             if not same:
                 problems.append(f"{job.name}: the output differs")
             if not true_code:

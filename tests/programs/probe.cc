@@ -1,7 +1,7 @@
-// A program that is moved while it watches itself: holds MEMORY_MIB of data with a known checksum, runs
-// THREADS busy threads, keeps one descriptor of each kind that moves, and measures the largest gap in its
-// clock. On SIGUSR1 it appends one line of JSON to REPORT and starts measuring anew; on SIGTERM it exits with
-// 42.
+// A program that is moved while it watches itself: holds MEMORY_MIB of data with a known checksum,
+// runs THREADS busy threads, keeps one descriptor of each kind that moves, and measures the largest
+// gap in its clock. On SIGUSR1 it appends one line of JSON to REPORT and starts measuring anew; on
+// SIGTERM it exits with 42.
 //
 //   probe REPORT MEMORY_MIB THREADS
 #include <fcntl.h>
@@ -132,12 +132,13 @@ int main(int argc, char** argv) {
     report_wanted = 0;
     const bool memory_good = checksum(data) == expected;
     const bool descriptors_good = descriptors.work();
-    std::fprintf(report,
-                 "{\"report\": %llu, \"gap_us\": %lld, \"memory_good\": %s, \"descriptors_good\": %s, "
-                 "\"pid\": %d, \"same_pid\": %s, \"turns\": %llu}\n",
-                 static_cast<unsigned long long>(++reports), static_cast<long long>(longest),
-                 memory_good ? "true" : "false", descriptors_good ? "true" : "false", pid,
-                 ::getpid() == pid ? "true" : "false", static_cast<unsigned long long>(turns.load()));
+    std::fprintf(
+        report,
+        "{\"report\": %llu, \"gap_us\": %lld, \"memory_good\": %s, \"descriptors_good\": %s, "
+        "\"pid\": %d, \"same_pid\": %s, \"turns\": %llu}\n",
+        static_cast<unsigned long long>(++reports), static_cast<long long>(longest),
+        memory_good ? "true" : "false", descriptors_good ? "true" : "false", pid,
+        ::getpid() == pid ? "true" : "false", static_cast<unsigned long long>(turns.load()));
     std::fflush(report);
     longest = 0;
     last = now_us();

@@ -1,4 +1,4 @@
-#include "ssid/carrier/notify.h"
+#include "ssid/base/notify.h"
 
 #include <sys/socket.h>
 #include <sys/un.h>
