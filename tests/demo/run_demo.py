@@ -103,6 +103,8 @@ def main():
     problems = []
     screen.say("Starting two nodes, each with one CPU, its own files, PIDs and network ...")
     with Lab(2) as lab:
+        lab.wait_for(lambda: all(node.get("cpus") for node in
+                                 ask(lab, 1, "cluster", "-v")["nodes"]), 10, "first load of every node")
         screen.say(lab.run(1, ["cluster", "-v"]).stdout.rstrip())
         screen.say("\nMaking the jobs' data on node 1 ...")
         lab.run(1, ["sh", "-c", PREPARE], timeout=120)
@@ -120,12 +122,12 @@ def main():
         screen.say(f"  {on:5.1f} s   done")
 
         before, after = checksums(lab, "off", JOBS), checksums(lab, "on", JOBS)
-        screen.say(f"\n{'job':<10}{'PID':>8}  {'ran on':<14}{'output':<12}{'exit code':<12}")
+        screen.say(f"\n{'job':<10}{'PID':>8}  {'ran on':<18}{'output':<12}{'exit code':<12}")
         for i, job in enumerate(JOBS):
             same = before[i] == after[i]
             true_code = on_exits.get(i) == off_exits.get(i) == job.status
             path = " -> ".join(map(str, on_seen[pids[i]]))
-            screen.say(f"{job.name:<10}{pids[i]:>8}  {'node ' + path:<14}"
+            screen.say(f"{job.name:<10}{pids[i]:>8}  {'node ' + path:<18}"
                        f"{'identical' if same else 'DIFFERS':<12}"
                        f"{on_exits.get(i)} {'(true)' if true_code else '(WRONG)'}")
             if not same:
