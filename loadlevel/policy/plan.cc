@@ -1,4 +1,3 @@
-// Long because the planner is one argument, told from top to bottom.
 #include "loadlevel/policy/plan.h"
 
 #include <algorithm>
@@ -392,7 +391,7 @@ class Round {
       Level& to = levels_[target.node];
       const double bytes = static_cast<double>(p.rss_bytes);
       plan_.moves.push_back({p.pid, view_.here, to.id, best->gain,
-                             move_cost_s(view_, bytes, config_), p.demand, p.rss_bytes, p.wanted_s,
+                             move_cost_s(view_, bytes, config_), p.demand, p.rss_bytes,
                              move_reasons(p, from, to, best->gain)});
       from.remove(p.demand, bytes);
       to.add(p.demand, bytes);
