@@ -1,4 +1,5 @@
 // The kernel's requests, one function each: ask home, answer the kernel. Errors are home's errnos.
+// Long because there are so many kinds of them; a table, not an algorithm.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>

@@ -1,3 +1,4 @@
+// Long because the planner is one argument, told from top to bottom.
 #include "loadlevel/policy/plan.h"
 
 #include <algorithm>
