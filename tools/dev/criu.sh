@@ -1,7 +1,8 @@
-# CRIU >= 4.1 that works on this kernel, as .ssid-dev/criu/criu: the installed one, else the archive's,
-# else built from Debian's source (Debian 12 has 3.17, which recent kernels break). Sourced by ./dev.
+# CRIU >= 4.2 that works on this kernel, as .ssid-dev/criu/criu: the installed one, else the archive's,
+# else built from Debian's source. Debian 12 has 3.17, which recent kernels break; Debian 13 has 4.1.1,
+# whose dump waits for ever on the page stream of a move. Sourced by ./dev.
 
-criu_version_min=4.1
+criu_version_min=4.2
 criu_build_packages=(
   build-essential libbsd-dev libcap-dev libgnutls28-dev libnet1-dev libnftables-dev libnl-3-dev
   libnl-route-3-dev libprotobuf-c-dev libprotobuf-dev protobuf-c-compiler protobuf-compiler
@@ -36,7 +37,8 @@ fetch_criu_source() {
   mkdir -p "$dir"/{lists/partial,cache/archives/partial}
   echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$dir/sources.list"
   local options=(-qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=-
-    -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root)
+    -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root
+    -o Acquire::Check-Valid-Until=false)  # signed all the same; a mirror may lag, a clock be off
   {
     apt-get "${options[@]}" update &&
       (cd "$dir" && apt-get "${options[@]}" source --download-only --tar-only criu)
@@ -44,8 +46,7 @@ fetch_criu_source() {
   find "$dir" -maxdepth 1 -name 'criu_*.orig.tar.*' ! -name '*.asc' | grep .
 }
 
-# The newest first; a stable release for when that can't be had.
-criu_source_suites=(sid trixie)
+criu_source_suites=(sid testing)
 
 build_criu() {
   local dir=$root/.ssid-dev/criu-build suite tarball=
