@@ -3,6 +3,7 @@
 does not offer (root, a cgroup of their own, criu and the installed programs), and leave nothing behind."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,24 @@ umount /tmp && mount --bind / /mnt && mkdir -p /mnt/run/ssid && touch /mnt/run/c
 """
 
 
+def run(lab, program):
+    """(passed?, its output)"""
+    try:
+        done = lab.run(
+            1,
+            [program],
+            check=False,
+            timeout=TIMEOUT_S,
+            cwd=lab.state.checkout,
+            env={"SSID_CRIU": "/usr/lib/ssid/criu", "SSID_BIN": "/usr/lib/ssid"},
+        )
+    except subprocess.TimeoutExpired as late:
+        processes = lab.run(1, ["ps", "axf", "-o", "pid,ppid,stat,wchan:24,args"]).stdout
+        said = (late.stdout or b"").decode(errors="replace")
+        return False, f"{said}not done within {TIMEOUT_S} s; what was left:\n{processes}"
+    return done.returncode == 0, f"exit status {done.returncode}\n{done.stdout}{done.stderr}"
+
+
 def main():
     failed = 0
     with Lab(1, name="roomstest") as lab:
@@ -26,19 +45,11 @@ def main():
         programs = sorted((lab.build_dir / "bin").glob("*_tests"))
         for program in programs:
             started = time.monotonic()
-            done = lab.run(
-                1,
-                [program],
-                check=False,
-                timeout=TIMEOUT_S,
-                cwd=lab.state.checkout,
-                env={"SSID_CRIU": "/usr/lib/ssid/criu", "SSID_BIN": "/usr/lib/ssid"},
-            )
-            good = done.returncode == 0
+            good, said = run(lab, program)
             print(f"{'ok' if good else 'FAILED':>6}  {program.name}  {time.monotonic() - started:.1f} s", flush=True)
             if not good:
                 failed += 1
-                print(f"exit status {done.returncode}\n{done.stdout}{done.stderr}")
+                print(said, flush=True)
     return 1 if failed or not programs else 0
 
 
