@@ -44,6 +44,10 @@ constexpr KindRow kKinds[] = {
 };
 static_assert(std::size(kKinds) == kFdKinds);
 
+// An execve needs that much; below it the kernel may find out too late and kill the process.
+constexpr std::uint64_t kStackKbMin = 256;
+constexpr std::uint64_t kAddressSpaceKbMin = 1024;
+
 std::string text(const ProcessName& name) {
   return std::to_string(name.pid) + " (" + name.comm + ")";
 }
@@ -121,6 +125,12 @@ void check_memory(const ProcessFacts& facts, Reasons& reasons) {
     reasons.add(!memory.sharers.empty(),
                 "it shares memory with process " + list(memory.sharers) + ": " + memory.what);
   }
+  reasons.add(facts.stack_limit_kb < kStackKbMin, "its stack limit (" +
+                                                      std::to_string(facts.stack_limit_kb) +
+                                                      " kB) is too small to leave a deputy behind");
+  reasons.add(facts.address_space_limit_kb < kAddressSpaceKbMin,
+              "its memory limit (" + std::to_string(facts.address_space_limit_kb) +
+                  " kB) is too small to leave a deputy behind");
   for (const auto& device : facts.device_mappings) {
     reasons.add(true, "it has the device " + device + " mapped into its memory");
   }

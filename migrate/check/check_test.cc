@@ -73,6 +73,10 @@ TEST_CASE("each reason in plain words") {
     facts.exe_deleted = true;
     CHECK(reason(facts) == "its program file /usr/bin/job was deleted or replaced");
   }
+  SUBCASE("tiny limits") {
+    facts.stack_limit_kb = 8;
+    CHECK(reason(facts) == "its stack limit (8 kB) is too small to leave a deputy behind");
+  }
   SUBCASE("ssid itself") {
     CHECK(reason(facts, {.own_processes = {4711}}) == "it is a part of ssid itself");
   }

@@ -73,6 +73,8 @@ struct SharedMemory {
   std::vector<ProcessName> sharers{};  // others
 };
 
+inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+
 struct ProcessFacts {
   ProcessName name;
   pid_t parent = 0;
@@ -100,6 +102,8 @@ struct ProcessFacts {
   std::uint64_t capabilities = 0;  // effective
   std::uint64_t rss_kb = 0;
   std::uint64_t locked_kb = 0;
+  std::uint64_t stack_limit_kb = kNoLimit;  // soft limits
+  std::uint64_t address_space_limit_kb = kNoLimit;
   std::uint64_t hugetlb_kb = 0;
   std::vector<FdFact> fds{};
   std::vector<SharedMemory> shared_memory{};

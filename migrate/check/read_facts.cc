@@ -78,6 +78,22 @@ Result<> read_status(const ProcDir& proc, ProcessFacts& facts) {
   return {};
 }
 
+// "Max stack size   8388608   unlimited   bytes": the soft limit in kB.
+std::uint64_t soft_limit_kb(const std::string& limits, const std::string& name) {
+  const std::size_t at = limits.find(name);
+  if (at == std::string::npos) return kNoLimit;
+  std::istringstream rest(limits.substr(at + name.size()));
+  std::uint64_t bytes = 0;
+  return rest >> bytes ? bytes / 1024 : kNoLimit;
+}
+
+Result<> read_limits(const ProcDir& proc, ProcessFacts& facts) {
+  SSI_ASSIGN(const std::string limits, proc.read("limits"));
+  facts.stack_limit_kb = soft_limit_kb(limits, "Max stack size");
+  facts.address_space_limit_kb = soft_limit_kb(limits, "Max address space");
+  return {};
+}
+
 Result<> read_program(const ProcDir& proc, ProcessFacts& facts) {
   SSI_ASSIGN(facts.exe, proc.link("exe"));
   facts.exe_deleted = strip_deleted(facts.exe);
@@ -225,6 +241,7 @@ Result<ProcessFacts> read(const ProcDir& proc) {
   SSI_TRY(read_stat(proc, facts));
   if (facts.kernel_thread || facts.state == 'Z' || facts.state == 'X') return facts;
   SSI_TRY(read_status(proc, facts));
+  SSI_TRY(read_limits(proc, facts));
   SSI_TRY(read_program(proc, facts));
   SSI_TRY(read_family(proc, facts));
   SSI_TRY(read_surroundings(proc, facts));

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -299,6 +300,18 @@ TEST_CASE("children, threads, a waiting vfork, a debugger, a filter, a namespace
     (void)!chdir("/");
   });
   CHECK(jailed.reason() == "it has a root directory of its own (chroot)");
+}
+
+TEST_CASE("limits") {
+  const Subject subject([] {
+    rlimit stack{};
+    getrlimit(RLIMIT_STACK, &stack);
+    stack.rlim_cur = 64 * 1024;
+    setrlimit(RLIMIT_STACK, &stack);
+  });
+  CHECK(subject.facts().stack_limit_kb == 64);
+  CHECK(subject.facts().address_space_limit_kb == kNoLimit);
+  CHECK(subject.reason().starts_with("its stack limit (64 kB)"));
 }
 
 TEST_CASE("replaced program, deleted directory, mapped device") {

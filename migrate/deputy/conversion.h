@@ -26,6 +26,9 @@
 // threads or hangs in the kernel (kTimeout: reading the stub's file): then it is left frozen and
 // becomes the deputy when it can.
 //
+// An execve that fails late kills the process (SIGSEGV), so limits too small for one (RLIMIT_STACK
+// below 256 kB) are a matter for the check before the move.
+//
 // Rejected: PTRACE_O_EXITKILL (the parent would see a false exit); SIGSTOP instead of the freezer
 // (the parent sees CLD_STOPPED); resuming inside the frozen cgroup (the freezer catches a task on
 // its way to user mode, before the `syscall` instruction); letting the leader go with PTRACE_DETACH

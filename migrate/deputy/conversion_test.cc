@@ -455,8 +455,8 @@ TEST_CASE(
     REQUIRE(prlimit(original.family.child(), what, &now, nullptr) == 0);
   };
   limit(RLIMIT_NOFILE, 0);
-  limit(RLIMIT_AS, 300 * 1024);
-  limit(RLIMIT_STACK, 8 * 1024);
+  limit(RLIMIT_AS, 1024 * 1024);
+  limit(RLIMIT_STACK, 256 * 1024);
   limit(RLIMIT_DATA, 64 * 1024);
   original.hold();
   original.convert_and_meet();
