@@ -6,7 +6,9 @@
 namespace ssi {
 
 ReplicaWorld::ReplicaWorld(Options options)
-    : options_(options), network_({.nodes = options.nodes, .seed = options.seed}) {
+    : options_(options),
+      network_(
+          {.nodes = options.nodes, .seed = options.seed, .lost_percent = options.lost_percent}) {
   for (std::uint32_t i = 1; i <= options_.nodes; ++i) {
     machines_[NodeId{i}];
     start_ssid(NodeId{i});
@@ -404,6 +406,40 @@ void ReplicaWorld::random_fault(bool memory_loss_anywhere) {
         return established >= majority;
       },
       20'000);
+}
+
+void ReplicaWorld::cuts_into_moves(int rounds) {
+  const auto cut = [this] {
+    std::vector<std::set<NodeId>> sides(2 + pick(options_.nodes - 1));
+    for (const auto& [node, m] : machines_) sides[pick(sides.size())].insert(node);
+    network_.partition(std::move(sides));
+  };
+  for (int round = 0; round < rounds && broken_.empty(); ++round) {
+    network_.heal();
+    if (!network_.run_until([this] { return all_established(); }, 30'000)) {
+      return fail("they did not come together");
+    }
+    std::vector<std::pair<SsiPid, NodeId>> moves;
+    for (const auto& [node, m] : machines_) {
+      for (const auto& [process, held] : m.held) {
+        const NodeId to{static_cast<std::uint32_t>(1 + pick(options_.nodes))};
+        if (held.copy == Copy::kRunning && to != node) moves.emplace_back(process, to);
+      }
+    }
+    for (const auto& [process, to] : moves) {
+      begin_move(process, to);
+      const std::uint64_t end = network_.now_us() + pick(1000);
+      while (network_.now_us() < end && network_.step()) {
+      }
+    }
+    network_.run_for_ms(pick(6));
+    cut();
+    network_.run_for_ms(500 + pick(300));
+    for (std::uint64_t more = pick(3); more > 0; --more) {
+      cut();
+      network_.run_for_ms(100 + pick(900));
+    }
+  }
 }
 
 void ReplicaWorld::settle(std::uint64_t ms) {

@@ -28,12 +28,16 @@ class ReplicaWorld {
     std::uint64_t seed = 1;
     std::uint64_t grace_ms = 3'000;
     std::uint32_t processes = 8;
+    std::uint32_t lost_percent = 2;  // of messages, sent again
   };
   explicit ReplicaWorld(Options options);
   ~ReplicaWorld();
 
   // Seconds of random moves, exits and faults.
   void chaos(std::uint64_t ms, bool memory_loss_anywhere);
+  // Again and again: moves from everywhere, a cut into single nodes or pieces right in them, other
+  // pieces, all whole.
+  void cuts_into_moves(int rounds);
   // Ends all faults; then everybody must agree within `ms`.
   void settle(std::uint64_t ms);
   // Empty: all is well. Else what was broken first, and when.

@@ -274,6 +274,21 @@ TEST_CASE("a large table reaches a node that joins") {
   CHECK(world.replica(n3)->table().same_as(world.replica(n1)->table()));
 }
 
+TEST_CASE("cuts right into many moves: nothing runs twice, all agree at the end") {
+  const std::uint64_t first = from_environment("SSID_SEED", 1);
+  const std::uint64_t count = std::getenv("SSID_SEED") ? 1 : from_environment("SSID_SEEDS", 10);
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    for (const std::uint32_t nodes : {3u, 5u}) {
+      ReplicaWorld world({.nodes = nodes, .seed = seed, .grace_ms = 60'000, .lost_percent = 20});
+      world.cuts_into_moves(10);
+      if (world.broken().empty()) world.settle(60'000);
+      if (!world.broken().empty()) {
+        FAIL("again: SSID_SEED=" << seed << " with " << nodes << " nodes; " << world.broken());
+      }
+    }
+  }
+}
+
 TEST_CASE("chaos on 3 nodes: nothing runs twice, all agree at the end") {
   play(3, 15, 20'000, false);
 }

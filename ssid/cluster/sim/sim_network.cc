@@ -54,7 +54,7 @@ bool SimNetwork::run_until(const std::function<bool()>& done, std::uint64_t ms_m
 std::uint64_t SimNetwork::delay() {
   const std::uint64_t spread = options_.message_us_max - options_.message_us_min;
   std::uint64_t us = options_.message_us_min + random_() % (spread + 1);
-  if (random_() % 50 == 0) us += 10 * options_.message_us_max;  // lost once, sent again
+  if (random_() % 100 < options_.lost_percent) us += 10 * options_.message_us_max;
   return us;
 }
 

@@ -41,6 +41,7 @@ class SimNetwork {
     std::uint64_t seed = 1;
     std::uint64_t message_us_min = 50;
     std::uint64_t message_us_max = 2'000;
+    std::uint32_t lost_percent = 2;         // sent again, ten times later
     std::uint64_t detect_us = 300'000;      // until a broken ring is noticed
     std::uint64_t install_us_max = 20'000;  // by how much nodes differ in installing a new ring
   };
