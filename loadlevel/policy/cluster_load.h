@@ -61,10 +61,11 @@ struct ClusterLoad {
   bool quorate = true;
   double link_bytes_s = 0;  // measured; 0: PolicyConfig's guess
   double freeze_s = 0;  // measured part of the frozen time that does not depend on size; 0: a guess
-  std::vector<NodeLoad> nodes;  // with `here`, in any order
-  // All of this node that want a CPU, natives and guests, enabled or not, but not ssid's own: what
-  // is not among them is not expected to last.
-  std::vector<ProcessLoad> processes;
+  std::vector<NodeLoad> nodes;         // with `here`, in any order
+  std::vector<ProcessLoad> processes;  // of this node, natives and guests, but not ssid's own
+  // Whether `processes` are all that want a CPU, enabled or not. If so, what is in the node's
+  // `runnable` but not among them has ended already; if not, it is taken to be others that stay.
+  bool all_processes = false;
 
   const NodeLoad* find(NodeId id) const {
     for (const auto& node : nodes) {

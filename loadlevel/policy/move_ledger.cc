@@ -105,8 +105,7 @@ void MoveLedger::annotate(ClusterLoad& view, std::int64_t now_us) const {
   }
   for (auto& process : view.processes) {
     const auto under_way = moves_.find(process.pid);
-    process.moving = under_way != moves_.end() && !under_way->second.empty() &&
-                     !under_way->second.back().committed_us;
+    if (under_way != moves_.end() && !under_way->second.back().committed_us) process.moving = true;
     const auto known = history_.find(process.pid);
     process.moves = known == history_.end() ? 0 : known->second.moves;
     process.last_move_us = known == history_.end() ? 0 : known->second.last_move_us;

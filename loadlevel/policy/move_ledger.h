@@ -51,8 +51,8 @@ class MoveLedger {
   // The process has ended.
   void gone(SsiPid pid);
 
-  // Fills in what ClusterLoad says is the ledger's: arriving/leaving of the nodes; moving, moves,
-  // last_move_us and refusals of the processes.
+  // Fills in what ClusterLoad says is the ledger's: arriving/leaving of the nodes; moves,
+  // last_move_us and refusals of the processes; `moving` is set, never cleared.
   void annotate(ClusterLoad& view, std::int64_t now_us) const;
 
   // Drops what no longer matters; call it once a second. A move without an end is forgotten after a

@@ -73,6 +73,14 @@ TEST_CASE("a commit between other nodes needs no beginning; a failed move leaves
   CHECK(ledger.moves(kPid) == 1);
 }
 
+TEST_CASE("a move that the ledger does not know (a user's) stays a move") {
+  MoveLedger ledger{{}};
+  auto v = both(10 * kSecond);
+  v.processes[0].moving = true;
+  ledger.annotate(v, 10 * kSecond);
+  CHECK(v.processes[0].moving);
+}
+
 TEST_CASE("refusals back off: longer each time, and are over after a move") {
   MoveLedger ledger{{}};
   std::int64_t now = 10 * kSecond;
@@ -116,6 +124,7 @@ TEST_CASE("what is over is forgotten, and a move that never ends too") {
   ledger.annotate(v, 69 * kSecond);
   CHECK(v.processes[0].moving);
   ledger.tidy(71 * kSecond);
+  v = both(71 * kSecond);
   ledger.annotate(v, 71 * kSecond);
   CHECK_FALSE(v.processes[0].moving);
   ledger.committed(kNote, 80 * kSecond);

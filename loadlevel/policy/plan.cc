@@ -282,21 +282,24 @@ class Round {
   }
 
   // This node's load as it will be, on the average, over the horizon of `p`. A process that has
-  // just begun has probably ended long before: it is no reason for an older one to leave. What has
-  // ended within the last second is in `runnable`, but not among the processes, and does not count
-  // at all.
+  // just begun has probably ended long before: it is no reason for an older one to leave. With
+  // all_processes the same goes for what ended within the last second: it is in `runnable`, but not
+  // among the processes.
   Level expected_here(const ProcessLoad& p) const {
     Level level = levels_[self_];
     if (mode_ != Mode::kBalance) return level;
     const double horizon = std::max(horizon_s(p), kShortest_s);
+    double known = 0;
     double lasting = 0;
     for (std::size_t i = 0; i < view_.processes.size(); ++i) {
       const ProcessLoad& q = view_.processes[i];
       if (q.moving || left_[i]) continue;
+      known += q.demand;
       const double remaining = std::max(kShortest_s, wanted_for_s(q));
       lasting += q.demand * (&q == &p ? 1 : std::min(1.0, remaining / horizon));
     }
-    level.runnable = std::min(level.runnable, lasting);
+    const double others = view_.all_processes ? 0 : std::max(0.0, level.runnable - known);
+    level.runnable = std::min(level.runnable, lasting + others);
     return level;
   }
 

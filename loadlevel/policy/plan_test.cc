@@ -260,6 +260,14 @@ TEST_CASE("what has just begun is no reason for an older one to leave") {
   CHECK(p.moves[0].pid == v.processes[0].pid);
 }
 
+TEST_CASE("load that is known only as a sum counts in full") {
+  ClusterLoad v = view(1, {node(2, 0)});
+  v.nodes[0].runnable = 4;  // three more that are not in the view
+  CHECK(plan(v, kConfig, kNow_us).moves.size() == 1);
+  v.all_processes = true;  // they have ended
+  CHECK(plan(v, kConfig, kNow_us).moves.empty());
+}
+
 TEST_CASE("home is preferred a little: between equals, not against the load") {
   ClusterLoad v = view(0, {node(2, 0), node(3, 0)});
   v.nodes[0].runnable = 2;

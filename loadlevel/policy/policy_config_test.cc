@@ -3,9 +3,23 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <fstream>
 #include <set>
+#include <sstream>
 
 using namespace ssi;
+
+TEST_CASE("the documentation has every key with its default and meaning") {
+  std::ifstream file(SSID_DOCS_DIR "/load-levelling.md");
+  std::stringstream text;
+  text << file.rdbuf();
+  const PolicyConfig defaults;
+  for (const auto& key : policy_keys()) {
+    std::ostringstream row;
+    row << "| `" << key.name << "` | " << defaults.*key.member << " | " << key.meaning << " |";
+    CHECK_MESSAGE(text.str().find(row.str()) != std::string::npos, row.str());
+  }
+}
 
 TEST_CASE("every key can be set within its limits, and its default lies within them") {
   const PolicyConfig defaults;

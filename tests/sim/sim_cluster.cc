@@ -183,6 +183,7 @@ class Cluster {
     ClusterLoad view;
     view.here = id_of(here);
     view.tick = tick;
+    view.all_processes = true;
     view.link_bytes_s = options_.link_bytes_s;
     view.freeze_s = options_.freeze_s;
     for (std::size_t i = 0; i < nodes_.size(); ++i) {
