@@ -59,6 +59,9 @@ class CheckLayersTest(unittest.TestCase):
             {"fs/a.cc": "#include <toml++/toml.h>\n", "ssid/daemon/a.cc": "#include <toml++/toml.h>\n"},
         )
 
+    def test_room_that_nobody_declared(self):
+        self.assert_finds("no room", {"ssid/util/a.h": "#include <vector>\n"})
+
     def test_include_beside(self):
         self.assert_finds("from the root", {"ssid/base/a.cc": '#include "result.h"\n'})
 

@@ -29,6 +29,7 @@ def _parser():
     up = verbs.add_parser("up", help="start N nodes (default 2)")
     up.add_argument("nodes", nargs="?", type=int, default=2, metavar="N")
     up.add_argument("--cpus", type=_cpus, metavar="LIST", help="node i runs on CPU i mod n of these")
+    up.add_argument("--faults", action="store_true", help="let ssid obey fault points")
     up.add_argument("--preset", help="the build to install (default release)")
     run = verbs.add_parser("exec", help="run CMD on a node: exec NODE [-t|-T] -- CMD...")
     run.add_argument("node", type=_node)
@@ -66,7 +67,8 @@ def _print_status(lab):
 
 def _act(options):
     if options.verb == "up":
-        lab = Lab(options.nodes, options.cpus, options.preset, options.name)
+        service_options = {"ssid": "--faults"} if options.faults else {}
+        lab = Lab(options.nodes, options.cpus, options.preset, options.name, None, service_options)
         lab.up()
         for note in lab.notes:
             print(f"lab: {note}")

@@ -19,13 +19,17 @@ class Lab:
     """A lab of `nodes` nodes, numbered from 1. Nothing happens before up(); `with` does up and down.
 
     preset: the build whose programs are installed on the nodes (default: SSID_LAB_PRESET, or release).
-    name: labs of one checkout with different names do not disturb each other."""
+    name: labs of one checkout with different names do not disturb each other.
+    service_options: {"ssid": "--faults"} adds to a service's command line."""
 
-    def __init__(self, nodes=2, cpus=None, preset=None, name="default", checkout=None):
+    def __init__(
+        self, nodes=2, cpus=None, preset=None, name="default", checkout=None, service_options=None
+    ):
         self.state = state.State(checkout or state.own_checkout(), name)
         self.node_count = nodes
         self.cpus = sorted(cpus or os.sched_getaffinity(0))
         self.preset = preset or os.environ.get("SSID_LAB_PRESET", "release")
+        self.service_options = service_options or {}
         self.notes = []
 
     @classmethod
@@ -38,6 +42,7 @@ class Lab:
         lab.node_count = facts["nodes"]
         lab.cpus = facts["cpus"]
         lab.preset = facts["preset"]
+        lab.service_options = facts["service_options"]
         return lab
 
     def __enter__(self):
@@ -91,7 +96,14 @@ class Lab:
         for number in self.numbers():
             self._group(f"n{number}").mkdir(parents=True)
         self._group("keeper").mkdir()
-        self.state.save({"nodes": self.node_count, "cpus": self.cpus, "preset": self.preset})
+        self.state.save(
+            {
+                "nodes": self.node_count,
+                "cpus": self.cpus,
+                "preset": self.preset,
+                "service_options": self.service_options,
+            }
+        )
         (self.state.run_dir / "enter").symlink_to(self.build_dir / "bin/lab-enter")
         _raise_pipe_limit()
         memory_disk = not disk.can_be_upper(self.state.disk_dir)
@@ -150,6 +162,7 @@ class Lab:
                 "cpus": [self.cpus[number % len(self.cpus)]],
                 "disk": str(self.state.disk_dir / f"n{number}"),
                 "socket": str(self.state.node_socket(number)),
+                "service_options": self.service_options,
             }
             package_dir = Path(__file__).resolve().parents[1]
             command = [sys.executable, "-B", "-m", "lab.node", json.dumps(facts)]

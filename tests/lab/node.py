@@ -22,12 +22,12 @@ BOOT_TIMEOUT_S = 20
 UNSHARED = b"unshared\n"
 
 
-def _service_arguments():
+def _service_arguments(more_options):
     """lab-init's --service options; what is not installed is skipped."""
     arguments = []
     for name, kind, command in SERVICES:
         if os.access(command.split()[0], os.X_OK):
-            arguments += ["--service", f"{name} {kind} /var/log/{name}.log {command}"]
+            arguments += ["--service", f"{name} {kind} /var/log/{name}.log {command} {more_options.get(name, '')}"]
     return arguments
 
 
@@ -55,7 +55,7 @@ def _become_init(facts, from_parent, to_parent):
     os.execve(
         disk.INIT_PATH,
         ["lab-init", "--socket", str(listener.fileno()), "--ready", str(to_parent)]
-        + _service_arguments(),
+        + _service_arguments(facts["service_options"]),
         {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
     )
 
