@@ -360,6 +360,8 @@ class WholeLabs(unittest.TestCase):
     def test_labs_of_two_checkouts_do_not_meet(self):
         with tempfile.TemporaryDirectory() as other:
             (Path(other) / "build").symlink_to(CHECKOUT / "build")
+            (Path(other) / ".ssid-dev").mkdir()
+            (Path(other) / ".ssid-dev/criu").symlink_to(CHECKOUT / ".ssid-dev/criu")
             here = Lab(2, name="labtest_two")
             there = Lab(2, name="labtest_two", checkout=other)
             with here:
