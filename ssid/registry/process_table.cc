@@ -1,9 +1,13 @@
 #include "ssid/registry/process_table.h"
 
 #include <algorithm>
+#include <limits>
 #include <sstream>
 
 namespace ssi {
+namespace {
+constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
+}  // namespace
 
 const char* name_of(Applied applied) {
   switch (applied) {
@@ -166,7 +170,9 @@ void ProcessTable::see(ProcessRecord& entry, const View& view, std::uint64_t now
   }
   if (entry.state != ProcessState::kLost) {
     entry.state = ProcessState::kLost;
-    entry.deadline_ms = now_ms + grace_ms;
+    // One that is at home is away together with its deputy and its files: it goes on there.
+    const bool at_home = entry.where == entry.process.home;
+    entry.deadline_ms = at_home ? kNever : now_ms + grace_ms;
   }
   if (entry.gone) entry.deadline_ms = std::min(entry.deadline_ms, now_ms);
 }
@@ -183,7 +189,8 @@ std::optional<std::uint64_t> ProcessTable::next_deadline_ms() const {
   std::optional<std::uint64_t> next;
   for (const auto& [process, entry] : entries_) {
     if (entry.state != ProcessState::kLost) continue;
-    if (!next || entry.deadline_ms < *next) next = entry.deadline_ms;
+    if (entry.deadline_ms != kNever && (!next || entry.deadline_ms < *next))
+      next = entry.deadline_ms;
   }
   return next;
 }

@@ -44,7 +44,8 @@ const char* name_of(Applied applied);
 
 enum class ProcessState {
   kRunning,
-  kLost,  // its node or home is away; given up at the deadline, running again if the node comes
+  kLost,  // its node or home is away; given up at the deadline (a guest at its home: never, but
+          // when it is `gone`), running again if the node comes
           // back in time
 };
 

@@ -83,6 +83,7 @@ void ReplicaWorld::power_off(NodeId node) {
   m.replica.reset();
   ++m.generation;
   m.held.clear();
+  m.dropped.clear();
   m.saved.clear();
   network_.power_off(node);
 }
@@ -117,6 +118,8 @@ void ReplicaWorld::on_event(NodeId node, const TableReplica::Event& event) {
   Machine& m = machines_.at(node);
   if (const auto* moved = std::get_if<TableReplica::Moved>(&event)) {
     const group::Commit& commit = moved->commit;
+    if (commit.to == node && m.dropped.contains({commit.process, commit.epoch}))
+      fail("a commit came after its copy was dropped");
     const auto found = m.held.find(commit.process);
     if (found == m.held.end() || found->second.start_time != commit.start_time) return;
     Held& held = found->second;
@@ -126,7 +129,8 @@ void ReplicaWorld::on_event(NodeId node, const TableReplica::Event& event) {
       held = {.copy = Copy::kRunning,
               .epoch = commit.epoch,
               .start_time = commit.start_time,
-              .proposal = 0};
+              .proposal = 0,
+              .term = 0};
     } else if (held.epoch <= commit.epoch) {
       if (held.copy == Copy::kRunning) fail("a process was moved away while it ran");
       m.held.erase(found);
@@ -171,11 +175,13 @@ void ReplicaWorld::compare(NodeId node) {
       it = m.held.erase(it);
       continue;
     }
-    if (held.copy == Copy::kFrozenTarget && same && entry->epoch == held.epoch) {
-      if (entry->where == node) {
+    if (held.copy == Copy::kFrozenTarget && held.term != m.replica->term()) {
+      if (same && entry->epoch == held.epoch && entry->where == node) {
         held.copy = Copy::kRunning;
         ++counts_.moves;
       } else {
+        // Its commit was of an earlier term, and can't come any more.
+        m.dropped.insert({process, held.epoch});
         it = m.held.erase(it);
         continue;
       }
@@ -213,7 +219,7 @@ SsiPid ReplicaWorld::add_process(NodeId home) {
   const SsiPid process{home,
                        static_cast<std::int32_t>(home.value) * SsiPid::kPidsPerNode + next_pid_++};
   machines_.at(home).held[process] = {
-      .copy = Copy::kRunning, .epoch = {}, .start_time = next_start_++, .proposal = 0};
+      .copy = Copy::kRunning, .epoch = {}, .start_time = next_start_++, .proposal = 0, .term = 0};
   return process;
 }
 
@@ -236,8 +242,18 @@ bool ReplicaWorld::begin_move(SsiPid process, NodeId to) {
   const auto there = target.held.find(process);
   if (there != target.held.end() && there->second.copy != Copy::kFrozenTarget) return false;
   const Epoch epoch = held.epoch.next();
-  target.held[process] = {
-      .copy = Copy::kFrozenTarget, .epoch = epoch, .start_time = held.start_time, .proposal = 0};
+  // A move belongs to a term, and the target has to be in it too.
+  const std::uint64_t term = source.replica->term();
+  if (!source.replica->established() || !target.replica->established() ||
+      target.replica->term() != term) {
+    return false;
+  }
+  target.dropped.erase({process, epoch});  // a second try
+  target.held[process] = {.copy = Copy::kFrozenTarget,
+                          .epoch = epoch,
+                          .start_time = held.start_time,
+                          .proposal = 0,
+                          .term = term};
   held.copy = Copy::kFrozenSource;
   group::Commit commit;
   commit.process = process;
@@ -245,6 +261,7 @@ bool ReplicaWorld::begin_move(SsiPid process, NodeId to) {
   commit.to = to;
   commit.epoch = epoch;
   commit.start_time = held.start_time;
+  commit.term = term;
   TableReplica::Effects effects;
   held.proposal = source.replica->propose(commit, effects);
   carry_out(*from, effects);

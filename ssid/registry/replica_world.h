@@ -70,10 +70,12 @@ class ReplicaWorld {
     Epoch epoch;
     std::uint64_t start_time = 0;
     std::uint64_t proposal = 0;  // of the Commit that is out
+    std::uint64_t term = 0;      // of the move that brings it here
   };
   struct Machine {
     std::uint32_t boot = 1;
     std::map<SsiPid, Held> held;
+    std::set<std::pair<SsiPid, Epoch>> dropped;  // copies of moves of which no commit can come
     std::vector<std::uint8_t> saved;
     std::unique_ptr<TableReplica> replica;
     std::uint64_t checked = 0;

@@ -262,8 +262,12 @@ View TableReplica::judged_view() const {
 
 Applied TableReplica::judge(NodeId from, const group::Operation& operation) const {
   const View view = judged_view();
-  if (const auto* commit = std::get_if<group::Commit>(&operation))
+  if (const auto* commit = std::get_if<group::Commit>(&operation)) {
+    // One that was on its way when the view changed comes too late, everywhere: so both sides of a
+    // move know, as soon as the new term is established, that it will not come any more.
+    if (quorate_ && commit->term != term_) return Applied::kStale;
     return tail_.judge(*commit, view);
+  }
   if (const auto* retire = std::get_if<group::Retire>(&operation)) {
     return tail_.judge(*retire, from, view);
   }
@@ -391,6 +395,11 @@ std::uint64_t TableReplica::propose(group::Operation operation, Effects& effects
   const std::uint64_t number = ++last_proposal_;
   set_proposal(operation, number);
   const bool commit = std::holds_alternative<group::Commit>(operation);
+  if (commit && std::get<group::Commit>(operation).term != term_) {
+    proposals_[number] = {.operation = std::move(operation), .on_its_way = false};
+    decide(number, Applied::kStale, effects);
+    return number;
+  }
   const bool send = established_ || (!commit && phase_ == Phase::kReady && !quorate_);
   if (send) effects.send.push_back(message_of(operation));
   proposals_[number] = {.operation = std::move(operation), .on_its_way = send};
@@ -414,8 +423,9 @@ void TableReplica::send_proposals(Effects& effects) {
   for (const Refused& refused : refused_) held_here.insert(refused.proposal);
   std::vector<std::pair<std::uint64_t, Applied>> decided;
   for (auto& [number, proposal] : proposals_) {
-    if (proposal.on_its_way || held_here.contains(number)) continue;
     const bool commit = std::holds_alternative<group::Commit>(proposal.operation);
+    // A commit that is still on its way is of an earlier term, and will be refused.
+    if ((proposal.on_its_way && !(commit && quorate_)) || held_here.contains(number)) continue;
     if (quorate_ && has_happened(table_, proposal.operation)) {
       decided.emplace_back(number, Applied::kAccepted);
     } else if (commit && quorate_) {

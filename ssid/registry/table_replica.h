@@ -119,8 +119,9 @@ class TableReplica {
   [[nodiscard]] Effects tick(std::uint64_t now_ms);
 
   // Returns the number that Decided will have. A Commit is tried once, and only while established
-  // (else it is decided kNoQuorum at once). Retire and Claim are kept and sent again until they are
-  // decided.
+  // (else it is decided kNoQuorum at once), in the term() in which its move began (else kStale): so
+  // a target knows, when a later term is established, that the commit of an earlier one has come or
+  // never will. Retire and Claim are kept and sent again until they are decided.
   //
   // The source of a move proposes its Commit: it alone may thaw before, and has to keep the process
   // frozen from then on until Moved or Decided. Decided may be among the effects of propose()
@@ -128,6 +129,8 @@ class TableReplica {
   std::uint64_t propose(group::Operation operation, Effects& effects);
 
   bool established() const { return established_; }
+  // Of quorate views: grows with each that is established. Of no meaning while there is none.
+  std::uint64_t term() const { return term_; }
   // What is carried out.
   const ProcessTable& table() const { return table_; }
   std::uint64_t committed() const { return committed_; }

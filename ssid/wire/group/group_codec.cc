@@ -31,7 +31,8 @@ Offset<fb::Commit> write(Builder& b, const Commit& m) {
   const auto comm = text(b, m.comm, kNameBytesMax);
   const auto exe = text(b, m.exe, kTextBytesMax);
   return fb::CreateCommit(b, m.process.home.value, m.process.pid, m.from.value, m.to.value,
-                          m.epoch.value, m.start_time, comm, m.uid, exe, m.at_ms, m.proposal);
+                          m.epoch.value, m.start_time, comm, m.uid, exe, m.at_ms, m.proposal,
+                          m.term);
 }
 
 Offset<fb::Retire> write(Builder& b, const Retire& m) {
@@ -209,7 +210,8 @@ Commit read(Reader& r, const fb::Commit& t) {
           .uid = t.uid(),
           .exe = r.text(t.exe(), kTextBytesMax),
           .at_ms = t.at_ms(),
-          .proposal = t.proposal()};
+          .proposal = t.proposal(),
+          .term = t.term()};
 }
 
 Retire read(Reader& r, const fb::Retire& t) {

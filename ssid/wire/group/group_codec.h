@@ -37,6 +37,7 @@ struct Commit {
   std::string exe;
   std::uint64_t at_ms = 0;     // wall clock of the proposer
   std::uint64_t proposal = 0;  // set by TableReplica
+  std::uint64_t term = 0;      // likewise: it counts in this term only
   bool operator==(const Commit&) const = default;
 };
 
