@@ -25,7 +25,8 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Offer& m) {
   return wire::CreateOffer(b, t.pid.home.value, t.pid.pid, t.from.value, t.to.value, t.epoch.value,
                            t.start_time, b.CreateString(t.comm), b.CreateString(t.exe), t.uid,
                            t.rss_bytes, b.CreateVector(streams), b.CreateString(m.cpu_features),
-                           t.loadlevel)
+                           b.CreateString(t.enablement), t.term, t.by_user, t.must_leave, t.demand,
+                           t.source_slowdown)
       .Union();
 }
 template <>
@@ -97,7 +98,16 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
               .exe = text(m.exe()),
               .uid = m.uid(),
               .rss_bytes = m.rss_bytes(),
-              .loadlevel = m.loadlevel()};
+              .term = m.term(),
+              .enablement = text(m.enablement()),
+              .by_user = m.by_user(),
+              .must_leave = m.must_leave(),
+              .demand = m.demand(),
+              .source_slowdown = m.source_slowdown()};
+  const auto sane = [](double d) { return d >= 0 && d <= 1e9; };
+  if (!sane(o.ticket.demand) || !sane(o.ticket.source_slowdown)) {
+    return Error("offer of a move with numbers without sense");
+  }
   if (!o.ticket.pid.home || o.ticket.pid.pid <= 1 || !o.ticket.from || !o.ticket.to ||
       o.ticket.epoch.value == 0) {
     return Error("offer of a move without sense");

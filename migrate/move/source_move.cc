@@ -50,7 +50,7 @@ class SourceMove {
     SSI_ASSIGN(FrozenCopy copy, freeze());
     report_.freeze_us = micros_since(frozen_since_);
     auto ready = carry_over(copy);
-    if (!ready) return give_up(copy, std::move(ready).error());
+    if (!ready) return give_up(copy, Error(ErrorCode::kRefused, ready.error().message()));
     const auto commit_since = Clock::now();
     if (env_.host.commit(ticket_) == CommitFate::kAborted) {
       return give_up(copy, Error("the cluster did not take the move (a node left, or no quorum)"));
@@ -202,8 +202,8 @@ Result<> offer_move(MoveLink& link, const MoveTicket& ticket, const MoveSource& 
   SSI_TRY(send_message(link, offer));
   SSI_ASSIGN(const Answer answer, receive<Answer>(link));
   if (!answer.accepted) {
-    return Error(ErrorCode::kRefused,
-                 "node " + std::to_string(ticket.to.value) + " does not take it: " + answer.reason);
+    return Error("node " + std::to_string(ticket.to.value) +
+                 " does not take it now: " + answer.reason);
   }
   return {};
 }

@@ -33,7 +33,15 @@ struct MoveTicket {
   std::string exe;
   std::uint32_t uid = 0;
   std::uint64_t rss_bytes = 0;
-  bool loadlevel = false;  // its being load-levelled travels with it
+  std::uint64_t term = 0;  // of the cluster, in which the move began: its commit counts in no other
+  // Its being load-levelled travels with it (loadlevel/tracker); empty: nobody asked for it.
+  std::string enablement;
+
+  // What the target's planner wants to know.
+  bool by_user = true;         // a person's `migrate`, not a planner's
+  bool must_leave = false;     // the source is drained or runs dry
+  double demand = 1;           // CPUs that it would use if it could
+  double source_slowdown = 1;  // seconds for a second of work, where it is
 
   std::string to_string() const {
     return "migrate " + pid.to_string() + " " + std::to_string(from.value) + " -> " +

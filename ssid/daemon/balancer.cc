@@ -7,21 +7,11 @@
 
 #include "loadlevel/list/list_file.h"
 #include "loadlevel/policy/admission.h"
+#include "loadlevel/tracker/environ_mark.h"
 #include "ssid/base/log.h"
 
 namespace ssi {
 namespace asio = boost::asio;
-
-namespace {
-
-std::string first_line(const char* path) {
-  std::ifstream in(path);
-  std::string line;
-  std::getline(in, line);
-  return line;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Balancer>> Balancer::create(asio::io_context& io, const Clock& clock,
                                                    GroupPort& group, ProcessControl& control,
@@ -43,8 +33,10 @@ Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group,
       watcher_(std::move(watcher)),
       list_changed_(io, ::fcntl(watcher_.fd(), F_DUPFD_CLOEXEC, 3)),
       timer_(io),
-      ledger_(options_.policy),
-      boot_id_(first_line("/proc/sys/kernel/random/boot_id")) {
+      tracker_(
+          {.name_of = {},
+           .marked = [](const ProcessSample& p) { return has_environ_mark("/proc", p.key.pid); }}),
+      ledger_(options_.policy) {
   sample_ = &sampler_.sample();
   std::ifstream state(options_.state_path);
   tracker_.load(std::string{std::istreambuf_iterator<char>(state), {}});
@@ -102,15 +94,14 @@ void Balancer::tick() {
   adopt_guests();
   sampler_.watch(tracker_.enabled());
   save_state();
-  (void)group_.broadcast(own_info());
-
   ledger_.tidy(now);
   ClusterLoad view = view_of_cluster();
   ledger_.annotate(view, now);
+  (void)group_.broadcast(own_info(view));
   Plan planned = plan(view, options_.policy, now);
   stays_.clear();
   for (Evaluation& e : planned.stays) stays_.emplace(e.pid, std::move(e));
-  for (const PlannedMove& move : planned.moves) start_move(move);
+  for (const PlannedMove& move : planned.moves) start_move(move, source_slowdown(view));
 }
 
 void Balancer::adopt_guests() {
@@ -119,23 +110,23 @@ void Balancer::adopt_guests() {
     const auto local = control_.guests().host_pid(record);
     if (!local) continue;
     guest_pids_[pid] = *local;
-    if (!record.ticket.loadlevel) continue;
+    auto state = Enablement::from_line(record.ticket.enablement);
+    if (!state) continue;
     auto sample = sampler_.look(*local);
     if (!sample || tracker_.find(sample->key)) continue;
-    Enablement state;
-    state.on = true;
-    state.arrived = true;
-    tracker_.adopt(sample->key, state);
+    state->arrived = true;
+    tracker_.adopt(sample->key, *state);
   }
 }
 
-group::NodeInfo Balancer::own_info() const {
+group::NodeInfo Balancer::own_info(const ClusterLoad& view) const {
   group::NodeInfo info;
   info.node = group_.self();
-  info.boot_id = boot_id_;
+  info.boot_id = options_.boot_id;
   info.cpus = static_cast<std::uint32_t>(sample_->node.cpus);
   info.cpu_speed_mhz = static_cast<std::uint32_t>(sample_->node.speed_mhz);
   info.runnable = sample_->scan.runnable;
+  info.movable = movable_demand(view, clock_.now_us());
   info.load1 = sample_->scan.runnable;
   info.mem_total = sample_->node.memory_total_bytes;
   info.mem_free = sample_->node.memory_available_bytes;
@@ -150,7 +141,8 @@ group::NodeInfo Balancer::own_info() const {
   return info;
 }
 
-ClusterLoad Balancer::view_of_cluster() {
+// Every process that wants a CPU is listed, so that the planner knows what can't be moved too.
+ClusterLoad Balancer::view_of_cluster() const {
   ClusterLoad view;
   view.here = group_.self();
   view.tick = tick_;
@@ -159,19 +151,19 @@ ClusterLoad Balancer::view_of_cluster() {
 
   std::map<pid_t, SsiPid> guest_of;
   for (const auto& [pid, local] : guest_pids_) guest_of[local] = pid;
-  double movable = 0;
+  view.all_processes = true;
   for (const ProcessSample& p : sample_->scan.processes) {
-    if (p.service || control_.is_deputy(p.key.pid) || !tracker_.enabled(p.key)) continue;
+    const bool enabled = !p.service && tracker_.enabled(p.key);
+    if (control_.is_deputy(p.key.pid) || (!enabled && p.demand_smoothed <= 0)) continue;
     const auto guest = guest_of.find(p.key.pid);
     ProcessLoad load;
     load.pid = guest == guest_of.end() ? SsiPid{group_.self(), p.key.pid} : guest->second;
-    load.enabled = true;
+    load.enabled = enabled;
     load.moving = control_.is_moving(load.pid);
     load.state = p.state;
     load.demand = p.demand_smoothed;
     load.rss_bytes = p.rss_bytes;
     load.wanted_s = p.wanted_s;
-    movable += p.demand;
     view.processes.push_back(std::move(load));
   }
   for (const auto& [id, heard] : loads_.all()) {
@@ -184,7 +176,7 @@ ClusterLoad Balancer::view_of_cluster() {
     n.cpus = static_cast<int>(heard.info.cpus);
     n.speed_mhz = heard.info.cpu_speed_mhz;
     n.runnable = heard.info.runnable;
-    n.movable = id == group_.self() ? movable : heard.info.runnable;
+    n.movable = heard.info.movable;
     n.memory_total_bytes = heard.info.mem_total;
     n.memory_available_bytes = heard.info.mem_free;
     if (id == group_.self()) n.memory_trend_bytes_s = sample_->node.memory_trend_bytes_s;
@@ -193,27 +185,32 @@ ClusterLoad Balancer::view_of_cluster() {
   return view;
 }
 
-void Balancer::start_move(const PlannedMove& move) {
+void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
   std::string reasons;
   for (const std::string& r : move.reasons) reasons += (reasons.empty() ? "" : "; ") + r;
   log_info("balancer: {} {} -> {}: {}", move.pid.to_string(), move.from.value, move.to.value,
            reasons);
   last_moves_[move.pid] = move;
   ledger_.begun({move.pid, move.from, move.to, move.demand, move.bytes}, clock_.now_us());
-  control_.migrate_from_here(move.pid, move.to, [this, move](Result<migrate::MoveReport> report) {
-    const std::int64_t now = clock_.now_us();
-    if (report) {
-      log_info("balancer: {} moved, frozen {} ms", move.pid.to_string(), report->frozen_us / 1000);
-      return;
-    }
-    const Error& e = report.error();
-    log_info("balancer: {} not moved: {}", move.pid.to_string(), e.message());
-    if (e.code() == ErrorCode::kGone) return ledger_.gone(move.pid);
-    if (e.code() == ErrorCode::kRefused)
-      return ledger_.refused(move.pid, e.message(), std::nullopt, now);
-    ledger_.failed(move.pid, now);
-    ledger_.busy(move.pid, e.message(), move.to, now);
-  });
+  const ProcessControl::Wish wish{.by_user = false,
+                                  .must_leave = drained_,
+                                  .demand = move.demand,
+                                  .source_slowdown = slowdown_here};
+  control_.migrate_from_here(
+      move.pid, move.to, wish, [this, move](Result<migrate::MoveReport> report) {
+        const std::int64_t now = clock_.now_us();
+        if (report) {
+          log_info("balancer: {} moved, frozen {} ms", move.pid.to_string(),
+                   report->frozen_us / 1000);
+          return;
+        }
+        const Error& e = report.error();
+        log_info("balancer: {} not moved: {}", move.pid.to_string(), e.message());
+        if (e.code() == ErrorCode::kGone) return ledger_.gone(move.pid);
+        if (e.code() == ErrorCode::kRefused)
+          return ledger_.refused(move.pid, e.message(), std::nullopt, now);
+        ledger_.busy(move.pid, e.message(), move.to, now);
+      });
 }
 
 void Balancer::on_node_info(const group::NodeInfo& info) { loads_.heard(info, clock_.now_us()); }
@@ -234,9 +231,10 @@ Result<> Balancer::enable(pid_t local_pid, bool on, std::uint32_t by_uid) {
   return {};
 }
 
-bool Balancer::is_enabled(pid_t local_pid) {
+std::string Balancer::enablement_of(pid_t local_pid) {
   auto sample = sampler_.look(local_pid);
-  return sample && tracker_.enabled(sample->key);
+  const Enablement* state = sample ? tracker_.find(sample->key) : nullptr;
+  return state != nullptr ? state->to_line() : "";
 }
 
 std::vector<std::string> Balancer::why(SsiPid pid, pid_t local_pid) {
@@ -261,15 +259,20 @@ NodeId Balancer::best_node_for(NodeId from, NodeId home, double demand, std::uin
   return best_node(view, options_.policy, now, from, home, demand, bytes);
 }
 
-std::optional<std::string> Balancer::refuse_arrival(const migrate::MoveTicket& ticket) {
+std::optional<std::string> Balancer::refuse_arrival(const migrate::MoveTicket& t) {
+  const std::int64_t now = clock_.now_us();
   ClusterLoad view = view_of_cluster();
-  ledger_.annotate(view, clock_.now_us());
-  // The source's planner saw to the gain; what only this node knows is its memory and whether it is
-  // drained.
+  ledger_.annotate(view, now);
   auto admitted = admit(view, options_.policy,
-                        {.from = ticket.from, .bytes = ticket.rss_bytes, .by_user = true});
-  if (admitted) return std::nullopt;
-  return admitted.error().message();
+                        {.from = t.from,
+                         .source_slowdown = t.source_slowdown,
+                         .demand = t.demand,
+                         .bytes = t.rss_bytes,
+                         .by_user = t.by_user,
+                         .must_leave = t.must_leave});
+  if (!admitted) return admitted.error().message();
+  ledger_.begun({t.pid, t.from, t.to, t.demand, t.rss_bytes}, now);
+  return std::nullopt;
 }
 
 void Balancer::save_state() const {

@@ -30,6 +30,7 @@ class Balancer {
     std::string list_path;
     std::string state_path;  // what is enabled, kept over a restart of ssid
     std::string version;
+    std::string boot_id;
     bool balancing = true;
   };
 
@@ -50,7 +51,8 @@ class Balancer {
   Result<> set_list_text(const std::string& text);  // as another node has it
 
   Result<> enable(pid_t local_pid, bool on, std::uint32_t by_uid);
-  bool is_enabled(pid_t local_pid);
+  // What goes along with the process when it moves; empty: it is not enabled.
+  std::string enablement_of(pid_t local_pid);
   // Why the process is where it is: sentences.
   std::vector<std::string> why(SsiPid pid, pid_t local_pid);
   NodeId best_node_for(NodeId from, NodeId home, double demand, std::uint64_t bytes);
@@ -60,6 +62,7 @@ class Balancer {
   void on_node_info(const group::NodeInfo& info);
   void on_moved(const group::Commit& commit);
   void on_ended(SsiPid pid);
+  void on_arrival_failed(SsiPid pid) { ledger_.failed(pid, clock_.now_us()); }
   void on_left(NodeId node) { loads_.left(node); }
 
  private:
@@ -69,9 +72,9 @@ class Balancer {
   void wait_for_list();
   void take_list();
   void adopt_guests();
-  ClusterLoad view_of_cluster();
-  group::NodeInfo own_info() const;
-  void start_move(const PlannedMove& move);
+  ClusterLoad view_of_cluster() const;
+  group::NodeInfo own_info(const ClusterLoad& view) const;
+  void start_move(const PlannedMove& move, double slowdown_here);
   void save_state() const;
 
   boost::asio::io_context& io_;
@@ -94,7 +97,6 @@ class Balancer {
   std::map<SsiPid, PlannedMove> last_moves_;
   bool drained_ = false;
   std::uint64_t tick_ = 0;
-  std::string boot_id_;
 };
 
 }  // namespace ssi

@@ -1,13 +1,20 @@
 #include "ssid/daemon/group_driver.h"
 
-#include <signal.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <boost/asio/post.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "ssid/base/log.h"
 
 namespace ssi {
 namespace {
 
-constexpr std::size_t kPartItems = 2000;
+constexpr std::uintmax_t kSavedBytesMax = 1u << 30;
 
 std::uint64_t wall_ms() {
   timespec t{};
@@ -16,56 +23,107 @@ std::uint64_t wall_ms() {
          static_cast<std::uint64_t>(t.tv_nsec) / 1'000'000;
 }
 
+std::uint64_t random_number() {
+  std::uint64_t number = 0;
+  SSI_CHECK(::getrandom(&number, sizeof number, 0) == sizeof number);
+  return number >> 16;  // room to count on
+}
+
+// Whole or not at all; on a tmpfs, so there is nothing to sync.
+Result<> write_file(const std::string& path, std::span<const char> bytes) {
+  const std::string temporary = path + ".new";
+  {
+    std::ofstream out(temporary, std::ios::trunc | std::ios::binary);
+    out.write(bytes.data(), static_cast<std::streamsize>(bytes.size())).flush();
+    if (!out) return Error("can't write " + temporary);
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) return Error::from_errno("write " + path);
+  return {};
+}
+
+std::string read_file(const std::string& path) {
+  std::error_code ec;
+  if (std::filesystem::file_size(path, ec) > kSavedBytesMax || ec) return {};
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// Names this boot as far as guests are concerned: what is in run_dir goes with them. (The kernel's
+// boot id is the same for all containers of a machine.)
+Result<std::string> boot_id_in(const std::string& run_dir) {
+  const std::string path = run_dir + "/boot";
+  std::string id = read_file(path);
+  if (!id.empty()) return id;
+  id = std::to_string(random_number());
+  SSI_TRY(write_file(path, id));
+  return id;
+}
+
 }  // namespace
 
 GroupDriver::GroupDriver(boost::asio::io_context& io, const Clock& clock, Cluster& cluster,
-                         std::uint64_t grace_ms)
-    : io_(io), clock_(clock), cluster_(cluster), grace_ms_(grace_ms), deadline_(io) {}
+                         Options options)
+    : io_(io), clock_(clock), cluster_(cluster), options_(std::move(options)), timer_(io) {}
 
 Result<> GroupDriver::start(Handlers handlers) {
   handlers_ = std::move(handlers);
+  SSI_ASSIGN(boot_id_, boot_id_in(options_.run_dir));
   ClusterHandlers h;
   h.on_view = [this](const View& v, const auto& joined, const auto& left) {
-    on_view(v, joined, left);
+    carry_out(replica_->on_view(v, now_ms()));
+    drain_events();
+    handlers_.on_view(joined, left);
   };
-  h.on_message = [this](const View& v, NodeId from, auto bytes) { on_message(v, from, bytes); };
-  return cluster_.start(std::move(h));
-}
-
-void GroupDriver::set_nodes(const std::vector<Node>& nodes) {
-  for (const Node& n : nodes) nodes_[n.id] = n;
+  h.on_message = [this](const View&, NodeId from, auto bytes) { on_message(from, bytes); };
+  h.on_nodes = [this] { replica_->set_nodes(static_cast<std::uint32_t>(cluster_.nodes().size())); };
+  SSI_TRY(cluster_.start(std::move(h)));
+  if (!self()) return Error("corosync is not there; ssid needs it to know the cluster");
+  for (const Node& n : cluster_.nodes()) nodes_[n.id] = n;
+  replica_.emplace(
+      TableReplica::Options{.self = self(),
+                            .boot_id = boot_id_,
+                            .nodes = static_cast<std::uint32_t>(cluster_.nodes().size()),
+                            .first_proposal = random_number(),
+                            .grace_ms = options_.grace_ms});
+  const std::string saved = read_file(options_.run_dir + "/table");
+  if (!saved.empty()) {
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(saved.data());
+    SSI_TRY(replica_->restore({bytes, saved.size()}).context(options_.run_dir + "/table"));
+  }
+  wait_for_tick();
+  return {};
 }
 
 std::optional<group::TableEntry> GroupDriver::find(SsiPid pid) const {
-  const ProcessRecord* record = table_.find(pid);
+  const ProcessRecord* record = replica_->table().find(pid);
   if (record == nullptr) return std::nullopt;
   return *record;
 }
 
 std::optional<group::Tombstone> GroupDriver::tombstone(SsiPid pid) const {
-  const Tombstone* stone = table_.find_tombstone(pid);
+  const Tombstone* stone = replica_->table().find_tombstone(pid);
   if (stone == nullptr) return std::nullopt;
   return *stone;
 }
 
 std::vector<group::TableEntry> GroupDriver::entries() const {
   std::vector<group::TableEntry> all;
-  for (const auto& [pid, record] : table_.entries()) all.push_back(record);
+  for (const auto& [pid, record] : replica_->table().entries()) all.push_back(record);
   return all;
 }
 
 Result<> GroupDriver::propose(group::Operation operation) {
-  return std::visit(
-      [this](auto& op) -> Result<> {
-        if constexpr (std::is_same_v<std::decay_t<decltype(op)>, group::Boots>) {
-          return Error("boots are never proposed");
-        } else {
-          if constexpr (std::is_same_v<std::decay_t<decltype(op)>, group::Commit>)
-            op.at_ms = wall_ms();
-          return cluster_.send(encode(group::GroupMessage(op)), Needs::kQuorum);
-        }
-      },
-      operation);
+  if (auto* commit = std::get_if<group::Commit>(&operation)) {
+    if (!table_valid() || !cluster_.may_commit()) {
+      return Error(ErrorCode::kNoQuorum, "the cluster has no quorum");
+    }
+    if (commit->term != term()) return Error("the cluster has changed while it moved");
+    commit->at_ms = wall_ms();
+  }
+  TableReplica::Effects effects;
+  (void)replica_->propose(std::move(operation), effects);
+  carry_out(std::move(effects));
+  return {};
 }
 
 Result<> GroupDriver::broadcast(const group::GroupMessage& message) {
@@ -82,135 +140,57 @@ std::string GroupDriver::name_of(NodeId node) const {
   return it == nodes_.end() ? "node" + std::to_string(node.value) : it->second.name;
 }
 
-void GroupDriver::on_view(const View& view, const std::vector<NodeId>& joined,
-                          const std::vector<NodeId>& left) {
-  valid_ = false;
-  exchange_.clear();
-  waiting_.clear();
-  if (!view.members.empty()) send_table();
-  handlers_.on_view(joined, left);
-}
-
-void GroupDriver::send_table() {
-  group::Snapshot head;
-  head.ballot = term_;
-  head.committed = applied_;
-  std::vector<group::Snapshot> parts{head};
-  std::size_t items = 0;
-  const auto next = [&]() -> group::Snapshot& {
-    if (++items % kPartItems == 0) parts.push_back(head);
-    return parts.back();
-  };
-  for (const auto& [pid, record] : table_.entries()) next().entries.push_back(record);
-  for (const Tombstone& stone : table_.tombstones()) next().tombstones.push_back(stone);
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    parts[i].part = static_cast<std::uint32_t>(i);
-    parts[i].parts = static_cast<std::uint32_t>(parts.size());
-    (void)broadcast(parts[i]);
-  }
-}
-
-void GroupDriver::on_message(const View& view, NodeId from, std::span<const std::uint8_t> bytes) {
+void GroupDriver::on_message(NodeId from, std::span<const std::uint8_t> bytes) {
   auto message = group::decode(bytes);
   if (!message) return log_warning("message of node {}: {}", from.value, message.error().message());
-  if (auto* part = std::get_if<group::Snapshot>(&*message)) {
-    if (!valid_ && view.has(from)) take(from, std::move(*part));
-    return;
-  }
-  std::optional<group::Operation> operation;
-  if (auto* c = std::get_if<group::Commit>(&*message))
-    operation = std::move(*c);
-  else if (auto* r = std::get_if<group::Retire>(&*message))
-    operation = std::move(*r);
-  else if (auto* k = std::get_if<group::Claim>(&*message))
-    operation = std::move(*k);
-  if (!operation) return handlers_.on_message(from, *message);
-  if (valid_) return apply(from, *operation);
-  waiting_.push_back({from, std::move(*operation)});
+  carry_out(replica_->on_message(from, *message, now_ms()));
+  drain_events();  // before what comes after it in the group's order
+  handlers_.on_message(from, *message);
 }
 
-void GroupDriver::take(NodeId from, group::Snapshot part) {
-  Held& held = exchange_[from];
-  if (part.part != held.parts.size()) held.parts.clear();  // the rest of one from an earlier view
-  if (part.part != held.parts.size()) return;
-  held.parts.push_back(std::move(part));
-  for (const NodeId member : view().members) {
-    const auto it = exchange_.find(member);
-    if (it == exchange_.end() || !it->second.complete()) return;
+// In the order that TableReplica wants. Events are told from the loop, never from inside propose():
+// who proposes has to be able to note it first.
+void GroupDriver::carry_out(TableReplica::Effects effects) {
+  if (effects.save) save();
+  for (const group::GroupMessage& message : effects.send) {
+    // Out of the group there is nobody to hear it; the next view brings everything up to date.
+    if (auto sent = broadcast(message); !sent && !view().members.empty()) {
+      log_error("a message of the process table was not sent: {}", sent.error().message());
+    }
   }
-  settle();
+  if (effects.events.empty()) return;
+  for (TableReplica::Event& event : effects.events) events_.push_back(std::move(event));
+  boost::asio::post(io_, [this] { drain_events(); });
 }
 
-void GroupDriver::settle() {
-  const Held* best = nullptr;
-  for (const auto& [node, held] : exchange_) {
-    const auto rank = [](const Held& h) {
-      return std::pair(h.parts.front().ballot, h.parts.front().committed);
-    };
-    if (best == nullptr || rank(held) > rank(*best)) best = &held;
+void GroupDriver::drain_events() {
+  if (draining_) return;
+  draining_ = true;
+  while (!events_.empty()) {
+    const TableReplica::Event event = std::move(events_.front());
+    events_.pop_front();
+    handlers_.on_event(event);
   }
-  std::vector<group::TableEntry> entries;
-  std::vector<group::Tombstone> stones;
-  for (const group::Snapshot& part : best->parts) {
-    entries.insert(entries.end(), part.entries.begin(), part.entries.end());
-    stones.insert(stones.end(), part.tombstones.begin(), part.tombstones.end());
-  }
-  term_ = best->parts.front().ballot + (view().quorate ? 1 : 0);
-  applied_ = best->parts.front().committed;
-  table_.restore(std::move(entries), std::move(stones), {});
-  table_.on_view(view(), static_cast<std::uint64_t>(clock_.now_ms()), grace_ms_);
-  exchange_.clear();
-  valid_ = true;
-  for (const Waiting& w : std::exchange(waiting_, {})) apply(w.sender, w.operation);
-  watch_deadlines();
-  handlers_.on_table_valid();
+  draining_ = false;
 }
 
-void GroupDriver::apply(NodeId sender, const group::Operation& operation) {
-  const Applied applied = std::visit(
-      [&](const auto& op) -> Applied {
-        using Op = std::decay_t<decltype(op)>;
-        if constexpr (std::is_same_v<Op, group::Commit>) {
-          return op.from == sender ? table_.apply(op, view()) : Applied::kStale;
-        } else if constexpr (std::is_same_v<Op, group::Boots>) {
-          return Applied::kStale;
-        } else {
-          return table_.apply(op, sender, view());
-        }
-      },
-      operation);
-  if (applied == Applied::kAccepted) ++applied_;
-  handlers_.on_decided(operation, applied == Applied::kAccepted);
-}
-
-void GroupDriver::watch_deadlines() {
-  deadline_.cancel();
-  const auto next = table_.next_deadline_ms();
-  if (!next) return;
-  const auto now = static_cast<std::uint64_t>(clock_.now_ms());
-  deadline_.expires_after(std::chrono::milliseconds(*next > now ? *next - now + 10 : 500));
-  deadline_.async_wait([this](boost::system::error_code ec) {
-    if (!ec) retire_lost();
+void GroupDriver::wait_for_tick() {
+  timer_.expires_after(std::chrono::seconds(1));
+  timer_.async_wait([this](boost::system::error_code ec) {
+    if (ec) return;
+    carry_out(replica_->tick(now_ms()));
+    drain_events();
+    handlers_.on_tick();
+    wait_for_tick();
   });
 }
 
-// Said by one: the lowest member.
-void GroupDriver::retire_lost() {
-  if (valid_ && view().quorate && view().members.front() == self()) {
-    for (const ProcessRecord& lost : table_.expired(static_cast<std::uint64_t>(clock_.now_ms()))) {
-      group::Retire r;
-      r.process = lost.process;
-      r.epoch = lost.epoch;
-      r.start_time = lost.start_time;
-      r.wait_status = SIGKILL;
-      const NodeId away = view().has(lost.where) ? lost.process.home : lost.where;
-      r.reason = "node " + std::to_string(away.value) + " went down" +
-                 (away == lost.where ? " and took it along" : ", its home");
-      r.node = self();
-      (void)propose(r);
-    }
+void GroupDriver::save() const {
+  const auto bytes = replica_->save();
+  const auto* chars = reinterpret_cast<const char*>(bytes.data());
+  if (auto saved = write_file(options_.run_dir + "/table", {chars, bytes.size()}); !saved) {
+    log_error("process table: {}", saved.error().message());
   }
-  watch_deadlines();
 }
 
 }  // namespace ssi

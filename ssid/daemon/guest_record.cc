@@ -30,7 +30,9 @@ std::string to_json(const GuestRecord& record) {
               {"exe", t.exe},
               {"uid", t.uid},
               {"rss_bytes", t.rss_bytes},
-              {"loadlevel", t.loadlevel},
+              {"enablement", t.enablement},
+              {"term", t.term},
+              {"committed", record.committed},
               {"streams", streams}}
       .dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -48,7 +50,13 @@ Result<GuestRecord> guest_record_from_json(const std::string& text) {
                 .exe = j.at("exe"),
                 .uid = j.at("uid"),
                 .rss_bytes = j.at("rss_bytes"),
-                .loadlevel = j.at("loadlevel")};
+                .term = j.at("term"),
+                .enablement = j.at("enablement"),
+                .by_user = true,
+                .must_leave = false,
+                .demand = 1,
+                .source_slowdown = 1};
+    r.committed = j.at("committed");
     for (const json& s : j.at("streams")) {
       r.streams.push_back({s.at("id"), s.at("key"), s.at("write_end"), s.at("capacity"),
                            s.at("generation"), s.at("local_inode")});
@@ -78,14 +86,21 @@ void GuestRecords::remove(const migrate::CopyName& name) const {
   fs::remove(path(name), ec);
 }
 
+std::optional<GuestRecord> GuestRecords::load(const migrate::CopyName& name) const {
+  std::ifstream in(path(name));
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  auto record = guest_record_from_json(text);
+  if (!record || record->name() != name) return std::nullopt;
+  return std::move(*record);
+}
+
 std::vector<GuestRecord> GuestRecords::load_all() const {
   std::vector<GuestRecord> records;
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator(dir_, ec)) {
-    if (!migrate::CopyName::parse(entry.path().filename().string())) continue;
-    std::ifstream in(entry.path());
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (auto record = guest_record_from_json(text)) records.push_back(std::move(*record));
+    const auto name = migrate::CopyName::parse(entry.path().filename().string());
+    if (!name) continue;
+    if (auto record = load(*name)) records.push_back(std::move(*record));
   }
   return records;
 }

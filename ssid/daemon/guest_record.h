@@ -3,6 +3,7 @@
 // other.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@ namespace ssi {
 struct GuestRecord {
   migrate::MoveTicket ticket;
   std::vector<migrate::StreamRef> streams;
+  bool committed = false;  // it runs here; else the move that brings it is not decided
 
   migrate::CopyName name() const { return {ticket.pid, ticket.epoch}; }
 };
@@ -28,6 +30,8 @@ class GuestRecords {
 
   Result<> save(const GuestRecord& record) const;
   void remove(const migrate::CopyName& name) const;
+  // nullopt: none, or damaged.
+  std::optional<GuestRecord> load(const migrate::CopyName& name) const;
   // Those that can be read; a damaged file is skipped.
   std::vector<GuestRecord> load_all() const;
 

@@ -84,7 +84,9 @@ Result<> run(const Config& config) {
                                  .log = [](const std::string& line) { log_info("{}", line); }});
 
   // Wired in the order of use; the handlers run from the loop only, when all is there.
-  GroupDriver group(io, clock, *cluster, static_cast<std::uint64_t>(config.cluster.grace_s * 1000));
+  const auto grace = std::chrono::milliseconds(static_cast<int>(config.cluster.grace_s * 1000));
+  GroupDriver group(io, clock, *cluster,
+                    {paths.run_dir, static_cast<std::uint64_t>(grace.count())});
   std::unique_ptr<ProcessControl> control;
   std::unique_ptr<Balancer> balancer;
   std::unique_ptr<Requests> requests;
@@ -92,24 +94,18 @@ Result<> run(const Config& config) {
   EventLog events;
 
   GroupDriver::Handlers g;
-  g.on_decided = [&](const group::Operation& op, bool accepted) {
-    control->on_decided(op, accepted);
-  };
-  g.on_table_valid = [&] {
-    control->on_table_valid();
-    control->on_view_changed();
-  };
+  g.on_event = [&](const TableReplica::Event& event) { control->on_event(event); };
+  g.on_tick = [&] { control->on_tick(); };
   g.on_view = [&](const std::vector<NodeId>& joined, const std::vector<NodeId>& left) {
     for (const NodeId n : left) {
       events.add("node " + std::to_string(n.value) + " left", {{"left", n.value}});
-      control->on_left(n);
       requests->on_left(n);
       balancer->on_left(n);
     }
     for (const NodeId n : joined) {
       events.add("node " + std::to_string(n.value) + " joined", {{"joined", n.value}});
     }
-    if (!left.empty()) control->on_view_changed();
+    control->on_view();
   };
   g.on_message = [&](NodeId, const group::GroupMessage& m) {
     if (auto* info = std::get_if<group::NodeInfo>(&m)) return balancer->on_node_info(*info);
@@ -120,8 +116,6 @@ Result<> run(const Config& config) {
     if (auto* r = std::get_if<group::Reply>(&m)) return requests->on_reply(*r);
   };
   SSI_TRY(group.start(std::move(g)));
-  if (!cluster->self()) return Error("corosync is not there; ssid needs it to know the cluster");
-  group.set_nodes(cluster->nodes());
 
   SSI_ASSIGN(const auto tls, TlsContext::from_key(key, cluster->self()));
   SSI_ASSIGN(auto freezer, migrate::FreezerRoot::open());
@@ -136,15 +130,17 @@ Result<> run(const Config& config) {
     balancer->on_ended(pid);
     if (!why.empty()) events.add(pid.to_string() + " ended: " + why, {{"pid", pid.to_string()}});
   };
-  c.is_enabled = [&](SsiPid, pid_t local) { return balancer->is_enabled(local); };
+  c.enablement_of = [&](pid_t local) { return balancer->enablement_of(local); };
+  c.arrival_failed = [&](SsiPid pid) { balancer->on_arrival_failed(pid); };
   c.refuse_arrival = [&](const migrate::MoveTicket& t) { return balancer->refuse_arrival(t); };
-  control =
-      std::make_unique<ProcessControl>(io, group, std::move(freezer), tls, paths, std::move(c));
+  control = std::make_unique<ProcessControl>(io, group, std::move(freezer), tls, paths, grace,
+                                             std::move(c));
   SSI_ASSIGN(balancer, Balancer::create(io, clock, group, *control,
                                         {.policy = config.loadlevel.policy,
                                          .list_path = config.loadlevel.list,
                                          .state_path = paths.run_dir + "/enabled",
                                          .version = kVersion,
+                                         .boot_id = group.boot_id(),
                                          .balancing = config.loadlevel.on}));
   requests =
       std::make_unique<Requests>(io, group, [&](const group::Request& r, Requests::Done done) {

@@ -106,6 +106,7 @@ void Moves::serve(std::unique_ptr<TlsLink> tls_link) {
   asio::post(io_, [this, ticket, taken = std::move(taken)] {
     restoring_.erase(key(ticket));
     if (taken) return handlers_.arrived(ticket);
+    handlers_.failed_to_arrive(ticket);
     log_info("{}: not taken: {}", ticket.to_string(), taken.error().message());
   });
 }
@@ -132,9 +133,12 @@ void Moves::abandon(const MoveTicket& ticket, const std::string& reason) {
 Result<> Moves::remember_guest(const MoveTicket& ticket,
                                const std::vector<migrate::StreamRef>& streams) {
   SSI_TRY(handlers_.remember(ticket, streams));
-  // From here on the order may decide: before the source is told that the copy stands.
-  on_loop([&] { awaited_.emplace(key(ticket), Open{ticket, {}}); });
-  return {};
+  // From here on the group may decide: before the source is told that the copy stands.
+  return on_loop([&]() -> Result<> {
+    if (!handlers_.may_still_come(ticket)) return Error("the cluster has changed while it moved");
+    awaited_.emplace(key(ticket), Open{ticket, {}});
+    return {};
+  });
 }
 
 CommitFate Moves::await_commit(const MoveTicket& ticket) {
@@ -157,32 +161,24 @@ void Moves::decide(OpenMoves& open, const Key& which, CommitFate fate) {
 }
 
 void Moves::on_commit_decided(SsiPid pid, Epoch epoch, bool accepted) {
-  const CommitFate fate = accepted ? CommitFate::kCommitted : CommitFate::kAborted;
-  decide(committing_, {pid, epoch}, fate);
-  decide(awaited_, {pid, epoch}, fate);
+  decide(committing_, {pid, epoch}, accepted ? CommitFate::kCommitted : CommitFate::kAborted);
 }
 
-void Moves::on_abandoned(SsiPid pid, Epoch epoch) {
-  decide(awaited_, {pid, epoch}, CommitFate::kAborted);
+void Moves::on_came(SsiPid pid, Epoch epoch) {
+  decide(awaited_, {pid, epoch}, CommitFate::kCommitted);
 }
 
-void Moves::on_node_left(NodeId node) {
-  // What the source sent before it left was delivered before this; so nothing more will come.
-  for (auto it = awaited_.begin(); it != awaited_.end();) {
-    const auto next = std::next(it);
-    if (it->second.ticket.from == node) decide(awaited_, it->first, CommitFate::kAborted);
-    it = next;
+void Moves::on_abandoned(NodeId from, SsiPid pid, Epoch epoch) {
+  const auto it = awaited_.find({pid, epoch});
+  if (it != awaited_.end() && it->second.ticket.from == from) {
+    decide(awaited_, it->first, CommitFate::kAborted);
   }
 }
 
-void Moves::on_table_replaced(const std::function<std::optional<Epoch>(SsiPid)>& epoch_of) {
-  for (OpenMoves* open : {&committing_, &awaited_}) {
-    for (auto it = open->begin(); it != open->end();) {
-      const auto next = std::next(it);
-      const auto epoch = epoch_of(it->first.pid);
-      decide(*open, it->first,
-             epoch && *epoch >= it->first.epoch ? CommitFate::kCommitted : CommitFate::kAborted);
-      it = next;
+void Moves::on_over(SsiPid pid, std::uint64_t start_time) {
+  for (const auto& [key, open] : awaited_) {
+    if (key.pid == pid && open.ticket.start_time == start_time) {
+      decide(awaited_, key, CommitFate::kAborted);
     }
   }
 }

@@ -1,5 +1,5 @@
 // The moves of this node, in and out: a worker thread each, and what they ask of the control loop.
-// Decides what a move's fate is when something dies, by the table and the view alone.
+// A move's fate is what the group decided, told here; never a guess of this node.
 //
 // The object belongs to the control loop; the MoveHost methods are called by the movers' threads
 // and wait for the loop. Nothing is ever decided by a time-out: only by the group's order.
@@ -39,6 +39,10 @@ class Moves : public migrate::MoveHost {
     std::function<Result<>(const migrate::MoveTicket&, const std::vector<migrate::StreamRef>&)>
         remember;
     std::function<void(const migrate::MoveTicket&)> forget;
+    // Target, on the loop: the move's commit can still be decided (the term has not changed).
+    std::function<bool(const migrate::MoveTicket&)> may_still_come;
+    // Target: an offer that refuse() let in has come to nothing.
+    std::function<void(const migrate::MoveTicket&)> failed_to_arrive;
     std::function<void(const migrate::MoveTicket&, const std::vector<int>& carried)> stand_down;
     // A guest runs here since now.
     std::function<void(const migrate::MoveTicket&)> arrived;
@@ -64,18 +68,17 @@ class Moves : public migrate::MoveHost {
   void serve(std::unique_ptr<TlsLink> link);
   bool is_moving(SsiPid pid) const { return moving_.contains(pid); }
   // A copy here that an open move of this ssid will decide about.
-  bool knows(const migrate::CopyName& copy) const {
+  bool is_arriving(const migrate::CopyName& copy) const {
     return awaited_.contains(copy) || restoring_.contains(copy);
   }
   std::size_t coming_in() const { return awaited_.size(); }
 
-  // The group's order, told by the loop.
+  // What the group decided, told by the loop. Of our own commits:
   void on_commit_decided(SsiPid pid, Epoch epoch, bool accepted);
-  void on_abandoned(SsiPid pid, Epoch epoch);
-  void on_node_left(NodeId node);
-  // The table was taken over from others (we were alone for a while): what does it say of open
-  // moves?
-  void on_table_replaced(const std::function<std::optional<Epoch>(SsiPid)>& epoch_of);
+  // Of arrivals: it came; its source (nobody else) gave it up; the process is no more.
+  void on_came(SsiPid pid, Epoch epoch);
+  void on_abandoned(NodeId from, SsiPid pid, Epoch epoch);
+  void on_over(SsiPid pid, std::uint64_t start_time);
 
   // MoveHost, called by movers.
   Result<std::string> prepare_realm(NodeId home) override { return handlers_.prepare_realm(home); }

@@ -73,7 +73,7 @@ OpTable control_ops(OpContext& context) {
 void serve_request(OpContext& context, const group::Request& request, Requests::Done done) {
   if (request.op == "internal.abandon") {
     if (auto name = migrate::CopyName::parse(request.json)) {
-      context.control.on_abandoned(name->pid, name->epoch);
+      context.control.on_abandoned(request.from, name->pid, name->epoch);
     }
     return done(json::object());
   }

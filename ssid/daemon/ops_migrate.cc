@@ -56,7 +56,7 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
           {"pid", pid->to_string()}, {"from", from.value}, {"to", to->value}, {"dry_run", true}});
     });
   }
-  context.control.migrate_from_here(*pid, *to, [=](Result<migrate::MoveReport> report) {
+  context.control.migrate_from_here(*pid, *to, {}, [=](Result<migrate::MoveReport> report) {
     if (!report) return done(report.error());
     done(report_json(*pid, from, *to, *report));
   });

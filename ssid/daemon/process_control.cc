@@ -36,6 +36,7 @@ group::Commit commit_of(const MoveTicket& t) {
   c.comm = t.comm;
   c.uid = t.uid;
   c.exe = t.exe;
+  c.term = t.term;
   return c;
 }
 
@@ -43,7 +44,7 @@ group::Commit commit_of(const MoveTicket& t) {
 
 ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::FreezerRoot freezer,
                                std::shared_ptr<const TlsContext> tls, DaemonPaths paths,
-                               Handlers handlers)
+                               std::chrono::milliseconds grace, Handlers handlers)
     : io_(io),
       group_(group),
       freezer_(std::move(freezer)),
@@ -68,11 +69,10 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
       deputies_(io, deputy_handlers()),
       moves_(io, freezer_, streams_, std::move(tls), paths_.criu, paths_.run_dir + "/images",
              move_handlers()),
-      retry_(io) {}
+      // The others give a lost guest up after the grace; it must stand still well before.
+      alone_max_(grace / 2) {}
 
 ProcessControl::~ProcessControl() = default;
-
-Result<> ProcessControl::start() { return deputies_.listen(paths_.deputy_socket()); }
 
 NodeId ProcessControl::where(SsiPid pid) const {
   const auto entry = group_.find(pid);
@@ -102,14 +102,21 @@ Moves::Handlers ProcessControl::move_handlers() {
     return guests_.records().save({t, streams});
   };
   h.forget = [this](const MoveTicket& t) { guests_.records().remove({t.pid, t.epoch}); };
+  h.may_still_come = [this](const MoveTicket& t) {
+    return group_.table_valid() && group_.term() == t.term;
+  };
   h.stand_down = [this](const MoveTicket& t, const std::vector<int>& carried) {
     stand_down(t, carried);
   };
   h.arrived = [](const MoveTicket& t) { log_info("{}: runs here", t.to_string()); };
   h.refuse = [this](const MoveTicket& t) -> std::optional<std::string> {
-    if (!group_.view().quorate) return "the cluster has no quorum here";
+    if (!group_.view().quorate) return "the cluster has no quorum there";
+    if (!group_.table_valid() || group_.term() != t.term) {
+      return "the cluster has just changed; try again";
+    }
     return handlers_.refuse_arrival(t);
   };
+  h.failed_to_arrive = [this](const MoveTicket& t) { handlers_.arrival_failed(t.pid); };
   return h;
 }
 
@@ -128,12 +135,15 @@ Result<Moves::OutgoingMove> ProcessControl::prepare(SsiPid pid, NodeId to,
   return move;
 }
 
-void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, MigrateDone done) {
+void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, MigrateDone done) {
   const auto fail = [&](ErrorCode code, const std::string& why) {
     asio::post(io_, [done, error = Error(code, why)] { done(error); });
   };
-  if (!group_.view().quorate || !group_.table_valid()) {
+  if (!group_.view().quorate) {
     return fail(ErrorCode::kNoQuorum, "the cluster has no quorum; nothing changes hands");
+  }
+  if (!group_.table_valid()) {
+    return fail(ErrorCode::kNoQuorum, "the cluster has just changed; try again");
   }
   if (moves_.is_moving(pid)) return fail(ErrorCode::kFailed, "it is being moved already");
   if (!group_.view().has(to)) {
@@ -147,12 +157,19 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, MigrateDone done) 
   } else if (pid.home != group_.self() || group_.find(pid)) {
     return fail(ErrorCode::kGone, "no such process here");
   }
-  const bool enabled = handlers_.is_enabled(pid, host_pid.value_or(pid.pid));
+  const std::string enablement = handlers_.enablement_of(host_pid.value_or(pid.pid));
+  const std::uint64_t term = group_.term();
   moves_.start_out(
       pid,
-      [this, pid, to, record, host_pid, enabled]() -> Result<Moves::OutgoingMove> {
+      [this, pid, to, record, host_pid, enablement, term, wish]() -> Result<Moves::OutgoingMove> {
         SSI_ASSIGN(auto move, prepare(pid, to, record, host_pid));
-        move.prepared.ticket.loadlevel = enabled;
+        MoveTicket& ticket = move.prepared.ticket;
+        ticket.term = term;
+        ticket.enablement = enablement;
+        ticket.by_user = wish.by_user;
+        ticket.must_leave = wish.must_leave;
+        ticket.demand = wish.demand;
+        ticket.source_slowdown = wish.source_slowdown;
         return move;
       },
       [this, pid, done = std::move(done)](Result<migrate::MoveReport> report) {
@@ -230,10 +247,10 @@ Deputies::Handlers ProcessControl::deputy_handlers() {
   h.fate_of = [this](pid_t pid) {
     Deputies::Handlers::Fate fate;
     const SsiPid process{group_.self(), pid};
-    if (const auto stone = group_.tombstone(process)) {
-      fate = {true, stone->wait_status};
-    } else if (group_.find(process) || !group_.table_valid()) {
+    if (group_.find(process) || !group_.table_valid()) {
       fate = {true, std::nullopt};
+    } else if (const auto stone = group_.tombstone(process)) {
+      fate = {true, stone->wait_status};
     }
     return fate;
   };
@@ -263,9 +280,10 @@ void ProcessControl::on_signal(const group::Signal& signal) {
   const GuestRecord* record = guests_.find(signal.process);
   if (record == nullptr) return;
   // What comes while the copy here may be the old one waits for the outcome; it is frozen anyway.
-  if (moves_.is_moving(signal.process) && signal.signo != SIGKILL) {
+  // A SIGKILL must not wait for a move that hangs, and has to reach the new copy if there is one.
+  if (moves_.is_moving(signal.process)) {
     held_signals_[signal.process].push_back(signal.signo);
-    return;
+    if (signal.signo != SIGKILL) return;
   }
   if (auto sent = guests_.signal(signal.process, signal.signo); !sent) {
     log_debug("signal {} for {}: {}", signal.signo, signal.process.to_string(),
@@ -288,25 +306,19 @@ Guests::Handlers ProcessControl::guest_handlers() {
 
 void ProcessControl::guest_ended(const GuestRecord& record, int wait_status,
                                  const std::string& reason) {
+  const SsiPid pid = record.ticket.pid;
+  if (const auto end = ends_.find(pid); end != ends_.end() && end->second == record.ticket.epoch) {
+    return;  // said already
+  }
+  ends_[pid] = record.ticket.epoch;
   group::Retire r;
-  r.process = record.ticket.pid;
+  r.process = pid;
   r.epoch = record.ticket.epoch;
   r.start_time = record.ticket.start_time;
   r.wait_status = wait_status;
   r.reason = reason;
   r.node = group_.self();
-  ends_[r.process] = r;
-  propose_ends();
-}
-
-// Until it is decided; a proposal that got lost in a change of view is made again.
-void ProcessControl::propose_ends() {
-  if (ends_.empty()) return;
-  for (const auto& [pid, retire] : ends_) (void)group_.propose(retire);
-  retry_.expires_after(std::chrono::seconds(1));
-  retry_.async_wait([this](boost::system::error_code ec) {
-    if (!ec) propose_ends();
-  });
+  (void)group_.propose(std::move(r));  // kept until it is decided
 }
 
 void ProcessControl::on_guest_stopped(const group::GuestStopped& m) {
@@ -322,126 +334,93 @@ void ProcessControl::on_guest_continued(const group::GuestContinued& m) {
 
 // The group's decisions
 
-void ProcessControl::on_decided(const group::Operation& operation, bool accepted) {
-  if (const auto* c = std::get_if<group::Commit>(&operation)) {
-    if (accepted && c->to == group_.self()) {
-      // Known before the copy runs: it may end at once.
-      for (GuestRecord& r : guests_.records().load_all()) {
-        if (r.ticket.pid == c->process && r.ticket.epoch == c->epoch) guests_.add(std::move(r));
-      }
+void ProcessControl::on_event(const TableReplica::Event& event) {
+  if (const auto* moved = std::get_if<TableReplica::Moved>(&event)) {
+    on_moved(moved->commit);
+  } else if (const auto* ended = std::get_if<TableReplica::Ended>(&event)) {
+    on_ended(ended->retire);
+  } else if (const auto* claimed = std::get_if<TableReplica::Claimed>(&event)) {
+    log_info("{} is known again: it runs on node {}", claimed->entry.process.to_string(),
+             claimed->entry.where.value);
+  } else if (const auto* end = std::get_if<TableReplica::EndedUnconfirmed>(&event)) {
+    if (end->retire.process.home == group_.self()) {
+      deputies_.finish(end->retire.process.pid, end->retire.wait_status);
     }
-    moves_.on_commit_decided(c->process, c->epoch, accepted);
-    if (accepted) handlers_.moved(*c);
-  } else if (const auto* r = std::get_if<group::Retire>(&operation)) {
-    if (const auto end = ends_.find(r->process);
-        end != ends_.end() && end->second.epoch == r->epoch) {
-      ends_.erase(end);
+  } else if (const auto* decided = std::get_if<TableReplica::Decided>(&event)) {
+    if (const auto* c = std::get_if<group::Commit>(&decided->operation)) {
+      moves_.on_commit_decided(c->process, c->epoch, decided->applied == Applied::kAccepted);
+    } else if (const auto* r = std::get_if<group::Retire>(&decided->operation)) {
+      on_end_decided(*r);
     }
-    if (!accepted) return;
-    if (const GuestRecord* record = guests_.find(r->process);
-        record && record->ticket.epoch == r->epoch) {
-      const CopyName name = record->name();
-      if (r->node != group_.self()) (void)guests_.destroy(name);  // others have given it up
-      for (const auto& s : record->streams) streams_.detach(s);
-      guests_.remove(name);
-    }
-    if (r->process.home == group_.self()) deputies_.finish(r->process.pid, r->wait_status);
-    if (!r->reason.empty()) log_warning("{} ended: {}", r->process.to_string(), r->reason);
-    handlers_.ended(r->process, r->reason);
+  } else if (group_.table_valid()) {  // Established, or Replaced while it is
+    on_established();
   }
 }
 
-void ProcessControl::on_left(NodeId node) { moves_.on_node_left(node); }
-
-// A guest whose home can't be reached has no files: it stands still until home is back, or its end
-// is decided.
-void ProcessControl::on_view_changed() {
-  for (const auto& [pid, record] : guests_.all()) {
-    auto cgroup = FreezerCgroup::open(freezer_.guest(record.name()));
-    if (!cgroup || moves_.is_moving(pid)) continue;
-    if (!group_.view().has(pid.home)) {
-      log_info("guest {} stands still: its home is away", pid.to_string());
-      (void)cgroup->freeze_nowait();
+void ProcessControl::on_moved(const group::Commit& commit) {
+  if (commit.to == group_.self()) {
+    const CopyName name{commit.process, commit.epoch};
+    // Known before the copy runs: it may end at once.
+    if (auto record = guests_.records().load(name)) {
+      take_guest(std::move(*record));
     } else {
-      (void)cgroup->thaw();
+      retire_missing();
     }
   }
+  handlers_.moved(commit);
 }
 
-// After a start or a time apart
-
-void ProcessControl::on_table_valid() {
-  moves_.on_table_replaced([this](SsiPid pid) -> std::optional<Epoch> {
-    if (const auto entry = group_.find(pid)) return entry->epoch;
-    if (const auto stone = group_.tombstone(pid)) return stone->epoch;
-    return std::nullopt;
-  });
-  for (const NodeId home : realms_.find_living())
-    guests_.attach_realm(home, realms_.socket_path(home));
-  recover_guests();
-  recover_originals();
-  recover_deputies();
-  propose_ends();
+void ProcessControl::take_guest(GuestRecord record) {
+  record.committed = true;
+  const CopyName name = record.name();
+  if (auto saved = guests_.records().save(record); !saved) {
+    log_error("guest {}: {}", name.to_string(), saved.error().message());
+  }
+  guests_.add(std::move(record));
+  moves_.on_came(name.pid, name.epoch);
 }
 
-void ProcessControl::recover_guests() {
-  std::map<CopyName, GuestRecord> records;
-  for (GuestRecord& r : guests_.records().load_all()) records.emplace(r.name(), r);
-  for (const CopyName& name : freezer_.list_guests()) {
-    if (moves_.knows(name)) continue;  // a move of this ssid decides about it
-    const auto entry = group_.find(name.pid);
-    const auto record = records.find(name);
-    const bool ours = entry && entry->where == group_.self() && entry->epoch == name.epoch;
-    if (ours && record != records.end()) {
-      const bool known = guests_.find(name.pid) != nullptr;
-      if (!known) guests_.add(record->second);
-      for (const auto& s : record->second.streams) (void)streams_.start(s);
-      if (auto cgroup = FreezerCgroup::open(freezer_.guest(name));
-          cgroup && !moves_.is_moving(name.pid)) {
-        (void)cgroup->thaw();
-      }
-      if (!known) log_info("guest {} found again", name.to_string());
-      continue;
-    }
-    log_warning("guest copy {} is not the process (any more); it is destroyed", name.to_string());
-    (void)guests_.destroy(name);
+void ProcessControl::on_ended(const group::Retire& r) {
+  moves_.on_over(r.process, r.start_time);
+  if (const GuestRecord* record = guests_.find(r.process);
+      record && record->ticket.epoch == r.epoch) {
+    const CopyName name = record->name();
+    if (r.node != group_.self()) (void)guests_.destroy(name);  // others have given it up
+    for (const auto& s : record->streams) streams_.detach(s);
     guests_.remove(name);
+    held_.erase(r.process);
   }
-  // Committed to us, but nothing of it is here: the node was off.
-  for (const group::TableEntry& e : group_.entries()) {
-    if (e.where != group_.self()) continue;
-    const CopyName name{e.process, e.epoch};
-    if (::access(freezer_.guest(name).c_str(), F_OK) == 0) continue;
-    GuestRecord lost;
-    lost.ticket.pid = e.process;
-    lost.ticket.epoch = e.epoch;
-    lost.ticket.start_time = e.start_time;
-    guest_ended(lost, kKilled,
-                "it ran on node " + std::to_string(e.where.value) + ", which was off");
-  }
-  for (const NodeId home : realms_.find_living()) guests_.resubscribe(home);
+  if (r.process.home == group_.self()) deputies_.finish(r.process.pid, r.wait_status);
+  if (!r.reason.empty()) log_warning("{} ended: {}", r.process.to_string(), r.reason);
+  handlers_.ended(r.process, r.reason);
 }
 
-void ProcessControl::recover_originals() {
-  for (const CopyName& name : freezer_.list_moving()) {
-    if (moves_.is_moving(name.pid)) continue;
-    const auto entry = group_.find(name.pid);
-    const auto stone = group_.tombstone(name.pid);
-    const bool came =
-        (entry && entry->epoch >= name.epoch) || (stone && stone->epoch >= name.epoch);
-    log_info("original {} was left frozen: {}", name.to_string(),
-             came ? "its move came" : "it goes on here");
-    if (came) {
-      make_deputy(name, {});
-    } else if (auto copy = migrate::FrozenCopy::adopt_original(freezer_, name)) {
-      (void)copy->thaw();
-    }
+void ProcessControl::on_end_decided(const group::Retire& r) {
+  if (const auto end = ends_.find(r.process); end != ends_.end() && end->second == r.epoch) {
+    ends_.erase(end);
   }
 }
 
-void ProcessControl::recover_deputies() {
-  for (const group::TableEntry& e : group_.entries()) {
-    if (e.process.home == group_.self()) deputies_.adopt(e.process.pid);
+// A guest whose home can't be reached has no files. One whose node is cut off from the cluster will
+// be given up by the others, and must not do anything after that. Both stand still until it is
+// known how it goes on (on_established), or their end is decided.
+void ProcessControl::on_view() { hold_homeless_guests(); }
+
+void ProcessControl::on_tick() {
+  if (group_.table_valid()) table_seen_ = std::chrono::steady_clock::now();
+  hold_homeless_guests();
+}
+
+void ProcessControl::hold_homeless_guests() {
+  const bool alone = std::chrono::steady_clock::now() - table_seen_ > alone_max_;
+  for (const auto& [pid, record] : guests_.all()) {
+    if (pid.home == group_.self() || held_.contains(pid) || moves_.is_moving(pid)) continue;
+    if (group_.view().has(pid.home) && !alone) continue;
+    auto cgroup = FreezerCgroup::open(freezer_.guest(record.name()));
+    if (!cgroup || !cgroup->freeze_nowait()) continue;
+    held_.insert(pid);
+    log_info("guest {} stands still: {}", pid.to_string(),
+             alone ? "this node is cut off from the cluster" : "its home is away");
   }
 }
 

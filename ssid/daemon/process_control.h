@@ -7,11 +7,12 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "ssid/daemon/guests.h"
 #include "ssid/daemon/moves.h"
 #include "ssid/daemon/realms.h"
+#include "ssid/registry/table_replica.h"
 #include "ssid/wire/group/group_codec.h"
 
 namespace ssi {
@@ -39,11 +41,13 @@ class GroupPort {
   virtual ~GroupPort() = default;
   virtual NodeId self() const = 0;
   virtual const View& view() const = 0;
-  // The table is the group's (not one of a past view).
+  // The table is the group's (not one of a past view), and changes of it can be proposed.
   virtual bool table_valid() const = 0;
+  virtual std::uint64_t term() const = 0;  // see TableReplica
   virtual std::optional<group::TableEntry> find(SsiPid pid) const = 0;
   virtual std::optional<group::Tombstone> tombstone(SsiPid pid) const = 0;
   virtual std::vector<group::TableEntry> entries() const = 0;
+  // What becomes of it: TableReplica::Event. An error: never sent.
   virtual Result<> propose(group::Operation operation) = 0;
   virtual Result<> broadcast(const group::GroupMessage& message) = 0;
   // Any thread.
@@ -58,18 +62,29 @@ class ProcessControl {
     // For the balancer and for who watches events.
     std::function<void(const group::Commit&)> moved;
     std::function<void(SsiPid, const std::string& why)> ended;
-    std::function<bool(SsiPid, pid_t local_pid)> is_enabled;
+    // What goes along with a process that moves (Enablement::to_line); empty: nothing.
+    std::function<std::string(pid_t local_pid)> enablement_of;
     std::function<std::optional<std::string>(const migrate::MoveTicket&)> refuse_arrival;
+    // An arrival that was not refused has come to nothing.
+    std::function<void(SsiPid)> arrival_failed;
   };
 
   ProcessControl(boost::asio::io_context& io, GroupPort& group, migrate::FreezerRoot freezer,
-                 std::shared_ptr<const TlsContext> tls, DaemonPaths paths, Handlers handlers);
+                 std::shared_ptr<const TlsContext> tls, DaemonPaths paths,
+                 std::chrono::milliseconds grace, Handlers handlers);
   ~ProcessControl();
 
   Result<> start();
 
+  // Why it moves, for the target's planner.
+  struct Wish {
+    bool by_user = true;
+    bool must_leave = false;
+    double demand = 1;
+    double source_slowdown = 1;
+  };
   // The process runs here. Checks, then moves it.
-  void migrate_from_here(SsiPid pid, NodeId to, MigrateDone done);
+  void migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, MigrateDone done);
   // Only the checks; every reason against it.
   void check_from_here(SsiPid pid, std::function<void(Result<>)> done);
   void serve_link(std::unique_ptr<TlsLink> link) { moves_.serve(std::move(link)); }
@@ -80,15 +95,14 @@ class ProcessControl {
   bool is_moving(SsiPid pid) const { return moves_.is_moving(pid); }
   bool is_deputy(pid_t pid) const { return deputies_.has(pid); }
 
-  // Decisions and messages of the group, in its order.
-  void on_decided(const group::Operation& operation, bool accepted);
-  void on_table_valid();  // the table is (again) the group's
-  void on_left(NodeId node);
-  void on_view_changed();
+  // What the group has decided and said, in its order.
+  void on_event(const TableReplica::Event& event);
+  void on_view();
+  void on_tick();
   void on_signal(const group::Signal& signal);
   void on_guest_stopped(const group::GuestStopped& message);
   void on_guest_continued(const group::GuestContinued& message);
-  void on_abandoned(SsiPid pid, Epoch epoch) { moves_.on_abandoned(pid, epoch); }
+  void on_abandoned(NodeId from, SsiPid pid, Epoch epoch) { moves_.on_abandoned(from, pid, epoch); }
 
  private:
   Moves::Handlers move_handlers();
@@ -100,8 +114,17 @@ class ProcessControl {
   void make_deputy(const migrate::CopyName& name, const std::vector<int>& carried);
   void to_guest(pid_t home_pid, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid);
   void guest_ended(const GuestRecord& record, int wait_status, const std::string& reason);
-  void propose_ends();
+  void on_moved(const group::Commit& commit);
+  void take_guest(GuestRecord record);
+  void on_ended(const group::Retire& retire);
+  void on_end_decided(const group::Retire& retire);
+  void hold_homeless_guests();
+
+  // process_recovery.cc: after a start or a time apart, the table against what is here.
+  void on_established();
   void recover_guests();
+  bool recover_guest(const migrate::CopyName& name);
+  void retire_missing();
   void recover_originals();
   void recover_deputies();
 
@@ -115,9 +138,11 @@ class ProcessControl {
   Guests guests_;
   Deputies deputies_;
   Moves moves_;
-  std::map<SsiPid, group::Retire> ends_;             // not yet decided
+  std::map<SsiPid, Epoch> ends_;                     // proposed, not yet decided
   std::map<SsiPid, std::vector<int>> held_signals_;  // for guests that are moving from here
-  boost::asio::steady_timer retry_;
+  std::set<SsiPid> held_;  // guests that stand still because they have no home or no cluster
+  std::chrono::steady_clock::time_point table_seen_;  // when it was valid last
+  const std::chrono::milliseconds alone_max_;
 };
 
 }  // namespace ssi

@@ -118,7 +118,7 @@ Offset<fb::NodeInfo> write(Builder& b, const NodeInfo& m) {
   return fb::CreateNodeInfo(b, m.node.value, boot_id, m.cpus, m.cpu_speed_mhz, m.runnable, m.load1,
                             m.mem_total, m.mem_free, m.guests_in, m.guests_out, m.accepting,
                             m.drained, address, version, cpu_features, m.cpu_pressure,
-                            m.mem_pressure);
+                            m.mem_pressure, m.movable);
 }
 
 Offset<fb::Signal> write(Builder& b, const Signal& m) {
@@ -347,7 +347,8 @@ NodeInfo read(Reader& r, const fb::NodeInfo& t) {
           .version = r.text(t.version(), kNameBytesMax),
           .cpu_features = r.text(t.cpu_features(), kTextBytesMax),
           .cpu_pressure = r.measure(t.cpu_pressure()),
-          .mem_pressure = r.measure(t.mem_pressure())};
+          .mem_pressure = r.measure(t.mem_pressure()),
+          .movable = r.measure(t.movable())};
 }
 
 std::int32_t signal_number(Reader& r, std::int32_t signo) {

@@ -159,6 +159,7 @@ struct NodeInfo {
   std::string cpu_features;  // list or hash; compared, not read
   double cpu_pressure = 0;   // per cent, "some" over 10 s
   double mem_pressure = 0;
+  double movable = 0;  // the part of `runnable` that its own planner may move
   bool operator==(const NodeInfo&) const = default;
 };
 

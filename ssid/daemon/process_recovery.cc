@@ -1,0 +1,134 @@
+// ProcessControl after a start of ssid, or a time apart: the table is the group's again, and what
+// is on this node is made to agree with it.
+#include <signal.h>
+
+#include "migrate/move/frozen_copy.h"
+#include "ssid/base/log.h"
+#include "ssid/base/process_handle.h"
+#include "ssid/daemon/process_control.h"
+
+namespace ssi {
+using migrate::CopyName;
+using migrate::FreezerCgroup;
+
+Result<> ProcessControl::start() {
+  for (const NodeId home : realms_.find_living()) {
+    guests_.attach_realm(home, realms_.socket_path(home));
+  }
+  for (GuestRecord& r : guests_.records().load_all()) {
+    if (!r.committed || ::access(freezer_.guest(r.name()).c_str(), F_OK) != 0) continue;
+    log_info("guest {} found again", r.name().to_string());
+    for (const auto& s : r.streams) (void)streams_.start(s);
+    guests_.add(std::move(r));
+  }
+  return deputies_.listen(paths_.deputy_socket());
+}
+
+void ProcessControl::on_established() {
+  table_seen_ = std::chrono::steady_clock::now();
+  recover_guests();
+  retire_missing();
+  recover_originals();
+  recover_deputies();
+  // Ends that came while their guest was not known here.
+  for (const NodeId home : realms_.find_living()) guests_.resubscribe(home);
+}
+
+void ProcessControl::recover_guests() {
+  for (const CopyName& name : freezer_.list_guests()) {
+    if (recover_guest(name)) continue;
+    log_warning("guest copy {} is not the process (any more); it is destroyed", name.to_string());
+    (void)guests_.destroy(name);
+    guests_.remove(name);
+    held_.erase(name.pid);
+  }
+}
+
+// Whether the copy is, or may become, the process.
+bool ProcessControl::recover_guest(const CopyName& name) {
+  const auto record = guests_.records().load(name);
+  const auto entry = group_.find(name.pid);
+  const auto stone = group_.tombstone(name.pid);
+  const bool ours = entry && record && entry->start_time == record->ticket.start_time &&
+                    entry->where == group_.self() && entry->epoch == name.epoch;
+  if (moves_.is_arriving(name)) {
+    // A move of this ssid. In this term it may still come; an earlier one's is decided by the
+    // table.
+    if (ours) take_guest(*record);
+    if (!ours && record && record->ticket.term != group_.term()) {
+      moves_.on_abandoned(record->ticket.from, name.pid, name.epoch);
+    }
+    return true;
+  }
+  if (!record) return false;
+  const bool unknown =
+      !entry && !(stone && stone->start_time == record->ticket.start_time) && record->committed;
+  if (!ours && !unknown) return false;
+  if (guests_.find(name.pid) == nullptr) {
+    // Its move came while no ssid was here to hear of it.
+    take_guest(*record);
+    for (const auto& s : record->streams) (void)streams_.start(s);
+    log_info("guest {} found again", name.to_string());
+  }
+  if (unknown) {
+    // All of ssid was away at once: this node alone knows of it.
+    const migrate::MoveTicket& t = record->ticket;
+    group::Claim claim;
+    claim.entry = {.process = t.pid,
+                   .where = group_.self(),
+                   .epoch = t.epoch,
+                   .start_time = t.start_time,
+                   .comm = t.comm,
+                   .uid = t.uid,
+                   .exe = t.exe,
+                   .nmigs = static_cast<std::uint32_t>(t.epoch.value)};
+    (void)group_.propose(std::move(claim));
+  }
+  if (moves_.is_moving(name.pid) || !group_.view().has(name.pid.home)) return true;
+  if (auto cgroup = FreezerCgroup::open(freezer_.guest(name))) (void)cgroup->thaw();
+  held_.erase(name.pid);
+  return true;
+}
+
+// Committed to this node, but nothing of it is here: the node was off, or its copy died.
+void ProcessControl::retire_missing() {
+  for (const group::TableEntry& e : group_.entries()) {
+    if (e.where != group_.self() || e.gone) continue;
+    const CopyName name{e.process, e.epoch};
+    if (::access(freezer_.guest(name).c_str(), F_OK) == 0) continue;
+    GuestRecord lost;
+    lost.ticket.pid = e.process;
+    lost.ticket.epoch = e.epoch;
+    lost.ticket.start_time = e.start_time;
+    guest_ended(
+        lost, SIGKILL,
+        "nothing of it is left on node " + std::to_string(e.where.value) + ", where it ran");
+  }
+}
+
+void ProcessControl::recover_originals() {
+  for (const CopyName& name : freezer_.list_moving()) {
+    if (moves_.is_moving(name.pid)) continue;
+    const auto original = ProcessHandle::open(name.pid.pid);
+    const auto is_it = [&](const auto& known) {
+      return known && known->epoch >= name.epoch &&
+             (!original || known->start_time == original->start_ticks());
+    };
+    const bool came = is_it(group_.find(name.pid)) || is_it(group_.tombstone(name.pid));
+    log_info("original {} was left frozen: {}", name.to_string(),
+             came ? "its move came" : "it goes on here");
+    if (came) {
+      make_deputy(name, {});
+    } else if (auto copy = migrate::FrozenCopy::adopt_original(freezer_, name)) {
+      (void)copy->thaw();
+    }
+  }
+}
+
+void ProcessControl::recover_deputies() {
+  for (const group::TableEntry& e : group_.entries()) {
+    if (e.process.home == group_.self()) deputies_.adopt(e.process.pid);
+  }
+}
+
+}  // namespace ssi
