@@ -11,9 +11,7 @@ double source_slowdown(const ClusterLoad& view) {
 }
 
 Result<> admit(const ClusterLoad& view, const PolicyConfig& config, const Arrival& arrival) {
-  const auto refuse = [&](const std::string& why) {
-    return Error(ErrorCode::kRefused, node_words(view.here) + " takes nothing in now: " + why);
-  };
+  const auto refuse = [&](const std::string& why) { return Error(ErrorCode::kRefused, why); };
   const NodeLoad* self = view.find(view.here);
   if (!self) return refuse("it does not know its own load yet");
   if (self->drained) return refuse("it is drained");

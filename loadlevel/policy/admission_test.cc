@@ -26,7 +26,7 @@ TEST_CASE("an idle node takes a process in, a full one does not") {
   REQUIRE_FALSE(full.ok());
   CHECK(full.error().code() == ErrorCode::kRefused);
   CHECK(full.error().message() ==
-        "node 2 takes nothing in now: with what is on its way it would have 4.0 runnable tasks on "
+        "with what is on its way it would have 4.0 runnable tasks on "
         "1 CPU");
 }
 

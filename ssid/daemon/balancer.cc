@@ -97,7 +97,9 @@ void Balancer::tick() {
   ledger_.tidy(now);
   ClusterLoad view = view_of_cluster();
   ledger_.annotate(view, now);
-  (void)group_.broadcast(own_info(view));
+  const group::NodeInfo info = own_info(view);
+  loads_.heard(info, now);  // at once, and also while there is no group
+  (void)group_.broadcast(info);
   Plan planned = plan(view, options_.policy, now);
   stays_.clear();
   for (Evaluation& e : planned.stays) stays_.emplace(e.pid, std::move(e));
