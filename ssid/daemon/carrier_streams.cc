@@ -55,4 +55,11 @@ void CarrierStreams::close_at_home(const migrate::StreamRef& stream) {
   if (carrier) (void)carrier->close_stream(stream.id, kLingerMs);
 }
 
+bool CarrierStreams::flush(const migrate::StreamRef& stream, std::chrono::milliseconds timeout) {
+  auto carrier = CarrierClient::connect();
+  if (!carrier) return false;
+  auto done = carrier->drain_stream(stream.id, static_cast<std::int32_t>(timeout.count()), true);
+  return done || done.error().code() == ErrorCode::kGone;
+}
+
 }  // namespace ssi

@@ -2,6 +2,7 @@
 // (the carrier is on this node; a call costs some tens of microseconds).
 #pragma once
 
+#include <chrono>
 #include <functional>
 
 #include "migrate/move/environment.h"
@@ -23,6 +24,9 @@ class CarrierStreams : public migrate::StreamPort {
   Result<> resume(const migrate::StreamRef& stream) override;
   void detach(const migrate::StreamRef& stream) override;
   void close_at_home(const migrate::StreamRef& stream) override;
+
+  // Where a guest has ended: whether everything it wrote is in the pipe at home, within the time.
+  bool flush(const migrate::StreamRef& stream, std::chrono::milliseconds timeout);
 
  private:
   PeerOf peer_of_;

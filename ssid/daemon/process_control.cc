@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include <boost/asio/post.hpp>
+#include <thread>
 
 #include "migrate/deputy/conversion.h"
 #include "migrate/move/frozen_copy.h"
@@ -21,6 +22,8 @@ using migrate::MoveTicket;
 namespace {
 
 constexpr int kKilled = SIGKILL;  // as a wait status: ended by SIGKILL
+constexpr std::chrono::milliseconds kFlushBeforeEnd = std::chrono::seconds(1);
+constexpr std::chrono::milliseconds kFlushAtAll = std::chrono::minutes(10);
 
 std::string mount_point(const DaemonPaths& paths, NodeId home) {
   return paths.run_dir + "/realms/" + std::to_string(home.value) + "/root";
@@ -293,7 +296,7 @@ void ProcessControl::on_signal(const group::Signal& signal) {
 
 Guests::Handlers ProcessControl::guest_handlers() {
   Guests::Handlers h;
-  h.on_ended = [this](const GuestRecord& r, int status) { guest_ended(r, status, ""); };
+  h.on_ended = [this](const GuestRecord& r, int status) { end_after_output(r, status); };
   h.on_lost = [this](const GuestRecord& r) { guest_ended(r, kKilled, "its realm died"); };
   h.on_stopped = [this](const GuestRecord& r, int signo) {
     (void)group_.broadcast(group::GuestStopped{r.ticket.pid, r.ticket.epoch, signo});
@@ -302,6 +305,39 @@ Guests::Handlers ProcessControl::guest_handlers() {
     (void)group_.broadcast(group::GuestContinued{r.ticket.pid, r.ticket.epoch});
   };
   return h;
+}
+
+// Who waits for the process at home finds what it wrote in the pipe. If nobody reads there, the end
+// is told all the same, as it would be without us, and the rest follows when somebody does.
+void ProcessControl::end_after_output(const GuestRecord& record, int wait_status) {
+  std::vector<migrate::StreamRef> outputs;
+  for (const auto& s : record.streams) {
+    if (s.write_end) outputs.push_back(s);
+  }
+  if (outputs.empty() || flushing_.contains(record.ticket.pid)) {
+    if (outputs.empty()) guest_ended(record, wait_status, "");
+    return;
+  }
+  flushing_.insert(record.ticket.pid);
+  std::thread([this, record, outputs = std::move(outputs), wait_status]() mutable {
+    const auto flush_all = [&](std::chrono::milliseconds timeout) {
+      std::erase_if(outputs, [&](const auto& s) {
+        if (!streams_.flush(s, timeout)) return false;
+        streams_.detach(s);
+        return true;
+      });
+    };
+    flush_all(kFlushBeforeEnd);
+    asio::post(io_, [this, record, wait_status] {
+      flushing_.erase(record.ticket.pid);
+      guest_ended(record, wait_status, "");
+    });
+    const auto until = std::chrono::steady_clock::now() + kFlushAtAll;
+    while (!outputs.empty() && std::chrono::steady_clock::now() < until) {
+      flush_all(std::chrono::seconds(5));
+    }
+    for (const auto& s : outputs) streams_.detach(s);
+  }).detach();
 }
 
 void ProcessControl::guest_ended(const GuestRecord& record, int wait_status,
@@ -386,7 +422,9 @@ void ProcessControl::on_ended(const group::Retire& r) {
       record && record->ticket.epoch == r.epoch) {
     const CopyName name = record->name();
     if (r.node != group_.self()) (void)guests_.destroy(name);  // others have given it up
-    for (const auto& s : record->streams) streams_.detach(s);
+    for (const auto& s : record->streams) {
+      if (!s.write_end || r.node != group_.self()) streams_.detach(s);  // else end_after_output
+    }
     guests_.remove(name);
     held_.erase(r.process);
   }

@@ -113,6 +113,7 @@ class ProcessControl {
   void stand_down(const migrate::MoveTicket& ticket, const std::vector<int>& carried);
   void make_deputy(const migrate::CopyName& name, const std::vector<int>& carried);
   void to_guest(pid_t home_pid, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid);
+  void end_after_output(const GuestRecord& record, int wait_status);
   void guest_ended(const GuestRecord& record, int wait_status, const std::string& reason);
   void on_moved(const group::Commit& commit);
   void take_guest(GuestRecord record);
@@ -140,6 +141,7 @@ class ProcessControl {
   Moves moves_;
   std::map<SsiPid, Epoch> ends_;                     // proposed, not yet decided
   std::map<SsiPid, std::vector<int>> held_signals_;  // for guests that are moving from here
+  std::set<SsiPid> flushing_;                        // ended, their output is still on its way home
   std::set<SsiPid> held_;  // guests that stand still because they have no home or no cluster
   std::chrono::steady_clock::time_point table_seen_;  // when it was valid last
   const std::chrono::milliseconds alone_max_;
