@@ -24,8 +24,9 @@ struct Deputies::Deputy {
   ProcessHandle process;
   stream_descriptor death;  // readable when it has ended
   std::shared_ptr<Connection> connection;
-  std::optional<int> outcome;  // wait status to end with
-  std::optional<int> stop_signo;
+  deputy::JobControl job;
+  std::optional<int> outcome;     // wait status to end with
+  std::optional<int> stop_signo;  // to be told when it is connected
 };
 
 Deputies::Deputies(asio::io_context& io, Handlers handlers)
@@ -86,7 +87,10 @@ void Deputies::on_message(const std::shared_ptr<Connection>& connection,
   const auto d = deputies_.find(pid);
   if (!connection->said_hello || d == deputies_.end() || d->second->connection != connection)
     return;
-  if (const auto* s = std::get_if<deputy::Signal>(&message)) {
+  if (const auto* ended = std::get_if<deputy::StopEnded>(&message)) {
+    act(*d->second, d->second->job.on_stop_ended(*ended));
+  } else if (const auto* s = std::get_if<deputy::Signal>(&message)) {
+    d->second->job.on_signal(*s);
     handlers_.on_signal(pid, s->signo, s->value, s->sender_pid, s->sender_uid);
     (void)deputy::send(connection->descriptor.native_handle(),
                        deputy::SignalAck{.sequence = s->sequence});
@@ -104,7 +108,6 @@ void Deputies::on_hello(const std::shared_ptr<Connection>& connection) {
       return;
     }
     adopt(pid);
-    if (auto d = deputies_.find(pid); d != deputies_.end()) d->second->outcome = fate.wait_status;
   }
   const auto d = deputies_.find(pid);
   if (d == deputies_.end()) return;
@@ -124,8 +127,27 @@ void Deputies::deliver_outcome(Deputy& d) {
     (void)deputy::continue_deputy(d.process.pidfd());
     return;
   }
-  if (d.stop_signo && !deputy::is_stopped(d.process.pid())) {
-    (void)deputy::send(fd, deputy::Stop{.signo = *d.stop_signo});
+  if (const auto signo = std::exchange(d.stop_signo, std::nullopt)) {
+    (void)deputy::send(fd, deputy::Stop{.signo = *signo});
+  }
+}
+
+void Deputies::act(Deputy& d, std::optional<deputy::JobControl::Action> action) {
+  using Act = deputy::JobControl::Act;
+  if (!action) return;
+  const pid_t pid = d.process.pid();
+  switch (action->act) {
+    case Act::kStopDeputy:
+      d.stop_signo = action->signo;
+      return deliver_outcome(d);
+    case Act::kContinueDeputy:
+      d.stop_signo.reset();
+      (void)deputy::continue_deputy(d.process.pidfd());
+      return;
+    case Act::kStopGuest:
+      return handlers_.on_signal(pid, SIGSTOP, 0, 0, 0);
+    case Act::kContinueGuest:
+      return handlers_.on_signal(pid, SIGCONT, 0, 0, 0);
   }
 }
 
@@ -137,6 +159,8 @@ void Deputies::adopt(pid_t pid) {
   if (auto watched = watcher_.watch(pid); !watched) {
     log_warning("deputy {}: its stops can't be seen: {}", pid, watched.error().message());
   }
+  // Its guest may have ended before this was known.
+  deputies_.at(pid)->outcome = handlers_.fate_of(pid).wait_status;
   wait_for_death(pid);
 }
 
@@ -165,16 +189,12 @@ void Deputies::finish(pid_t pid, int wait_status) {
 
 void Deputies::stop(pid_t pid, int signo) {
   const auto d = deputies_.find(pid);
-  if (d == deputies_.end()) return;
-  d->second->stop_signo = signo;
-  deliver_outcome(*d->second);
+  if (d != deputies_.end()) act(*d->second, d->second->job.on_guest_stopped(signo));
 }
 
 void Deputies::go_on(pid_t pid) {
   const auto d = deputies_.find(pid);
-  if (d == deputies_.end()) return;
-  d->second->stop_signo.reset();
-  if (deputy::is_stopped(pid)) (void)deputy::continue_deputy(d->second->process.pidfd());
+  if (d != deputies_.end()) act(*d->second, d->second->job.on_guest_continued());
 }
 
 void Deputies::wait_for_stops() {
@@ -182,10 +202,12 @@ void Deputies::wait_for_stops() {
     if (ec) return;
     for (const deputy::StopReport& report : watcher_.take()) {
       const auto d = deputies_.find(report.pid);
-      // A stop that mirrors the guest's own is known there.
-      if (d == deputies_.end() || d->second->stop_signo) continue;
-      if (report.kind == deputy::StopReport::Kind::kStopped && deputy::is_stopped(report.pid)) {
-        handlers_.on_signal(report.pid, SIGSTOP, 0, 0, 0);
+      if (d == deputies_.end()) continue;
+      deputy::JobControl& job = d->second->job;
+      if (report.kind == deputy::StopReport::Kind::kStopped) {
+        act(*d->second, job.on_deputy_stopped(deputy::is_stopped(report.pid)));
+      } else if (report.kind == deputy::StopReport::Kind::kContinued) {
+        job.on_deputy_continued();
       }
     }
     wait_for_stops();

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "migrate/deputy/deputy_host.h"
+#include "migrate/deputy/job_control.h"
 #include "migrate/deputy/stop_watcher.h"
 #include "ssid/base/process_handle.h"
 
@@ -59,6 +60,7 @@ class Deputies {
   void on_message(const std::shared_ptr<Connection>& connection, const deputy::FromDeputy& message);
   void on_hello(const std::shared_ptr<Connection>& connection);
   void deliver_outcome(Deputy& d);
+  void act(Deputy& d, std::optional<deputy::JobControl::Action> action);
   void wait_for_death(pid_t pid);
   void wait_for_stops();
   void forget(pid_t pid);

@@ -4,6 +4,8 @@
 #include <sys/wait.h>
 
 #include <boost/asio/post.hpp>
+#include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #include "migrate/deputy/conversion.h"
@@ -27,6 +29,18 @@ constexpr std::chrono::milliseconds kFlushAtAll = std::chrono::minutes(10);
 
 std::string mount_point(const DaemonPaths& paths, NodeId home) {
   return paths.run_dir + "/realms/" + std::to_string(home.value) + "/root";
+}
+
+// Neither caught, ignored nor blocked (by all of its threads).
+bool has_default_action(pid_t pid, int signo) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  std::uint64_t special = 0;
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("SigBlk:") || line.starts_with("SigIgn:") || line.starts_with("SigCgt:")) {
+      special |= std::strtoull(line.c_str() + sizeof("SigBlk:") - 1, nullptr, 16);
+    }
+  }
+  return (special >> (signo - 1) & 1) == 0;
 }
 
 group::Commit commit_of(const MoveTicket& t) {
@@ -288,7 +302,15 @@ void ProcessControl::on_signal(const group::Signal& signal) {
     held_signals_[signal.process].push_back(signal.signo);
     if (signal.signo != SIGKILL) return;
   }
-  if (auto sent = guests_.signal(signal.process, signal.signo); !sent) {
+  int signo = signal.signo;
+  // In the realm its process group is an orphan, which the kernel does not stop by these: its parent,
+  // who could continue it, is at home.
+  const bool asks_to_stop = signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
+  if (asks_to_stop) {
+    const auto pid = guests_.host_pid(*record);
+    if (pid && has_default_action(*pid, signo)) signo = SIGSTOP;
+  }
+  if (auto sent = guests_.signal(signal.process, signo); !sent) {
     log_debug("signal {} for {}: {}", signal.signo, signal.process.to_string(),
               sent.error().message());
   }
