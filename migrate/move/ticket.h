@@ -18,6 +18,8 @@ struct StreamRef {
   bool write_end = false;  // the process writes
   std::uint32_t capacity = 65536;
   std::uint32_t generation = 0;
+  bool on_demand =
+      false;  // others at home read the same pipe: not a byte is taken ahead of the guest
   std::uint64_t local_inode =
       0;  // of the pipe that the carrier made where the guest runs; 0 at home
 };

@@ -262,7 +262,8 @@ bool Source::drain(int timeout_ms, bool written) {
 Sink::Sink(UniqueFd fd, std::uint64_t capacity, bool guest_reads)
     : StreamEnd(std::move(fd)),
       capacity_(std::max<std::uint64_t>(capacity, 4096)),
-      guest_reads_(guest_reads) {
+      guest_reads_(guest_reads),
+      window_(guest_reads ? Window::kHeld : Window::kFree) {
   start([](StreamEnd& end) { static_cast<Sink&>(end).run(); });
 }
 
@@ -285,10 +286,11 @@ bool Sink::credit_due(StreamFrame& credit) const {
   const std::uint64_t used = consumed();
   credit = {.type = StreamFrameType::kCredit,
             .a = guest_reads_ ? used : received_,
-            .b = used + capacity_,
+            .b = window_ == Window::kFree ? used + capacity_ : std::max(received_, demand_end_),
             .c = written_};
   if (eof_) credit.flags = StreamFrame::kEofSeen;
   if (credit_forced_ || credit.flags != credit_sent_.flags) return true;
+  if (window_ != Window::kFree && credit.b != credit_sent_.b) return true;
   if (credit.b - credit_sent_.b >= capacity_ / 4) return true;
   // A drain waits for these.
   return !guest_reads_ && (credit.a != credit_sent_.a || credit.c != credit_sent_.c);
@@ -401,6 +403,24 @@ void Sink::run() {
       changed_.notify_all();
     }
   }
+}
+
+void Sink::open(bool on_demand) {
+  {
+    std::lock_guard lock(mutex_);
+    if (window_ != Window::kHeld) return;
+    window_ = on_demand ? Window::kOnDemand : Window::kFree;
+    credit_forced_ = true;
+  }
+  wake();
+}
+
+void Sink::demand(std::uint64_t bytes) {
+  {
+    std::lock_guard lock(mutex_);
+    demand_end_ = std::max(demand_end_, consumed() + bytes);
+  }
+  wake();
 }
 
 bool Sink::drain(int timeout_ms) {

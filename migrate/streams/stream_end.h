@@ -114,11 +114,16 @@ class Source final : public StreamEnd {
 class Sink final : public StreamEnd {
  public:
   // `guest_reads`: the pipe is the guest's, and what it has not read does not count as consumed.
+  // Such a sink asks for nothing before open(): until the commit the bytes are home's.
   Sink(UniqueFd fd, std::uint64_t capacity, bool guest_reads);
   ~Sink() override { stop(); }
 
   bool on_frame(const StreamFrame& frame, ByteSpan data) override;
 
+  // From now on bytes are taken from home: a pipe full ahead of the guest, or (`on_demand`, because
+  // others read the same pipe at home) not one more than demand() says that it waits for.
+  void open(bool on_demand);
+  void demand(std::uint64_t bytes);
   // Takes back what the (frozen) guest has not read and tells home. False: home was not told in
   // time; it may be called again.
   bool drain(int timeout_ms);
@@ -136,12 +141,15 @@ class Sink final : public StreamEnd {
   void run();
   void on_connect(std::uint64_t position) override;
   std::uint64_t position_locked() const override { return received_; }
+  enum class Window { kHeld, kOnDemand, kFree };
   bool credit_due(StreamFrame& credit) const;
   std::uint64_t consumed() const;
 
   const std::uint64_t capacity_;
   const bool guest_reads_;
-  std::string pending_;  // received, not yet written
+  Window window_;
+  std::uint64_t demand_end_ = 0;  // kOnDemand: the guest waits for the bytes below
+  std::string pending_;           // received, not yet written
   std::uint64_t received_ = 0;
   std::uint64_t written_ = 0;
   bool eof_ = false;

@@ -60,8 +60,14 @@ class StreamTarget::Attachment {
   }
 
   void start() {
-    std::lock_guard lock(mutex_);
-    guest_end_.reset();
+    {
+      std::lock_guard lock(mutex_);
+      guest_end_.reset();
+    }
+    if (sink_) sink_->open(what_.on_demand);
+  }
+  void demand(std::uint64_t bytes) {
+    if (sink_) sink_->demand(bytes);
   }
 
   bool drain(int timeout_ms, bool written) {
@@ -190,6 +196,13 @@ Result<> StreamTarget::start(StreamId id) {
   const auto attachment = find(id);
   if (!attachment) return Error(ErrorCode::kGone, "no such stream");
   attachment->start();
+  return {};
+}
+
+Result<> StreamTarget::demand(StreamId id, std::uint64_t bytes) {
+  const auto attachment = find(id);
+  if (!attachment) return Error(ErrorCode::kGone, "no such stream");
+  attachment->demand(bytes);
   return {};
 }
 

@@ -2,11 +2,12 @@
 // carrier; thread-safe. A connection to home is made again for as long as the stream is attached
 // here.
 //
-//     attach -> the guest's end of a fresh pipe, to be given to criu (bytes may flow at once)
-//     start  -> after the commit: from now on the guest's closing its end counts
-//     drain  -> the (frozen) guest's bytes are at home, what it did not read is back at home
-//     resume -> the move was called off: go on as before
-//     close  -> forget it (the guest ended, or runs elsewhere now)
+//     attach -> the guest's end of a fresh pipe, to be given to criu
+//     start  -> after the commit: from now on bytes flow to the guest, and its closing its end
+//     counts demand -> a guest that shares home's pipe with others waits for so many bytes drain ->
+//     the (frozen) guest's bytes are at home, what it did not read is back at home resume -> the
+//     move was called off: go on as before close  -> forget it (the guest ended, or runs elsewhere
+//     now)
 #pragma once
 
 #include <functional>
@@ -32,11 +33,14 @@ class StreamTarget {
     StreamDirection direction{};
     std::uint32_t capacity = 0;  // of home's pipe (F_GETPIPE_SZ), bytes; 0: the default
     Dial dial;
+    bool on_demand = false;  // kGuestReads: others at home read the same pipe
   };
   // Answers when home has accepted; the guest's end. Errors: kGone (home does not have it),
   // kRefused (a later generation is attached), kFailed (home can't be reached).
   Result<UniqueFd> attach(Attach what);
   Result<> start(StreamId id);
+  // kGuestReads, on_demand: the guest waits for so many bytes.
+  Result<> demand(StreamId id, std::uint64_t bytes);
   // `written`: wait also until the bytes are in the pipe at home. kTimeout: not in time; may be
   // repeated.
   Result<> drain(StreamId id, int timeout_ms, bool written);

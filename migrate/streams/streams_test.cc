@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -408,4 +409,59 @@ TEST_CASE("rubbish ends a stream's connection, and nothing else") {
   StreamTarget target;
   auto guest = target.attach({1, 2, StreamDirection::kGuestWrites, 0, net.dial()});
   CHECK(guest.ok());
+}
+
+TEST_CASE("before the start not a byte is taken from home's pipe") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(
+      net.home.export_fd(1, StreamDirection::kGuestReads, UniqueFd(::dup(*at_home.reader))).ok());
+  REQUIRE(::write(*at_home.writer, "later", 5) == 5);
+  StreamTarget target;
+  auto end = target.attach({.id = 1,
+                            .generation = 1,
+                            .direction = StreamDirection::kGuestReads,
+                            .capacity = 0,
+                            .dial = net.dial()});
+  REQUIRE(end.ok());
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  int waiting = 0;
+  REQUIRE(::ioctl(*at_home.reader, FIONREAD, &waiting) == 0);
+  CHECK(waiting == 5);
+  REQUIRE(target.start(1).ok());
+  char bytes[6] = {};
+  CHECK(::read(**end, bytes, 5) == 5);
+  CHECK(std::string(bytes) == "later");
+}
+
+TEST_CASE("on demand: the guest gets what it waits for, and the others at home the rest") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(
+      net.home.export_fd(1, StreamDirection::kGuestReads, UniqueFd(::dup(*at_home.reader))).ok());
+  REQUIRE(::write(*at_home.writer, "guestothers", 11) == 11);
+  StreamTarget target;
+  auto end = target.attach({.id = 1,
+                            .generation = 1,
+                            .direction = StreamDirection::kGuestReads,
+                            .capacity = 0,
+                            .dial = net.dial(),
+                            .on_demand = true});
+  REQUIRE(end.ok());
+  REQUIRE(target.start(1).ok());
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  int waiting = 0;
+  REQUIRE(::ioctl(*at_home.reader, FIONREAD, &waiting) == 0);
+  CHECK(waiting == 11);
+  REQUIRE(target.demand(1, 5).ok());
+  char bytes[16] = {};
+  CHECK(::read(**end, bytes, sizeof bytes) == 5);
+  CHECK(std::string(bytes) == "guest");
+  char rest[16] = {};
+  CHECK(::read(*at_home.reader, rest, sizeof rest) == 6);
+  CHECK(std::string(rest) == "others");
+  // The end of the file is seen when the guest waits again.
+  at_home.writer.reset();
+  REQUIRE(target.demand(1, 5).ok());
+  CHECK(::read(**end, bytes, sizeof bytes) == 0);
 }

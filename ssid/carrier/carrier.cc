@@ -241,6 +241,7 @@ Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted) {
   attach.generation = wanted.generation;
   attach.direction = direction_of(wanted.direction);
   attach.capacity = wanted.capacity;
+  attach.on_demand = wanted.on_demand;
   attach.dial = [this, home = wanted.home]() -> Result<std::unique_ptr<Channel>> {
     SSI_ASSIGN(auto channel, dial(home));
     LinkHello hello;
@@ -258,6 +259,10 @@ Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted) {
     return channel;
   };
   return targets_.attach(std::move(attach));
+}
+
+Result<> Carrier::demand_stream(const DemandStream& wanted) {
+  return targets_.demand(wanted.id, wanted.bytes);
 }
 
 Result<> Carrier::drain_stream(const DrainStream& wanted) {

@@ -41,6 +41,7 @@ class Carrier {
   Result<> close_stream(const StreamRef& wanted);
   Result<UniqueFd> attach_stream(const AttachStream& wanted);
   Result<> start_stream(std::uint64_t id) { return targets_.start(id); }
+  Result<> demand_stream(const DemandStream& wanted);
   Result<> drain_stream(const DrainStream& wanted);
   Result<> resume_stream(std::uint64_t id) { return targets_.resume(id); }
   Result<> detach_stream(std::uint64_t id) { return targets_.close(id); }

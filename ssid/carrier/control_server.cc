@@ -121,6 +121,9 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
     case CarrierOp::kStartStream:
       return plain(static_cast<StreamRef*>(nullptr),
                    [&](const StreamRef& m) { return carrier_.start_stream(m.id); });
+    case CarrierOp::kDemandStream:
+      return plain(static_cast<DemandStream*>(nullptr),
+                   [&](const DemandStream& m) { return carrier_.demand_stream(m); });
     case CarrierOp::kDrainStream:
       return plain(static_cast<DrainStream*>(nullptr),
                    [&](const DrainStream& m) { return carrier_.drain_stream(m); });

@@ -27,6 +27,7 @@ Result<UniqueFd> CarrierStreams::attach(NodeId home, const migrate::StreamRef& s
                                 .generation = stream.generation,
                                 .direction = direction(stream),
                                 .capacity = stream.capacity,
+                                .on_demand = stream.on_demand,
                                 .home = std::move(peer)});
 }
 

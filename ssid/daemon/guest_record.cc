@@ -18,6 +18,7 @@ std::string to_json(const GuestRecord& record) {
                        {"write_end", s.write_end},
                        {"capacity", s.capacity},
                        {"generation", s.generation},
+                       {"on_demand", s.on_demand},
                        {"local_inode", s.local_inode}});
   }
   return json{{"home", t.pid.home.value},
@@ -59,7 +60,7 @@ Result<GuestRecord> guest_record_from_json(const std::string& text) {
     r.committed = j.at("committed");
     for (const json& s : j.at("streams")) {
       r.streams.push_back({s.at("id"), s.at("key"), s.at("write_end"), s.at("capacity"),
-                           s.at("generation"), s.at("local_inode")});
+                           s.at("generation"), s.at("on_demand"), s.at("local_inode")});
     }
     return r;
   } catch (const json::exception& e) {

@@ -86,6 +86,11 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
       deputies_(io, deputy_handlers()),
       moves_(io, freezer_, streams_, std::move(tls), paths_.criu, paths_.run_dir + "/images",
              move_handlers()),
+      pipe_demand_(
+          io, [this] { return guests_on_demand(); },
+          [](const migrate::StreamRef& s, std::uint64_t bytes) {
+            if (auto carrier = CarrierClient::connect()) (void)carrier->demand_stream(s.id, bytes);
+          }),
       // The others give a lost guest up after the grace; it must stand still well before.
       alone_max_(grace / 2) {}
 
@@ -303,8 +308,8 @@ void ProcessControl::on_signal(const group::Signal& signal) {
     if (signal.signo != SIGKILL) return;
   }
   int signo = signal.signo;
-  // In the realm its process group is an orphan, which the kernel does not stop by these: its parent,
-  // who could continue it, is at home.
+  // In the realm its process group is an orphan, which the kernel does not stop by these: its
+  // parent, who could continue it, is at home.
   const bool asks_to_stop = signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
   if (asks_to_stop) {
     const auto pid = guests_.host_pid(*record);
@@ -436,6 +441,23 @@ void ProcessControl::take_guest(GuestRecord record) {
   }
   guests_.add(std::move(record));
   moves_.on_came(name.pid, name.epoch);
+  pipe_demand_.wake();
+}
+
+std::vector<PipeDemand::Guest> ProcessControl::guests_on_demand() const {
+  std::vector<PipeDemand::Guest> all;
+  for (const auto& [pid, record] : guests_.all()) {
+    PipeDemand::Guest guest;
+    for (const auto& s : record.streams) {
+      if (s.on_demand) guest.streams.push_back(s);
+    }
+    if (guest.streams.empty()) continue;
+    auto cgroup = FreezerCgroup::open(freezer_.guest(record.name()));
+    if (!cgroup) continue;
+    if (auto pids = cgroup->pids()) guest.pids = std::move(*pids);
+    all.push_back(std::move(guest));
+  }
+  return all;
 }
 
 void ProcessControl::on_ended(const group::Retire& r) {

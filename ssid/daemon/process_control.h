@@ -21,6 +21,7 @@
 #include "ssid/daemon/deputies.h"
 #include "ssid/daemon/guests.h"
 #include "ssid/daemon/moves.h"
+#include "ssid/daemon/pipe_demand.h"
 #include "ssid/daemon/realms.h"
 #include "ssid/registry/table_replica.h"
 #include "ssid/wire/group/group_codec.h"
@@ -120,6 +121,7 @@ class ProcessControl {
   void on_ended(const group::Retire& retire);
   void on_end_decided(const group::Retire& retire);
   void hold_homeless_guests();
+  std::vector<PipeDemand::Guest> guests_on_demand() const;
 
   // process_recovery.cc: after a start or a time apart, the table against what is here.
   void on_established();
@@ -141,8 +143,9 @@ class ProcessControl {
   Moves moves_;
   std::map<SsiPid, Epoch> ends_;                     // proposed, not yet decided
   std::map<SsiPid, std::vector<int>> held_signals_;  // for guests that are moving from here
-  std::set<SsiPid> flushing_;                        // ended, their output is still on its way home
-  std::set<SsiPid> held_;  // guests that stand still because they have no home or no cluster
+  PipeDemand pipe_demand_;
+  std::set<SsiPid> flushing_;  // ended, their output is still on its way home
+  std::set<SsiPid> held_;      // guests that stand still because they have no home or no cluster
   std::chrono::steady_clock::time_point table_seen_;  // when it was valid last
   const std::chrono::milliseconds alone_max_;
 };

@@ -21,6 +21,7 @@ Result<> ProcessControl::start() {
     for (const auto& s : r.streams) (void)streams_.start(s);
     guests_.add(std::move(r));
   }
+  pipe_demand_.wake();
   return deputies_.listen(paths_.deputy_socket());
 }
 

@@ -36,6 +36,8 @@ class CarrierClient {
   // Target, after the commit: from now on it counts if the guest closes its end. (Before, an end
   // that is closed by a failed restore is no end of file.)
   Result<> start_stream(std::uint64_t id);
+  // Target: the guest waits for so many bytes of an on_demand stream.
+  Result<> demand_stream(std::uint64_t id, std::uint64_t bytes);
   // Target, the guest being frozen or gone: what it wrote is at home (with `written`: in home's
   // pipe), what it has not read is back at home. kTimeout: may be repeated.
   Result<> drain_stream(std::uint64_t id, std::int32_t timeout_ms, bool written);

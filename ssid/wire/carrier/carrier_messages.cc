@@ -109,7 +109,13 @@ void fields(Io& io, AttachStream& m) {
   io(m.generation);
   io(m.direction);
   io(m.capacity);
+  io(m.on_demand);
   io(m.home);
+}
+template <typename Io>
+void fields(Io& io, DemandStream& m) {
+  io(m.id);
+  io(m.bytes);
 }
 template <typename Io>
 void fields(Io& io, DrainStream& m) {
@@ -240,6 +246,7 @@ SSI_CARRIER_MESSAGE(UnmountView)
 SSI_CARRIER_MESSAGE(ExportStream)
 SSI_CARRIER_MESSAGE(AttachStream)
 SSI_CARRIER_MESSAGE(DrainStream)
+SSI_CARRIER_MESSAGE(DemandStream)
 SSI_CARRIER_MESSAGE(StreamRef)
 SSI_CARRIER_MESSAGE(CarrierStats)
 SSI_CARRIER_MESSAGE(ViewList)

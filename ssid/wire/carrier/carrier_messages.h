@@ -32,6 +32,7 @@ enum class CarrierOp : std::uint32_t {
   kResumeStream = 14,
   kDetachStream = 15,
   kCloseStream = 16,
+  kDemandStream = 17,
 };
 
 enum class CarrierDirection : std::uint32_t {
@@ -69,7 +70,12 @@ struct AttachStream {  // answered with one descriptor
   std::uint64_t generation = 0;
   CarrierDirection direction{};
   std::uint32_t capacity = 0;  // F_GETPIPE_SZ of home's pipe; 0: default
+  bool on_demand = false;      // kGuestReads: others at home read the same pipe
   CarrierPeer home;
+};
+struct DemandStream {
+  std::uint64_t id = 0;
+  std::uint64_t bytes = 0;
 };
 struct DrainStream {
   std::uint64_t id = 0;
