@@ -1,29 +1,35 @@
-"""The probe (tests/programs/probe.cc) on a lab node: a program that is moved while it watches itself."""
+"""Programs on a lab node that are moved while they watch themselves: the probe (tests/programs/probe.cc) and
+others that answer in the same way. Each appends a line of JSON to its report file whenever it gets SIGUSR1, and
+ends with 42 on SIGTERM."""
 
 import json
 import signal
+import subprocess
 import time
 
 
-class Probe:
-    """Started on `node`; its report is a file there, and stays home's wherever the probe runs."""
+class Program:
+    """Started on `node` by a shell that waits for it. Its report is a file there, and stays home's wherever the
+    program runs. {program} and {report} in `command` are its file (a copy of `file`) and its report."""
 
-    def __init__(self, lab, node, memory_mib=1, threads=1, name="probe", prefix=()):
+    def __init__(self, lab, node, name, file, command, start_timeout_s=60, stdin=subprocess.DEVNULL):
         self.lab = lab
         self.home = node
         self.report_path = f"/root/{name}.report"
         program = lab.path(node, f"/root/{name}")
-        program.write_bytes((lab.state.checkout / "build" / lab.preset / "bin/probe").read_bytes())
+        program.write_bytes(file.read_bytes())
         program.chmod(0o755)
+        line = command.format(program=f"/root/{name}", report=self.report_path)
         self.shell = lab.popen(
             node,
-            ["sh", "-c", f'{" ".join(prefix)} /root/{name} {self.report_path} {memory_mib} {threads} & '
-             'echo $!; wait $!; echo "ended $?"'],
-            stdout=-1, stdin=-3, text=True)
-        self.pid = int(self.shell.stdout.readline())
+            ["sh", "-c", f'exec 3<&0; {line} <&3 3<&- & exec 3<&- </dev/null; '
+             'echo $$ $!; wait $!; echo "ended $?"'],
+            stdout=subprocess.PIPE, stdin=stdin, text=True)
+        self.shell_pid, self.pid = map(int, self.shell.stdout.readline().split())
+        self.asked = 0
         self.reports = 0
         # It answers when its memory is filled.
-        self.report(timeout_s=60 + memory_mib / 20)
+        self.report(start_timeout_s)
 
     def lines(self):
         try:
@@ -32,36 +38,49 @@ class Probe:
             return []
         return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
-    def report(self, timeout_s=30, kill=None):
-        """Asks for a report by SIGUSR1 to the PID at home (or by `kill`) and waits for it."""
+    def report(self, timeout_s=30):
+        """Asks for a report by one SIGUSR1 to the PID at home and waits for it."""
         deadline = time.monotonic() + timeout_s
-        wanted = self.reports + 1
-        asked = 0.0
+        asked = False
         while True:
             lines = self.lines()
-            if len(lines) >= wanted:
+            if asked and len(lines) >= self.asked:
                 self.reports = len(lines)
                 return lines[-1]
             if time.monotonic() > deadline:
-                raise TimeoutError(f"probe {self.pid}: no report within {timeout_s} s")
-            # Once is enough, but while it starts it has no handler yet and must not be hit too early.
-            if time.monotonic() - asked > 2 and self._has_handler():
-                asked = time.monotonic()
-                (kill or self.kill)(signal.SIGUSR1)
+                raise TimeoutError(f"{self.report_path}: {len(lines)} reports, {self.asked} asked for, {timeout_s} s")
+            # Just once, for a signal that gets lost is a fault; but not before it has a handler.
+            if not asked and self._has_handler():
+                asked = True
+                self.asked += 1
+                self.kill(signal.SIGUSR1)
             time.sleep(0.005)
 
     def _has_handler(self):
         if self.reports:
             return True
-        status = self.lab.run(self.home, ["cat", f"/proc/{self.pid}/status"], check=False).stdout
+        status = self.lab.path(self.home, f"/proc/{self.pid}/status").read_text()
         caught = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
         return bool(caught) and int(caught[0], 16) & (1 << (signal.SIGUSR1 - 1)) != 0
 
     def kill(self, signo):
+        """To the PID at home, as a shell there would."""
         self.lab.run(self.home, ["kill", f"-{int(signo)}", str(self.pid)], check=False)
+
+    def wait(self, timeout_s=30):
+        """The status that its parent saw, as a shell says it (137: SIGKILL)."""
+        said, _ = self.shell.communicate(timeout=timeout_s)
+        return int(said.split("ended ")[1])
 
     def end(self):
         """Ends it; the status that its parent saw."""
         self.kill(signal.SIGTERM)
-        said, _ = self.shell.communicate(timeout=30)
-        return int(said.split()[1])
+        return self.wait()
+
+
+class Probe(Program):
+    def __init__(self, lab, node, memory_mib=1, threads=1, name="probe", prefix=()):
+        super().__init__(
+            lab, node, name, lab.state.checkout / "build" / lab.preset / "bin/probe",
+            " ".join([*prefix, "{program} {report}", str(memory_mib), str(threads)]),
+            start_timeout_s=60 + memory_mib / 20)

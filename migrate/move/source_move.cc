@@ -79,8 +79,8 @@ class SourceMove {
       SSI_ASSIGN(carried_signals_, deputy::queued_signals(source_.host_pid));
     }
     for (const StreamRef& s : source_.guest ? source_.streams : std::vector<StreamRef>()) {
+      drained_.push_back(s);  // also one that does not get empty in time stands still
       SSI_TRY(env_.streams.drain(s).context("pipe " + s.key));
-      drained_.push_back(s);
     }
     SSI_ASSIGN(ImageDir images,
                ImageDir::create(env_.images_root, new_name().to_string() + "-src"));
@@ -147,10 +147,10 @@ class SourceMove {
     SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
     SSI_ASSIGN(UniqueFd procs, workers.open_procs());
     const int fds[] = {*procs, *rpc.there, images.fd(), *pages};
-    SSI_TRY(realm.call(RealmOp::kSpawnCriu, 0, 0, fds));
+    SSI_ASSIGN(const RealmMessage criu, realm.call(RealmOp::kSpawnCriu, 0, 0, fds));
     rpc.there.reset();
     pages.reset();
-    SSI_TRY(step_fault_in(SSI_FAULT("migrate.dump"), workers));
+    SSI_TRY(step_fault_in(SSI_FAULT("migrate.dump"), workers, criu.pid));
     DumpOptions o = dump_options(copy);
     o.pid = ticket_.pid.pid;
     if (ticket_.pid.home != env_.self) o.freeze_cgroup = inside_realm(o.freeze_cgroup);

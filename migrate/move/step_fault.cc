@@ -2,16 +2,22 @@
 
 #include <signal.h>
 
+#include <cstdlib>
 #include <fstream>
-#include <iterator>
+#include <string>
 
 namespace ssi::migrate {
 namespace {
 
-bool is_criu(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/cmdline");
-  const std::string text{std::istreambuf_iterator<char>(in), {}};
-  return text.find(std::string("\0swrk\0", 6)) != std::string::npos;
+// The PID of a process in the innermost of its PID namespaces; 0 if it is gone.
+pid_t pid_inside(pid_t pid) {
+  std::ifstream in("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with("NSpid:")) continue;
+    const auto last = line.find_last_of(" \t");
+    return static_cast<pid_t>(std::strtol(line.c_str() + last, nullptr, 10));
+  }
+  return 0;
 }
 
 }  // namespace
@@ -22,11 +28,11 @@ Result<> step_fault(FaultAction action, pid_t criu) {
   return {};
 }
 
-Result<> step_fault_in(FaultAction action, const FreezerCgroup& criu_cgroup) {
+Result<> step_fault_in(FaultAction action, const FreezerCgroup& criu_cgroup, pid_t criu_inside) {
   if (action == FaultAction::kKillCriu) {
     SSI_ASSIGN(const auto pids, criu_cgroup.pids());
     for (const pid_t pid : pids) {
-      if (is_criu(pid)) ::kill(pid, SIGKILL);
+      if (pid_inside(pid) == criu_inside) ::kill(pid, SIGKILL);
     }
   }
   return step_fault(action);

@@ -129,7 +129,9 @@ class TargetMove {
   }
 
   Result<> on_stage(const std::string& stage, pid_t criu) {
-    if (stage == "post-restore") return step_fault_in(SSI_FAULT("migrate.restore"), cgroup_);
+    if (stage == "post-restore") {
+      return step_fault_in(SSI_FAULT("migrate.restore"), cgroup_, criu);
+    }
     if (stage != "pre-resume") return {};
     // All threads stand in criu's hands at their first instruction. From here on the freezer has
     // them.

@@ -78,9 +78,12 @@ void StreamHome::serve(StreamChannel channel) {
   StreamEnd& end = found->source ? static_cast<StreamEnd&>(*found->source) : *found->sink;
   {
     std::lock_guard lock(found->mutex);
-    if (attach.b < found->generation) {
-      answer.b = ESTALE;  // the guest has moved on from there
+    const bool claims = (attach.flags & StreamFrame::kClaim) != 0;
+    if (found->called_off.contains(attach.d) || (attach.b < found->generation && !claims)) {
+      answer.b = ESTALE;  // the guest has moved on from there, or never came there
     } else {
+      if (attach.b < found->generation) found->called_off.insert(found->holder);
+      found->holder = attach.d;
       if (found->channel) found->channel->abort();
       found->generation = attach.b;
       found->channel = channel;

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -38,6 +39,8 @@ class StreamHome {
     StreamDirection direction{};
     std::mutex mutex;
     std::uint64_t generation = 0;
+    std::uint64_t holder = 0;            // the number of the attachment that has it
+    std::set<std::uint64_t> called_off;  // attachments that must not come again
     StreamChannel channel;
     std::unique_ptr<Source> source;  // the guest reads
     std::unique_ptr<Sink> sink;      // the guest writes

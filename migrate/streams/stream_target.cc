@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <random>
 
 namespace ssi::migrate {
 namespace {
@@ -17,6 +18,11 @@ ByteSpan bytes_of(const StreamFrame& frame) {
 // How long a home that does not know a stream (any more) is asked again: its carrier was restarted,
 // and its ssid exports the stream again.
 constexpr std::chrono::seconds kUnknownMax{20};
+
+std::uint64_t random_number() {
+  std::random_device random;
+  return (std::uint64_t{random()} << 32) | random();
+}
 
 Error error_of_home(int error) {
   if (error == ENOENT) return Error(ErrorCode::kGone, "home does not have the stream");
@@ -71,9 +77,20 @@ class StreamTarget::Attachment {
   }
 
   bool drain(int timeout_ms, bool written) {
+    {
+      std::lock_guard lock(mutex_);
+      leaving_ = true;
+      claim_ = false;
+    }
     return sink_ ? sink_->drain(timeout_ms) : source_->drain(timeout_ms, written);
   }
   void resume() {
+    {
+      std::lock_guard lock(mutex_);
+      leaving_ = false;
+      claim_ = true;
+    }
+    stop_.notify_all();
     if (sink_) sink_->resume();
   }
 
@@ -91,12 +108,13 @@ class StreamTarget::Attachment {
  private:
   StreamEnd& end() { return sink_ ? static_cast<StreamEnd&>(*sink_) : *source_; }
 
-  Result<StreamChannel> connect_once(bool first) {
+  Result<StreamChannel> connect_once(bool first, bool claim = false) {
     SSI_ASSIGN(auto dialled, what_.dial());
     const StreamChannel channel = std::move(dialled);
     StreamFrame attach{.type = StreamFrameType::kAttach, .a = what_.id, .b = what_.generation};
     attach.c = first ? StreamFrame::kFromHome : end().position();
-    attach.d = what_.capacity;
+    attach.d = number_;
+    if (claim) attach.flags = StreamFrame::kClaim;
     SSI_TRY(channel->send({bytes_of(attach)}));
     FrameBuffer buffer;
     SSI_TRY(channel->recv(buffer));
@@ -135,7 +153,8 @@ class StreamTarget::Attachment {
         channel_.reset();
         if (stop_.wait_for(lock, pause, [&] { return stopped_; })) return;
       }
-      auto again = connect_once(false);
+      const bool claimed = claims();
+      auto again = connect_once(false, claimed);
       if (again.ok()) {
         channel = *again;
         unknown_since = std::chrono::steady_clock::time_point::max();
@@ -145,7 +164,12 @@ class StreamTarget::Attachment {
       const auto now = std::chrono::steady_clock::now();
       const bool unknown = again.error().code() == ErrorCode::kGone;
       if (!unknown || unknown_since > now) unknown_since = now;
-      if (again.error().code() == ErrorCode::kRefused || now - unknown_since > kUnknownMax) {
+      const bool refused = again.error().code() == ErrorCode::kRefused;
+      if (refused && wait_for_claim(claimed)) {
+        pause = std::chrono::milliseconds(0);
+        continue;
+      }
+      if (refused || now - unknown_since > kUnknownMax) {
         // Home has given it up: the guest must not wait for ever.
         end().give_up();
         return;
@@ -154,10 +178,26 @@ class StreamTarget::Attachment {
     }
   }
 
+  bool claims() {
+    std::lock_guard lock(mutex_);
+    return claim_;
+  }
+
+  // Somebody else has the stream. If that is the target of a move that is under way, its outcome is
+  // waited for: true: it was called off, and the stream is to be claimed back.
+  bool wait_for_claim(bool claimed) {
+    std::unique_lock lock(mutex_);
+    stop_.wait(lock, [&] { return stopped_ || !leaving_; });
+    return !stopped_ && claim_ && !claimed;
+  }
+
   Attach what_;
+  const std::uint64_t number_ = random_number();
   std::mutex mutex_;
   std::condition_variable stop_;
   bool stopped_ = false;
+  bool leaving_ = false;  // drained, for a move
+  bool claim_ = false;    // a move was called off: the stream is ours, whoever has attached it
   StreamChannel channel_;
   UniqueFd guest_end_;
   std::unique_ptr<Source> source_;

@@ -13,8 +13,8 @@ enum class StreamDirection : std::uint32_t {
 };
 
 enum class StreamFrameType : std::uint32_t {
-  kAttach =
-      1,  // target -> home: a = stream, b = generation, c = position or kFromHome, d = capacity
+  kAttach = 1,  // target -> home: a = stream, b = generation, c = position or kFromHome,
+                //                 d = the attachment's own number, perhaps kClaim in flags
   kAttached =
       2,         // home -> target: a = position to go on from, b = errno (then the connection ends)
   kData = 3,     // source -> sink: a = position of the first byte; bytes follow
@@ -32,6 +32,8 @@ struct StreamFrame {
   std::uint64_t a = 0, b = 0, c = 0, d = 0;
 
   static constexpr std::uint32_t kEofSeen = 1;
+  // The guest stays here: the move for which a later generation was attached was called off.
+  static constexpr std::uint32_t kClaim = 2;
   static constexpr std::uint64_t kFromHome =
       ~std::uint64_t{0};  // a new attachment: home knows the position
 };

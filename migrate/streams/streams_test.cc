@@ -313,6 +313,47 @@ TEST_CASE("a reading guest moves on with what it has not read") {
   CHECK(read_to_end(**guest).empty());
 }
 
+TEST_CASE("a move is called off after its target has attached: the guest goes on where it was") {
+  Net net;
+  Pipe out, in;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(out.writer)).ok());
+  REQUIRE(net.home.export_fd(2, StreamDirection::kGuestReads, std::move(in.reader)).ok());
+  StreamTarget source;
+  auto writes = source.attach({1, 1, StreamDirection::kGuestWrites, 0, net.dial()});
+  auto reads = source.attach({2, 1, StreamDirection::kGuestReads, 0, net.dial()});
+  REQUIRE(writes.ok());
+  REQUIRE(reads.ok());
+  for (const StreamId id : {1, 2}) REQUIRE(source.start(id).ok());
+  for (int round = 0; round < 3; ++round) {
+    REQUIRE(write_all(*in.writer, "in" + std::to_string(round)));
+    for (const StreamId id : {1, 2}) REQUIRE(source.drain(id, 5000, false).ok());
+    StreamTarget target;
+    auto copy_writes = target.attach({1, 2, StreamDirection::kGuestWrites, 0, net.dial()});
+    auto copy_reads = target.attach({2, 2, StreamDirection::kGuestReads, 0, net.dial()});
+    REQUIRE(copy_writes.ok());
+    REQUIRE(copy_reads.ok());
+    // Long enough for the source to notice and to be refused, in some of the rounds.
+    if (round > 0) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    for (const StreamId id : {1, 2}) REQUIRE(source.resume(id).ok());
+    // The target's ssid may have died: nobody there closes anything, and its carrier tries again.
+    if (round == 1) net.cut();
+    CHECK(read_exactly(**reads, 3) == "in" + std::to_string(round));
+    REQUIRE(write_all(**writes, "out" + std::to_string(round)));
+    CHECK(read_exactly(*out.reader, 4) == "out" + std::to_string(round));
+  }
+  // It still moves.
+  for (const StreamId id : {1, 2}) REQUIRE(source.drain(id, 5000, false).ok());
+  StreamTarget next;
+  auto next_writes = next.attach({1, 2, StreamDirection::kGuestWrites, 0, net.dial()});
+  auto next_reads = next.attach({2, 2, StreamDirection::kGuestReads, 0, net.dial()});
+  REQUIRE(next_writes.ok());
+  REQUIRE(next_reads.ok());
+  REQUIRE(write_all(**next_writes, "last"));
+  CHECK(read_exactly(*out.reader, 4) == "last");
+  REQUIRE(write_all(*in.writer, "end"));
+  CHECK(read_exactly(**next_reads, 3) == "end");
+}
+
 TEST_CASE("an old generation is refused, and an unknown stream") {
   Net net;
   Pipe at_home;

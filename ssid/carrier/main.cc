@@ -51,7 +51,12 @@ int run(const CarrierOptions& options) {
   Carrier carrier({.address = options.address, .port = options.port, .root = options.root}, *tls);
   if (const auto listening = carrier.listen(); !listening) return fail(listening.error());
   std::error_code ignored;
-  std::filesystem::create_directories(std::filesystem::path(options.socket).parent_path(), ignored);
+  // Also ssid's directory, whichever of the two starts first: everybody's commands and every user's
+  // deputies come to their sockets through it.
+  const auto directory = std::filesystem::path(options.socket).parent_path();
+  if (std::filesystem::create_directories(directory, ignored)) {
+    std::filesystem::permissions(directory, std::filesystem::perms(0755), ignored);
+  }
   auto control = ControlServer::start(options.socket, carrier);
   if (!control) return fail(control.error());
   log_info("node {}, port {}", options.node.value, carrier.port());

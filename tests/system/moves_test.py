@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""One process after the other is moved around three nodes, again and again: after each move it checks its own
+memory and descriptors, its PID and parent at home are what they were, and at the end its shell sees the true
+exit status. Prints a table of what was moved."""
+
+import statistics
+import subprocess
+import sys
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import observe  # noqa: E402
+from lab import Lab  # noqa: E402
+from probe import Probe, Program  # noqa: E402
+
+NODES = 3
+MOVES = 200
+MOVES_OF_A_BIG_ONE = 20
+PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+
+
+class Moves(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(NODES, name="movestest")
+        cls.addClassCleanup(cls.lab.down)
+        cls.lab.up()
+        observe.wait_for_loads(cls.lab)
+        cls.rows = []
+
+    @classmethod
+    def tearDownClass(cls):
+        titles = ["program", "MiB", "threads", "descriptors", "moves", "ok", "frozen ms: median", "max", "s"]
+        print("\n" + observe.table(titles, cls.rows), flush=True)
+
+    def move_around(self, name, program, moves, after_move=lambda i: None):
+        """Moves it 1 -> 2 -> 3 -> 1 ..; every move is followed by a report."""
+        kinds = observe.descriptor_kinds(self.lab, 1, program.pid)
+        threads = observe.threads_of(self.lab, 1, program.pid)
+        frozen_ms, memory_bytes, ok = [], 0, 0
+        started = time.monotonic()
+        try:
+            for i in range(moves):
+                to = (i + 1) % NODES + 1
+                answer = observe.migrate(self.lab, program.pid, to)
+                frozen_ms.append(answer["frozen_ms"])
+                memory_bytes = max(memory_bytes, answer["memory_bytes"])
+                report = program.report(timeout_s=60)
+                after_move(i)
+                where = f"{name}, move {i + 1} to node {to}: {report}"
+                self.assertTrue(report["memory_good"], where)
+                self.assertTrue(report["descriptors_good"], where)
+                self.assertTrue(report["same_pid"], where)
+                self.assertEqual(report["pid"], program.pid, where)
+                self.assertEqual(observe.parent_of(self.lab, 1, program.pid), program.shell_pid, where)
+                ok += 1
+            self.assertEqual(program.reports, program.asked)
+            self.assertEqual(len(observe.copies(self.lab, program.report_path)), 1)
+        finally:
+            self.rows.append([
+                name, memory_bytes / 2**20, threads,
+                ", ".join(f"{n} {kind}s" if n > 1 else kind for kind, n in sorted(kinds.items())),
+                moves, ok, statistics.median(frozen_ms or [0]), max(frozen_ms or [0]),
+                time.monotonic() - started,
+            ])
+
+    def test_a_small_one(self):
+        probe = Probe(self.lab, 1, name="small")
+        self.move_around("probe", probe, MOVES)
+        self.assertEqual(probe.end(), 42)
+
+    def test_thirty_two_threads(self):
+        probe = Probe(self.lab, 1, threads=32, name="threads")
+        turns = [probe.report()["turns"]]
+
+        def all_work(_):
+            turns.append(probe.lines()[-1]["turns"])
+            self.assertGreater(turns[-1], turns[-2])
+
+        self.move_around("probe", probe, MOVES, all_work)
+        self.assertEqual(probe.end(), 42)
+
+    def test_a_python_program(self):
+        program = Program(
+            self.lab, 1, "self_check.py", PROGRAMS / "self_check.py", "exec python3 {program} {report}")
+        self.assertEqual(program.shell.stdout.readline(), "said 1\n")
+
+        def says_it(i):
+            self.assertEqual(program.shell.stdout.readline(), f"said {i + 2}\n")
+
+        self.move_around("python3", program, MOVES, says_it)
+        self.assertEqual(program.end(), 42)
+
+    def test_a_perl_program(self):
+        program = Program(
+            self.lab, 1, "self_check.pl", PROGRAMS / "self_check.pl", "exec perl {program} {report}",
+            stdin=subprocess.PIPE)
+
+        def answers(i):
+            program.shell.stdin.write(f"question {i}\n")
+            program.shell.stdin.flush()
+            self.assertEqual(program.shell.stdout.readline(), f"{i + 1} question {i}\n")
+
+        self.move_around("perl", program, MOVES, answers)
+        # The end of a pipe arrives, too, wherever the program reads it.
+        program.shell.stdin.close()
+        program.shell.stdin = None
+        self.assertEqual(program.wait(), 43)
+
+    def test_a_heap_of_one_gib(self):
+        probe = Probe(self.lab, 1, memory_mib=1024, name="big")
+        self.move_around("probe", probe, MOVES_OF_A_BIG_ONE)
+        self.assertEqual(probe.end(), 42)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
