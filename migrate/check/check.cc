@@ -142,6 +142,8 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
   for (const auto& fd : facts.fds) {
     if (!context.fds.has(fd.kind)) {
       reasons.add(true, describe(fd));
+    } else if (fd.locked) {
+      reasons.add(true, describe(fd) + " with a lock, which can't be moved yet");
     } else if (fd.kind == FdKind::kMemfd) {
       reasons.add(!fd.holders.empty(),
                   describe(fd) + " that process " + list(fd.holders) + " has open, too");

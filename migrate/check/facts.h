@@ -60,6 +60,7 @@ struct FdFact {
   std::uint64_t inode = 0;
   std::string details;  // sockets: "tcp 10.77.0.1:41000 -> 10.77.0.2:80"
   bool listening = false;
+  bool locked = false;  // a lock is held by it (flock, fcntl or a lease)
   // Pipes: whether the process itself holds an end for reading and one for writing.
   bool other_end_inside = false;
   // Pipes, memory files: other processes that have it open.

@@ -127,6 +127,7 @@ Result<FdFact> read_fd(const ProcDir& proc, const std::string& number) {
   SSI_ASSIGN(const struct stat st, proc.status(file));
   SSI_ASSIGN(const std::string info, proc.read("fdinfo/" + number));
   fd.flags = static_cast<std::uint32_t>(std::strtoul(field(info, "flags").c_str(), nullptr, 8));
+  fd.locked = info.starts_with("lock:") || info.find("\nlock:") != std::string::npos;
   fd.device = st.st_dev;
   fd.inode = st.st_ino;
   fd.kind = kind_of(proc, file, fd, st);

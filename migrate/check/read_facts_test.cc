@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -114,6 +115,20 @@ TEST_CASE("an idle process: facts are right and it can be moved") {
   CHECK(!facts.other_root);
   CHECK(facts.fds.empty());
   CHECK(subject.reason() == "");
+}
+
+TEST_CASE("a process that holds a lock stays: its deputy could not keep it") {
+  const std::string path = temporary_file();
+  const auto open_file = [&path] { return open(path.c_str(), O_RDWR); };
+  const std::string why = "fd 0 is a file (" + path + ") with a lock, which can't be moved yet";
+  CHECK(Subject([&] { flock(open_file(), LOCK_EX); }).reason() == why);
+  CHECK(Subject([&] {
+          struct flock lock {};
+          lock.l_type = F_WRLCK;
+          fcntl(open_file(), F_SETLK, &lock);
+        }).reason() == why);
+  CHECK(Subject([&] { open_file(); }).reason() == "");
+  std::filesystem::remove(path);
 }
 
 TEST_CASE("every kind of descriptor is known for what it is") {

@@ -20,7 +20,6 @@
 #include "ssid/daemon/group_driver.h"
 #include "ssid/daemon/ops.h"
 #include "ssid/daemon/pid_range.h"
-#include "ssid/daemon/ports.h"
 #include "ssid/wire/link_server.h"
 
 namespace ssi {
@@ -133,8 +132,14 @@ Result<> run(const Config& config) {
   c.enablement_of = [&](pid_t local) { return balancer->enablement_of(local); };
   c.arrival_failed = [&](SsiPid pid) { balancer->on_arrival_failed(pid); };
   c.refuse_arrival = [&](const migrate::MoveTicket& t) { return balancer->refuse_arrival(t); };
-  control = std::make_unique<ProcessControl>(io, group, std::move(freezer), tls, paths, grace,
-                                             std::move(c));
+  const ProcessControl::Options options{.paths = paths,
+                                        .grace = grace,
+                                        .link_port = config.link.port,
+                                        .carrier_port = config.link.carrier_port,
+                                        .moves_out_max = config.move.out_max,
+                                        .moves_in_max = config.move.in_max};
+  control =
+      std::make_unique<ProcessControl>(io, group, std::move(freezer), tls, options, std::move(c));
   SSI_ASSIGN(balancer, Balancer::create(io, clock, group, *control,
                                         {.policy = config.loadlevel.policy,
                                          .list_path = config.loadlevel.list,
@@ -149,7 +154,7 @@ Result<> run(const Config& config) {
   ops = std::make_unique<OpContext>(
       OpContext{group, *cluster, *control, *balancer, *requests, events});
   SSI_TRY(control->start());
-  SSI_ASSIGN(const auto links, LinkServer::start(tls, config.link.address, kMovePort, {},
+  SSI_ASSIGN(const auto links, LinkServer::start(tls, config.link.address, config.link.port, {},
                                                  [&](std::unique_ptr<TlsLink> link) {
                                                    control->serve_link(std::move(link));
                                                  }));

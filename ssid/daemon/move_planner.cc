@@ -77,13 +77,13 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
     UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, process.pidfd(), fd->number, 0)));
     if (!held) return Error::from_errno("take descriptor " + std::to_string(fd->number));
     const int capacity = ::fcntl(*held, F_GETPIPE_SZ);
-    StreamRef stream{
-        .id = random_id(),
-        .key = pipe_key(inode),
-        .write_end = writes(*fd),
-        .capacity = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536),
-        .generation = 1,
-        .on_demand = !writes(*fd) && !check::pipe_readers(inode, {pid, ::getpid()}).empty()};
+    StreamRef stream{.id = random_id(),
+                     .key = pipe_key(inode),
+                     .write_end = writes(*fd),
+                     .capacity = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536),
+                     .generation = 1,
+                     .on_demand = !writes(*fd) && !fd->holders.empty() &&
+                                  !check::pipe_readers(inode, {pid, ::getpid()}).empty()};
     prepared.source.streams.push_back(stream);
     prepared.source.to_export.emplace_back(stream, *held);
     prepared.held.push_back(std::move(held));

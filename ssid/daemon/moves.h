@@ -71,7 +71,8 @@ class Moves : public migrate::MoveHost {
   bool is_arriving(const migrate::CopyName& copy) const {
     return awaited_.contains(copy) || restoring_.contains(copy);
   }
-  std::size_t coming_in() const { return awaited_.size(); }
+  std::size_t coming_in() const { return restoring_.size(); }
+  std::size_t going_out() const { return moving_.size(); }
 
   // What the group decided, told by the loop. Of our own commits:
   void on_commit_decided(SsiPid pid, Epoch epoch, bool accepted);
@@ -120,7 +121,7 @@ class Moves : public migrate::MoveHost {
   OpenMoves committing_;                   // source: sent, not delivered
   OpenMoves awaited_;                      // target: restored, not decided
   std::set<SsiPid> moving_;                // out of here
-  std::set<migrate::CopyName> restoring_;  // into here, not yet restored
+  std::set<migrate::CopyName> restoring_;  // into here, not yet done
   std::list<Worker> workers_;
 };
 

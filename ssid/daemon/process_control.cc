@@ -12,7 +12,6 @@
 #include "migrate/move/frozen_copy.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
-#include "ssid/daemon/ports.h"
 #include "ssid/wire/carrier/carrier_client.h"
 
 namespace ssi {
@@ -60,15 +59,15 @@ group::Commit commit_of(const MoveTicket& t) {
 }  // namespace
 
 ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::FreezerRoot freezer,
-                               std::shared_ptr<const TlsContext> tls, DaemonPaths paths,
-                               std::chrono::milliseconds grace, Handlers handlers)
+                               std::shared_ptr<const TlsContext> tls, Options options,
+                               Handlers handlers)
     : io_(io),
       group_(group),
       freezer_(std::move(freezer)),
-      paths_(std::move(paths)),
+      options_(std::move(options)),
       handlers_(std::move(handlers)),
       streams_([this](NodeId node) -> Result<CarrierPeer> {
-        return CarrierPeer{node.value, {group_.address_of(node)}, kCarrierPort};
+        return CarrierPeer{node.value, {group_.address_of(node)}, options_.carrier_port};
       }),
       realms_(
           group.self(),
@@ -76,7 +75,8 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
            paths_.program_dir + "/ssid-realm"},
           [this](NodeId home, const std::string& at) -> Result<> {
             SSI_ASSIGN(auto carrier, CarrierClient::connect());
-            return carrier.mount_view({{home.value, {group_.address_of(home)}, kCarrierPort}, at});
+            return carrier.mount_view(
+                {{home.value, {group_.address_of(home)}, options_.carrier_port}, at});
           },
           [this](NodeId node) { return group_.name_of(node); },
           [this](NodeId home, const std::string& socket) {
@@ -90,9 +90,7 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
           io, [this] { return guests_on_demand(); },
           [](const migrate::StreamRef& s, std::uint64_t bytes) {
             if (auto carrier = CarrierClient::connect()) (void)carrier->demand_stream(s.id, bytes);
-          }),
-      // The others give a lost guest up after the grace; it must stand still well before.
-      alone_max_(grace / 2) {}
+          }) {}
 
 ProcessControl::~ProcessControl() = default;
 
@@ -136,6 +134,9 @@ Moves::Handlers ProcessControl::move_handlers() {
     if (!group_.table_valid() || group_.term() != t.term) {
       return "the cluster has just changed; try again";
     }
+    if (moves_.coming_in() >= options_.moves_in_max) {
+      return std::to_string(moves_.coming_in()) + " processes are on their way to it";
+    }
     return handlers_.refuse_arrival(t);
   };
   h.failed_to_arrive = [this](const MoveTicket& t) { handlers_.arrival_failed(t.pid); };
@@ -153,7 +154,7 @@ Result<Moves::OutgoingMove> ProcessControl::prepare(SsiPid pid, NodeId to,
     SSI_ASSIGN(move.prepared, prepare_original(group_.self(), pid.pid, to, Epoch{1}));
   }
   move.address = group_.address_of(to);
-  move.port = kMovePort;
+  move.port = options_.link_port;
   return move;
 }
 
@@ -168,6 +169,10 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
     return fail(ErrorCode::kNoQuorum, "the cluster has just changed; try again");
   }
   if (moves_.is_moving(pid)) return fail(ErrorCode::kFailed, "it is being moved already");
+  if (moves_.going_out() >= options_.moves_out_max) {
+    return fail(ErrorCode::kFailed, std::to_string(moves_.going_out()) +
+                                        " moves are leaving this node already; try again");
+  }
   if (!group_.view().has(to)) {
     return fail(ErrorCode::kFailed, "node " + std::to_string(to.value) + " is not up");
   }
@@ -494,7 +499,8 @@ void ProcessControl::on_tick() {
 }
 
 void ProcessControl::hold_homeless_guests() {
-  const bool alone = std::chrono::steady_clock::now() - table_seen_ > alone_max_;
+  // The others give a lost guest up after the grace; it must stand still well before.
+  const bool alone = std::chrono::steady_clock::now() - table_seen_ > options_.grace / 2;
   for (const auto& [pid, record] : guests_.all()) {
     if (pid.home == group_.self() || held_.contains(pid) || moves_.is_moving(pid)) continue;
     if (group_.view().has(pid.home) && !alone) continue;

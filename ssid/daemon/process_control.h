@@ -70,9 +70,16 @@ class ProcessControl {
     std::function<void(SsiPid)> arrival_failed;
   };
 
+  struct Options {
+    DaemonPaths paths;
+    std::chrono::milliseconds grace;  // after which others give up what is lost
+    std::uint16_t link_port;          // of all nodes
+    std::uint16_t carrier_port;
+    std::size_t moves_out_max;  // at a time
+    std::size_t moves_in_max;
+  };
   ProcessControl(boost::asio::io_context& io, GroupPort& group, migrate::FreezerRoot freezer,
-                 std::shared_ptr<const TlsContext> tls, DaemonPaths paths,
-                 std::chrono::milliseconds grace, Handlers handlers);
+                 std::shared_ptr<const TlsContext> tls, Options options, Handlers handlers);
   ~ProcessControl();
 
   Result<> start();
@@ -134,7 +141,8 @@ class ProcessControl {
   boost::asio::io_context& io_;
   GroupPort& group_;
   migrate::FreezerRoot freezer_;
-  DaemonPaths paths_;
+  const Options options_;
+  const DaemonPaths& paths_ = options_.paths;
   Handlers handlers_;
   CarrierStreams streams_;
   Realms realms_;
@@ -147,7 +155,6 @@ class ProcessControl {
   std::set<SsiPid> flushing_;  // ended, their output is still on its way home
   std::set<SsiPid> held_;      // guests that stand still because they have no home or no cluster
   std::chrono::steady_clock::time_point table_seen_;  // when it was valid last
-  const std::chrono::milliseconds alone_max_;
 };
 
 }  // namespace ssi
