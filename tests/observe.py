@@ -1,5 +1,5 @@
-"""What a system test sees of a lab from outside, without asking ssid: which copies of a process there are and
-which of them run, whose child it is, what it holds open. And the commands, answered as JSON."""
+"""What a system test sees of a lab from outside, without asking ssid: which copies of a process there are
+and which of them run, whose child it is, what it holds open. And the commands, answered as JSON."""
 
 import json
 import os
@@ -130,7 +130,8 @@ def descriptor_kinds(lab, node, pid):
 
 def table(titles, rows):
     """Text with aligned columns; numbers to the right."""
-    cells = [titles] + [[f"{cell:.0f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    cells = [titles]
+    cells += [[f"{cell:.0f}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(titles))]
     right = [all(not isinstance(row[i], str) for row in rows) for i in range(len(titles))]
     return "\n".join(

@@ -1,6 +1,6 @@
-"""Programs on a lab node that are moved while they watch themselves: the probe (tests/programs/probe.cc) and
-others that answer in the same way. Each appends a line of JSON to its report file whenever it gets SIGUSR1, and
-ends with 42 on SIGTERM."""
+"""Programs on a lab node that are moved while they watch themselves: the probe (tests/programs/probe.cc)
+and others that answer in the same way. Each appends a line of JSON to its report file whenever it gets
+SIGUSR1, and ends with 42 on SIGTERM."""
 
 import json
 import signal
@@ -9,8 +9,8 @@ import time
 
 
 class Program:
-    """Started on `node` by a shell that waits for it. Its report is a file there, and stays home's wherever the
-    program runs. {program} and {report} in `command` are its file (a copy of `file`) and its report."""
+    """Started on `node` by a shell that waits for it. Its report is a file there, and stays home's wherever
+    the program runs. {program} and {report} in `command` are its file (a copy of `file`) and its report."""
 
     def __init__(self, lab, node, name, file, command, start_timeout_s=60, stdin=subprocess.DEVNULL):
         self.lab = lab
@@ -23,7 +23,7 @@ class Program:
         self.shell = lab.popen(
             node,
             ["sh", "-c", f'exec 3<&0; {line} <&3 3<&- & exec 3<&- </dev/null; '
-             'echo $$ $!; wait $!; echo "ended $?"'],
+             'echo $$ $!; wait $!; exit $?'],
             stdout=subprocess.PIPE, stdin=stdin, text=True)
         self.shell_pid, self.pid = map(int, self.shell.stdout.readline().split())
         self.asked = 0
@@ -48,7 +48,8 @@ class Program:
                 self.reports = len(lines)
                 return lines[-1]
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.report_path}: {len(lines)} reports, {self.asked} asked for, {timeout_s} s")
+                raise TimeoutError(
+                    f"{self.report_path}: {len(lines)} reports, {self.asked} asked for, within {timeout_s} s")
             # Just once, for a signal that gets lost is a fault; but not before it has a handler.
             if not asked and self._has_handler():
                 asked = True
@@ -69,8 +70,11 @@ class Program:
 
     def wait(self, timeout_s=30):
         """The status that its parent saw, as a shell says it (137: SIGKILL)."""
-        said, _ = self.shell.communicate(timeout=timeout_s)
-        return int(said.split("ended ")[1])
+        return self.shell.wait(timeout_s)
+
+    def rest_of_output(self, timeout_s=30):
+        """What it wrote to its standard output until the end of that pipe."""
+        return self.shell.communicate(timeout=timeout_s)[0]
 
     def end(self):
         """Ends it; the status that its parent saw."""
@@ -79,8 +83,17 @@ class Program:
 
 
 class Probe(Program):
-    def __init__(self, lab, node, memory_mib=1, threads=1, name="probe", prefix=()):
+    """journal: it sleeps most of the time, and counts on in a file while it runs (see numbers)."""
+
+    def __init__(self, lab, node, memory_mib=1, threads=1, name="probe", prefix=(), journal=False):
+        self.journal_path = f"/root/{name}.journal"
+        words = [*prefix, "{program} {report}", str(memory_mib), str(threads)]
         super().__init__(
             lab, node, name, lab.state.checkout / "build" / lab.preset / "bin/probe",
-            " ".join([*prefix, "{program} {report}", str(memory_mib), str(threads)]),
+            " ".join(words + ([self.journal_path] if journal else [])),
             start_timeout_s=60 + memory_mib / 20)
+
+    def numbers(self):
+        """1, 2, 3, .. as written so far; anything else, and it ran twice or went back in time."""
+        text = self.lab.path(self.home, self.journal_path).read_text()
+        return [int(line) for line in text[: text.rfind("\n") + 1].split()]

@@ -1,6 +1,7 @@
 #include "migrate/move/step_fault.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -29,13 +30,18 @@ Result<> step_fault(FaultAction action, pid_t criu) {
 }
 
 Result<> step_fault_in(FaultAction action, const FreezerCgroup& criu_cgroup, pid_t criu_inside) {
-  if (action == FaultAction::kKillCriu) {
+  if (action != FaultAction::kKillCriu) return step_fault(action);
+  // Just started, it may not have got into its cgroup yet.
+  for (int tries = 0; tries < 400; ++tries) {
     SSI_ASSIGN(const auto pids, criu_cgroup.pids());
     for (const pid_t pid : pids) {
-      if (pid_inside(pid) == criu_inside) ::kill(pid, SIGKILL);
+      if (pid_inside(pid) != criu_inside) continue;
+      ::kill(pid, SIGKILL);
+      return {};
     }
+    ::usleep(5000);
   }
-  return step_fault(action);
+  return Error("injected fault: there is no criu to kill");
 }
 
 }  // namespace ssi::migrate
