@@ -25,9 +25,10 @@
 
 namespace {
 
+// Not CLOCK_MONOTONIC: criu restores into a time namespace that leaves the move out of it.
 std::int64_t now_us() {
   timespec t{};
-  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  ::clock_gettime(CLOCK_REALTIME, &t);
   return static_cast<std::int64_t>(t.tv_sec) * 1'000'000 + t.tv_nsec / 1000;
 }
 
