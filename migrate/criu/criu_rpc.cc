@@ -85,6 +85,7 @@ Result<pid_t> CriuRpc::restore(const RestoreOptions& options, const Notify& noti
   set_common(o, options.images_fd, "restore.log");
   o.set_rst_sibling(true);  // the caller of criu, the realm's init, is the parent
   o.set_notify_scripts(true);
+  if (options.lazy_pages) o.set_lazy_pages(true);
   for (const InheritFd& i : options.inherit) {
     auto* entry = o.add_inherit_fd();
     entry->set_key(i.key);
