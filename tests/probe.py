@@ -8,7 +8,7 @@ import time
 class Probe:
     """Started on `node`; its report is a file there, and stays home's wherever the probe runs."""
 
-    def __init__(self, lab, node, memory_mib=1, threads=1, name="probe", prefix=()):
+    def __init__(self, lab, node, memory_mib=1, threads=1, hot_mib=0, name="probe", prefix=()):
         self.lab = lab
         self.home = node
         self.report_path = f"/root/{name}.report"
@@ -17,7 +17,7 @@ class Probe:
         program.chmod(0o755)
         self.shell = lab.popen(
             node,
-            ["sh", "-c", f'{" ".join(prefix)} /root/{name} {self.report_path} {memory_mib} {threads} & '
+            ["sh", "-c", f'{" ".join(prefix)} /root/{name} {self.report_path} {memory_mib} {threads} {hot_mib} & '
              'echo $!; wait $!; echo "ended $?"'],
             stdout=-1, stdin=-3, text=True)
         self.pid = int(self.shell.stdout.readline())

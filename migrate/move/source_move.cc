@@ -56,11 +56,10 @@ class SourceMove {
 
   Result<MoveReport> run() {
     if (auto ready = prepare(); !ready) return call_off(std::move(ready).error());
+    auto held = hold();
+    if (!held) return call_off(std::move(held).error());
+    FrozenCopy copy = std::move(*held);
     frozen_since_ = Clock::now();
-    auto frozen = freeze();
-    if (!frozen) return call_off(std::move(frozen).error());
-    FrozenCopy copy = std::move(*frozen);
-    report_.freeze_us = micros_since(frozen_since_);
     auto carried = carry_over(copy);
     if (!carried) return give_up(copy, std::move(carried).error());
     const auto commit_since = Clock::now();
@@ -111,13 +110,15 @@ class SourceMove {
     }
   }
 
-  Result<FrozenCopy> freeze() {
-    if (source_.guest) return FrozenCopy::freeze_guest(env_.freezer, *source_.guest);
-    return FrozenCopy::freeze_original(env_.freezer, new_name(), source_.host_pid);
+  Result<FrozenCopy> hold() {
+    if (source_.guest) return FrozenCopy::hold_guest(env_.freezer, *source_.guest);
+    return FrozenCopy::hold_original(env_.freezer, new_name(), source_.host_pid);
   }
 
-  // dump, send, and the target's restore.
-  Result<> carry_over(const FrozenCopy& copy) {
+  // freeze, dump, send, and the target's restore.
+  Result<> carry_over(FrozenCopy& copy) {
+    SSI_TRY(copy.freeze());
+    report_.freeze_us = micros_since(frozen_since_);
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
     if (!source_.guest) {
       SSI_ASSIGN(carried_signals_, deputy::queued_signals(source_.host_pid));

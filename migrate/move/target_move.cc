@@ -184,9 +184,15 @@ class TargetMove {
         if (!installing) (void)cgroup_.kill(kKillTimeout);  // criu would wait for ever
       });
     }
-    auto restored = criu_->restore(
-        options, [&](const std::string& stage, pid_t) { return on_stage(stage, criu_pid_); });
-    if (memory) {
+    auto restored = criu_->restore(options, [&](const std::string& stage, pid_t) -> Result<> {
+      if (stage == "pre-resume" && handing.joinable()) {
+        memory->abort();
+        handing.join();
+        SSI_TRY(std::move(installing));
+      }
+      return on_stage(stage, options.lazy_pages);
+    });
+    if (handing.joinable()) {
       memory->abort();
       handing.join();
     }
@@ -205,18 +211,29 @@ class TargetMove {
     SSI_ASSIGN(UniqueFd uffd, socket.take_uffd());
     const int fds[] = {*uffd, staged.data_fd(), *index, *kill};
     SSI_TRY(realm.call(RealmOp::kInstall, ticket_.pid.pid, 0, fds));
-    return {};
+    // All that criu makes is made. It takes the kernel some 10 ms, so it is done while criu works.
+    return put_criu_out(realm);
   }
 
-  Result<> on_stage(const std::string& stage, pid_t criu) {
-    if (stage == "post-restore") return step_fault_in(SSI_FAULT("migrate.restore"), cgroup_);
-    if (stage != "pre-resume") return {};
-    // All threads stand in criu's hands at their first instruction. From here on the freezer has
-    // them.
+  Result<> put_criu_out(RealmClient& realm) {
     SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
     SSI_ASSIGN(UniqueFd out, workers.open_procs());
     const int fds[] = {*out};
-    SSI_TRY(realm_.call(RealmOp::kPutInCgroup, criu, 0, fds));
+    SSI_TRY(realm.call(RealmOp::kPutInCgroup, criu_pid_, 0, fds));
+    return {};
+  }
+
+  Result<> on_stage(const std::string& stage, bool criu_is_out) {
+    if (stage == "post-restore") {
+      const FaultAction action = SSI_FAULT("migrate.restore");
+      SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
+      SSI_TRY(step_fault_in(action, workers));  // criu may be out of the cgroup already
+      return step_fault_in(action, cgroup_);
+    }
+    if (stage != "pre-resume") return {};
+    // All threads stand in criu's hands at their first instruction. From here on the freezer has
+    // them.
+    if (!criu_is_out) SSI_TRY(put_criu_out(realm_));
     SSI_TRY(cgroup_.freeze_nowait());
     SSI_TRY(realm_.call(RealmOp::kRegister, ticket_.pid.pid));
     return {};

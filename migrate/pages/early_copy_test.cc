@@ -48,6 +48,7 @@ class Writer {
  private:
   [[noreturn]] void write_for_ever(bool direct_io) {
     if (direct_io && ::open("/proc/self/exe", O_RDONLY | O_DIRECT) < 0) ::_exit(1);
+    const int source = ::open("/dev/urandom", O_RDONLY | O_CLOEXEC);
     const int lowest = ::dup(0);
     ::close(lowest);
     std::thread([this, lowest] {
@@ -69,6 +70,8 @@ class Writer {
         const std::uint64_t value = random();
         std::memcpy(m + (random() % kPages) * kPageBytes + 8, &value, sizeof value);
       }
+      // The kernel writes, too.
+      if (::read(source, m + (random() % kPages) * kPageBytes + 100, 600) != 600) ++shared_[1];
       // Always the same blocks: a block is one mapping, whatever was watched when.
       const std::size_t at = random() % (kPages / 8) * 8;
       ::madvise(m + at * kPageBytes, 4 * kPageBytes, MADV_DONTNEED);

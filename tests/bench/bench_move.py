@@ -3,7 +3,11 @@
 move made by a plain script around criu: dump to tmpfs, copy over the lab's network, restore, criu's feature
 cache warm. Both in one run, on the same two nodes, in turn for each size.
 
-usage: bench_move.py [-v] [--rounds N] [MIB...]        SSID_LAB: name of the lab (default: bench)"""
+A size "448+64" is 448 MiB that are only read and 64 MiB that are written all the time, 100 MiB a second. "copy" is
+what is sent before the freeze, while the program runs. "look" is how long the program takes to read all its memory
+a fifth of a second after the move, and before it: what is installed after the thaw is paid there.
+
+usage: bench_move.py [-v] [--rounds N] [SIZE...]        SSID_LAB: name of the lab (default: bench)"""
 
 import argparse
 import json
@@ -18,10 +22,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from lab import Lab  # noqa: E402
 from probe import Probe  # noqa: E402
 
-SIZES_MIB = [1, 64, 256, 512, 1024]
+SIZES_MIB = ["1", "64", "256", "512", "448+64", "1024"]
 PORT = 9000
 # On the two-core build machine.
-TARGETS_MS = {1: 80, 64: 150, 512: 400}
+TARGETS_MS = {"1": 80, "64": 150, "512": 400, "448+64": 400}
 PARTS = ("freeze", "dump", "send", "restore", "commit")
 
 # The peer. Runs on node 1; node 2 listens.
@@ -53,27 +57,35 @@ def check(report, who):
         raise SystemExit(f"bench: moved by {who}, the program is damaged: {report}")
 
 
-def move_with_ssid(lab, mib, rounds):
-    """There and back and there again: [(gap in ms, what migrate --json said)]."""
-    probe = Probe(lab, 1, mib, name=f"ssid{mib}")
+def parse_size(text):
+    """(MiB that are read, MiB that are written)"""
+    cold, _, hot = text.partition("+")
+    return int(cold), int(hot or 0)
+
+
+def move_with_ssid(lab, size, rounds):
+    """There and back and there again: [(reports before and after, what migrate --json said)]."""
+    cold, hot = parse_size(size)
+    probe = Probe(lab, 1, cold, hot_mib=hot, name=f"ssid{size}")
     moves = []
     for i in range(rounds):
-        probe.report()
+        before = probe.report()
         said = lab.run(1, ["migrate", str(probe.pid), str(2 - i % 2), "--json"]).stdout
         time.sleep(0.2)
         report = probe.report(timeout_s=60)
         check(report, "ssid")
-        moves.append((report["gap_us"] / 1000, json.loads(said)))
+        moves.append((before, report, json.loads(said)))
     if probe.end() != 42:
         raise SystemExit("bench: wrong exit status")
     return moves
 
 
-def move_with_script(lab, mib, rounds):
+def move_with_script(lab, size, rounds):
+    cold, hot = parse_size(size)
     gaps = []
     for i in range(rounds):
-        name = f"script{mib}-{i}"
-        probe = Probe(lab, 1, mib, name=name, prefix=["exec 2>/dev/null;", "setsid"])
+        name = f"script{size}-{i}"
+        probe = Probe(lab, 1, cold, hot_mib=hot, name=name, prefix=["exec 2>/dev/null;", "setsid"])
         # (Its shell would print "Killed": criu ends the original.) The same files on the other node, as the script's user would have to see to.
         program = lab.path(2, f"/root/{name}")
         program.write_bytes(lab.path(1, f"/root/{name}").read_bytes())
@@ -108,37 +120,40 @@ def warm_up(lab):
     probe.end()
 
 
-def row(mib, moves, theirs):
-    ours_ms = statistics.median(gap for gap, _ in moves)
-    theirs_ms = statistics.median(theirs)
-    parts = ", ".join(
-        f"{name} {statistics.median(said.get(name + '_ms', 0) for _, said in moves):.0f}" for name in PARTS)
-    target = TARGETS_MS.get(mib)
-    wanted = 2 if mib >= 256 else 1
+def row(size, moves, theirs):
+    def middle(values):
+        return statistics.median(list(values))
+
+    ours_ms = middle(after["gap_us"] / 1000 for _, after, _ in moves)
+    theirs_ms = middle(theirs)
+    parts = ", ".join(f"{name} {middle(said[name + '_ms'] for _, _, said in moves):.0f}" for name in PARTS)
+    copy_ms = middle(said["copy_ms"] for _, _, said in moves)
+    looks = [middle(report["look_us"] / 1000 for report in reports) for reports in zip(*[m[:2] for m in moves])]
+    target = TARGETS_MS.get(size)
+    wanted = 2 if sum(parse_size(size)) >= 256 else 1
     good = theirs_ms >= wanted * ours_ms and (target is None or ours_ms <= target)
-    before = statistics.median(said.get("copy_ms", 0) for _, said in moves)
-    return (f"{mib:>6} {ours_ms:>9.0f} {target or '-':>7} {theirs_ms:>10.0f} {theirs_ms / ours_ms:>6.1f}x "
-            f"{'yes' if good else 'no':>5}   {parts}; before it: copy {before:.0f}")
+    return (f"{size:>7} {ours_ms:>8.0f} {target or '-':>7} {theirs_ms:>10.0f} {theirs_ms / ours_ms:>6.1f}x "
+            f"{'yes' if good else 'no':>5}   {parts + ';':<62} copy {copy_ms:.0f}, look {looks[0]:.0f} -> {looks[1]:.0f}")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("-v", "--verbose", action="store_true", help="each move's parts")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("sizes", type=int, nargs="*", metavar="MIB")
+    parser.add_argument("sizes", nargs="*", metavar="SIZE")
     options = parser.parse_args()
     with Lab(2, name=os.environ.get("SSID_LAB", "bench")) as lab:
         warm_up(lab)
-        print(f"{'MiB':>6} {'ssid ms':>9} {'target':>7} {'script ms':>10} {'ratio':>7} {'good':>5}   "
+        print(f"{'MiB':>7} {'ssid ms':>8} {'target':>7} {'script ms':>10} {'ratio':>7} {'good':>5}   "
               "parts of the frozen time (ms)")
-        for mib in options.sizes or SIZES_MIB:
-            moves = move_with_ssid(lab, mib, options.rounds)
-            theirs = move_with_script(lab, mib, options.rounds)
+        for size in options.sizes or SIZES_MIB:
+            moves = move_with_ssid(lab, size, options.rounds)
+            theirs = move_with_script(lab, size, options.rounds)
             if options.verbose:
-                for gap, said in moves:
-                    print(f"       ssid {gap:.0f} ms: {json.dumps(said)}")
-                print(f"       script {' '.join(f'{gap:.0f}' for gap in theirs)} ms")
-            print(row(mib, moves, theirs), flush=True)
+                for _, after, said in moves:
+                    print(f"        ssid {after['gap_us'] / 1000:.0f} ms: {json.dumps(said)}")
+                print(f"        script {' '.join(f'{gap:.0f}' for gap in theirs)} ms")
+            print(row(size, moves, theirs), flush=True)
 
 
 if __name__ == "__main__":
