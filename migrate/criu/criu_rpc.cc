@@ -72,8 +72,7 @@ Result<> CriuRpc::dump(const DumpOptions& options) {
   SSI_TRY(send_message(*socket_, request));
   SSI_ASSIGN(rpc::resp response, receive_message(*socket_));
   if (response.type() != kDump || !response.success()) {
-    return Error("criu could not dump" +
-                 (response.has_cr_errmsg() ? ": " + response.cr_errmsg() : std::string()));
+    return Error("criu could not dump");  // why is in its log
   }
   return {};
 }
@@ -104,8 +103,7 @@ Result<pid_t> CriuRpc::restore(const RestoreOptions& options, const Notify& noti
       continue;
     }
     if (response.type() != kRestore || !response.success()) {
-      return Error("criu could not restore" +
-                   (response.has_cr_errmsg() ? ": " + response.cr_errmsg() : std::string()));
+      return Error("criu could not restore");  // why is in its log
     }
     return response.restore().pid();
   }

@@ -50,8 +50,8 @@ class SourceMove {
         link_(link),
         ticket_(ticket),
         source_(source),
-        early_(source.host_pid,
-               {PageOwner::Kind::kProcess, static_cast<std::uint64_t>(ticket.pid.pid)},
+        owner_{PageOwner::Kind::kProcess, static_cast<std::uint64_t>(ticket.pid.pid)},
+        early_(source.host_pid, owner_,
                [this](auto bytes) { return link_.send(MoveFrame::kEarlyPages, bytes); }) {}
 
   Result<MoveReport> run() {
@@ -118,7 +118,8 @@ class SourceMove {
   // freeze, dump, send, and the target's restore.
   Result<> carry_over(FrozenCopy& copy) {
     SSI_TRY(copy.freeze());
-    report_.freeze_us = micros_since(frozen_since_);
+    // It was checked before its memory was sent ahead, and has run since.
+    if (source_.check_again) SSI_TRY(source_.check_again());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
     if (!source_.guest) {
       SSI_ASSIGN(carried_signals_, deputy::queued_signals(source_.host_pid));
@@ -128,6 +129,7 @@ class SourceMove {
       drained_.push_back(s);
     }
     SSI_TRY(send_message(link_, Frozen{}));
+    report_.freeze_us = micros_since(frozen_since_);
     SSI_TRY(dump(copy));
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
@@ -167,7 +169,7 @@ class SourceMove {
   Result<> dump(const FrozenCopy& copy) {
     const auto since = Clock::now();
     const int pages_fd = *pages_;
-    PagePump pump(std::move(pages_), early_.unchanged(),
+    PagePump pump(std::move(pages_), owner_, early_.unchanged(),
                   [this](auto bytes) { return link_.send(MoveFrame::kPages, bytes); });
     Result<> pumped;
     std::jthread pumping([&] {
@@ -243,6 +245,7 @@ class SourceMove {
   MoveLink& link_;
   const MoveTicket& ticket_;
   const MoveSource& source_;
+  PageOwner owner_;
   EarlyCopy early_;
   std::optional<ImageDir> images_;
   UniqueFd pages_;                       // our end of criu's page stream

@@ -11,8 +11,9 @@ namespace {
 constexpr std::size_t kFrameBytes = 1u << 20;
 }
 
-PagePump::PagePump(UniqueFd socket, PageRanges at_target, Send send)
+PagePump::PagePump(UniqueFd socket, PageOwner owner, PageRanges at_target, Send send)
     : socket_(std::move(socket)),
+      copied_(owner),
       at_target_(std::move(at_target)),
       send_(std::move(send)),
       parser_(*this),
@@ -45,7 +46,7 @@ Result<> PagePump::run() {
 Result<> PagePump::pass_on(const PageRun& run) {
   if (!run.has_data()) return append(run_header(owner_, run));
   memory_bytes_ += run.range().bytes();
-  const bool maybe_there = owner_.kind == PageOwner::Kind::kProcess && run.lazy();
+  const bool maybe_there = owner_ == copied_ && run.lazy();
   PageRange rest = run.range();
   while (rest.begin < rest.end) {
     auto [part, there] = at_target_.first_piece(rest);

@@ -18,8 +18,8 @@ class PagePump : private PageStreamHandler {
   using Send = std::function<Result<>(std::span<const std::uint8_t>)>;
 
   // `socket`: our end of criu's page server connection. `send` is called from run() only.
-  // `at_target`: pages of the process that need not be sent.
-  PagePump(UniqueFd socket, PageRanges at_target, Send send);
+  // `at_target`: pages of the process `owner` that need not be sent.
+  PagePump(UniqueFd socket, PageOwner owner, PageRanges at_target, Send send);
 
   // Until criu says that it is done, or closes its end.
   Result<> run();
@@ -43,6 +43,7 @@ class PagePump : private PageStreamHandler {
   Result<> flush();
 
   UniqueFd socket_;
+  PageOwner copied_;
   PageRanges at_target_;
   Send send_;
   PageStreamParser parser_;
