@@ -85,9 +85,10 @@ class Program:
 class Probe(Program):
     """journal: it sleeps most of the time, and counts on in a file while it runs (see numbers)."""
 
-    def __init__(self, lab, node, memory_mib=1, threads=1, name="probe", prefix=(), journal=False):
+    def __init__(self, lab, node, memory_mib=1, threads=1, hot_mib=0, name="probe", prefix=(),
+                 journal=False):
         self.journal_path = f"/root/{name}.journal"
-        words = [*prefix, "{program} {report}", str(memory_mib), str(threads)]
+        words = [*prefix, "{program} {report}", str(memory_mib), str(threads), str(hot_mib)]
         super().__init__(
             lab, node, name, lab.state.checkout / "build" / lab.preset / "bin/probe",
             " ".join(words + ([self.journal_path] if journal else [])),

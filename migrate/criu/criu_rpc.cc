@@ -72,8 +72,7 @@ Result<> CriuRpc::dump(const DumpOptions& options) {
   SSI_TRY(send_message(*socket_, request));
   SSI_ASSIGN(rpc::resp response, receive_message(*socket_));
   if (response.type() != kDump || !response.success()) {
-    return Error("criu could not dump" +
-                 (response.has_cr_errmsg() ? ": " + response.cr_errmsg() : std::string()));
+    return Error("criu could not dump");  // why is in its log
   }
   return {};
 }
@@ -85,6 +84,7 @@ Result<pid_t> CriuRpc::restore(const RestoreOptions& options, const Notify& noti
   set_common(o, options.images_fd, "restore.log");
   o.set_rst_sibling(true);  // the caller of criu, the realm's init, is the parent
   o.set_notify_scripts(true);
+  if (options.lazy_pages) o.set_lazy_pages(true);
   for (const InheritFd& i : options.inherit) {
     auto* entry = o.add_inherit_fd();
     entry->set_key(i.key);
@@ -103,8 +103,7 @@ Result<pid_t> CriuRpc::restore(const RestoreOptions& options, const Notify& noti
       continue;
     }
     if (response.type() != kRestore || !response.success()) {
-      return Error("criu could not restore" +
-                   (response.has_cr_errmsg() ? ": " + response.cr_errmsg() : std::string()));
+      return Error("criu could not restore");  // why is in its log
     }
     return response.restore().pid();
   }
@@ -115,6 +114,8 @@ std::string plain_error(const std::string& log) {
   std::istringstream lines(log);
   std::smatch m;
   for (std::string line; std::getline(lines, line);) {
+    // Said by every criu without CAP_SYS_RESOURCE, and without consequence.
+    if (line.find("Can't setup RLIMIT_NOFILE for self") != std::string::npos) continue;
     if (std::regex_search(line, m, error_line)) return m[1];
   }
   return "";

@@ -31,6 +31,7 @@ struct DumpOptions {
 
 struct RestoreOptions {
   int images_fd = -1;
+  bool lazy_pages = false;  // hands the memory over at its socket (pages/lazy_socket.h)
   std::vector<InheritFd> inherit;
 };
 

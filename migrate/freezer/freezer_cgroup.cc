@@ -91,8 +91,10 @@ Result<> FreezerCgroup::wait_event(const char* line, std::chrono::milliseconds t
     if (left.count() <= 0) {
       return Error(ErrorCode::kTimeout, dir_ + ": not '" + line + "' in time");
     }
+    // Not for long: the kernel sends at most one notice of a cgroup in 10 ms.
     pollfd p{*fd, POLLPRI, 0};
-    ::poll(&p, 1, static_cast<int>(left.count()));
+    const timespec pause{0, 200'000};
+    ::ppoll(&p, 1, &pause, nullptr);
   }
 }
 
@@ -118,6 +120,12 @@ Result<> FreezerCgroup::remove() const {
 Result<UniqueFd> FreezerCgroup::open_procs() const {
   UniqueFd fd(::open((dir_ + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
   if (!fd) return Error::from_errno(dir_ + "/cgroup.procs");
+  return fd;
+}
+
+Result<UniqueFd> FreezerCgroup::open_kill() const {
+  UniqueFd fd(::open((dir_ + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) return Error::from_errno(dir_ + "/cgroup.kill");
   return fd;
 }
 

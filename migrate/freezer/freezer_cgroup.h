@@ -54,6 +54,8 @@ class FreezerCgroup {
   // For handing to a process in another pid namespace, which then writes "0" or its own view of a
   // PID.
   Result<UniqueFd> open_procs() const;
+  // For whoever has to end all inside by writing "1".
+  Result<UniqueFd> open_kill() const;
 
  private:
   explicit FreezerCgroup(std::string dir) : dir_(std::move(dir)) {}

@@ -19,8 +19,8 @@ Result<> put_in(const std::string& dir, pid_t pid) {
 
 }  // namespace
 
-Result<FrozenCopy> FrozenCopy::freeze_original(const FreezerRoot& root, const CopyName& name,
-                                               pid_t pid) {
+Result<FrozenCopy> FrozenCopy::hold_original(const FreezerRoot& root, const CopyName& name,
+                                             pid_t pid) {
   SSI_ASSIGN(const std::string origin, root.cgroup_of(pid));
   SSI_ASSIGN(auto cgroup, FreezerCgroup::create(root.moving(name)));
   if (::setxattr(cgroup.dir().c_str(), kOriginAttribute, origin.data(), origin.size(), 0) != 0) {
@@ -29,24 +29,19 @@ Result<FrozenCopy> FrozenCopy::freeze_original(const FreezerRoot& root, const Co
     return failed;
   }
   FrozenCopy copy(std::move(cgroup), true);
-  auto frozen = copy.cgroup_.add(pid);
-  if (frozen) frozen = copy.cgroup_.freeze(kFreezeTimeout);
-  if (!frozen) {
+  if (auto added = copy.cgroup_.add(pid); !added) {
     (void)copy.thaw();
-    return std::move(frozen).error().context("freeze");
+    return std::move(added).error().context("freeze");
   }
   return copy;
 }
 
-Result<FrozenCopy> FrozenCopy::freeze_guest(const FreezerRoot& root, const CopyName& current) {
+Result<FrozenCopy> FrozenCopy::hold_guest(const FreezerRoot& root, const CopyName& current) {
   SSI_ASSIGN(auto cgroup, FreezerCgroup::open(root.guest(current)));
-  FrozenCopy copy(std::move(cgroup), false);
-  if (auto frozen = copy.cgroup_.freeze(kFreezeTimeout); !frozen) {
-    (void)copy.thaw();
-    return std::move(frozen).error().context("freeze");
-  }
-  return copy;
+  return FrozenCopy(std::move(cgroup), false);
 }
+
+Result<> FrozenCopy::freeze() { return cgroup_.freeze(kFreezeTimeout).context("freeze"); }
 
 Result<FrozenCopy> FrozenCopy::adopt_original(const FreezerRoot& root, const CopyName& name) {
   SSI_ASSIGN(auto cgroup, FreezerCgroup::open(root.moving(name)));

@@ -12,11 +12,11 @@ namespace ssi::migrate {
 
 class FrozenCopy {
  public:
-  // An original at home: moved into moving/NAME (remembering where it came from) and frozen there.
-  static Result<FrozenCopy> freeze_original(const FreezerRoot& root, const CopyName& name,
-                                            pid_t pid);
-  // A guest: frozen in the cgroup it lives in.
-  static Result<FrozenCopy> freeze_guest(const FreezerRoot& root, const CopyName& current);
+  // An original at home: moved into moving/NAME (remembering where it came from). It runs on: to
+  // change its cgroup takes the kernel some 10 ms. Frozen by freeze().
+  static Result<FrozenCopy> hold_original(const FreezerRoot& root, const CopyName& name, pid_t pid);
+  // A guest, in the cgroup it lives in. Frozen by freeze().
+  static Result<FrozenCopy> hold_guest(const FreezerRoot& root, const CopyName& current);
   // What an earlier ssid left behind in moving/NAME.
   static Result<FrozenCopy> adopt_original(const FreezerRoot& root, const CopyName& name);
 
@@ -24,6 +24,8 @@ class FrozenCopy {
   FrozenCopy& operator=(FrozenCopy&&) = delete;
   ~FrozenCopy();
 
+  // Returns when every thread stands still. An error leaves the process to be thawed.
+  Result<> freeze();
   const FreezerCgroup& cgroup() const { return cgroup_; }
   // The process goes on as if nothing had been (an original goes back to its own cgroup).
   Result<> thaw();

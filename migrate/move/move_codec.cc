@@ -52,6 +52,18 @@ template <>
 flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Abandon& m) {
   return wire::CreateAbandon(b, b.CreateString(m.reason)).Union();
 }
+template <>
+flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const EarlyDone& m) {
+  return wire::CreateEarlyDone(b, m.memory_bytes).Union();
+}
+template <>
+flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const EarlyTaken&) {
+  return wire::CreateEarlyTaken(b).Union();
+}
+template <>
+flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen&) {
+  return wire::CreateFrozen(b).Union();
+}
 
 template <typename T>
 constexpr wire::Body body_of();
@@ -78,6 +90,18 @@ constexpr wire::Body body_of<Restored>() {
 template <>
 constexpr wire::Body body_of<Abandon>() {
   return wire::Body::Abandon;
+}
+template <>
+constexpr wire::Body body_of<EarlyDone>() {
+  return wire::Body::EarlyDone;
+}
+template <>
+constexpr wire::Body body_of<EarlyTaken>() {
+  return wire::Body::EarlyTaken;
+}
+template <>
+constexpr wire::Body body_of<Frozen>() {
+  return wire::Body::Frozen;
 }
 
 std::string text(const flatbuffers::String* s) { return s ? s->str().substr(0, kTextMax) : ""; }
@@ -172,6 +196,12 @@ Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes) {
     }
     case wire::Body::Abandon:
       return MoveMessage(Abandon{text(m->body_as_Abandon()->reason())});
+    case wire::Body::EarlyDone:
+      return MoveMessage(EarlyDone{m->body_as_EarlyDone()->memory_bytes()});
+    case wire::Body::EarlyTaken:
+      return MoveMessage(EarlyTaken{});
+    case wire::Body::Frozen:
+      return MoveMessage(Frozen{});
     case wire::Body::NONE:
       break;
   }

@@ -40,7 +40,17 @@ struct Abandon {
   std::string reason;
 };
 
-using MoveMessage = std::variant<Offer, Answer, ImageFile, DumpDone, Restored, Abandon>;
+// What can be sent before the freeze has been sent.
+struct EarlyDone {
+  std::uint64_t memory_bytes = 0;
+};
+// It is in its place, and the target is ready for the rest.
+struct EarlyTaken {};
+// The process stands still and its pipes are empty: the target may begin with what needs that.
+struct Frozen {};
+
+using MoveMessage = std::variant<Offer, Answer, ImageFile, DumpDone, Restored, Abandon, EarlyDone,
+                                 EarlyTaken, Frozen>;
 
 std::vector<std::uint8_t> encode(const MoveMessage& message);
 Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes);

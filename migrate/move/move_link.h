@@ -11,7 +11,7 @@
 
 namespace ssi::migrate {
 
-enum class MoveFrame : std::uint16_t { kMessage = 0x10, kPages = 0x11 };
+enum class MoveFrame : std::uint16_t { kMessage = 0x10, kPages = 0x11, kEarlyPages = 0x12 };
 
 constexpr std::size_t kMoveFrameBytesMax = 2u << 20;
 

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <thread>
 
 #include "migrate/criu/criu_bundle.h"
@@ -77,6 +78,7 @@ struct NoStreams : StreamPort {
 struct Order {
   CommitFate fate = CommitFate::kCommitted;
   std::atomic<int> decided{0};  // 0 open, 1 committed, 2 aborted
+  std::function<void()> before_commit = [] {};
 };
 
 struct Host : MoveHost {
@@ -86,6 +88,7 @@ struct Host : MoveHost {
   Result<std::string> prepare_realm(NodeId) override { return socket; }
   Result<> refresh_files(NodeId) override { return {}; }
   CommitFate commit(const MoveTicket&) override {
+    order.before_commit();
     order.decided = order.fate == CommitFate::kCommitted ? 1 : 2;
     return order.fate;
   }
@@ -142,12 +145,13 @@ class TestNode {
 // A program that counts in a file, so that one sees whether it runs.
 class Counter {
  public:
-  explicit Counter(int memory_mib = 1) : path("/tmp/ssid-move-test." + std::to_string(::getpid())) {
+  explicit Counter(int memory_mib = 1, const std::string& first = "")
+      : path("/tmp/ssid-move-test." + std::to_string(::getpid())) {
     std::ofstream(path) << "";
     SpawnOptions o;
     o.argv = {"/usr/bin/python3", "-c",
-              "import os,time\nx=bytearray(os.urandom(1<<20))*" + std::to_string(memory_mib) +
-                  "\nf=open('" + path +
+              "import os,time\n" + first + "\nx=bytearray(os.urandom(1<<20))*" +
+                  std::to_string(memory_mib) + "\nf=open('" + path +
                   "','w')\ni=0\n"
                   "while True:\n i+=1; f.seek(0); f.write('%d %d' % (i, os.getpid())); f.flush(); "
                   "time.sleep(0.005)"};
@@ -182,6 +186,27 @@ class Counter {
   pid_t pid = 0;
 };
 
+// The pagers that work on this machine now.
+std::vector<pid_t> pagers() {
+  std::vector<pid_t> found;
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator("/proc", ec)) {
+    std::string name;
+    std::ifstream(entry.path() / "comm") >> name;
+    if (name == "ssid-pager") found.push_back(std::atoi(entry.path().filename().c_str()));
+  }
+  return found;
+}
+
+template <typename Condition>
+bool within_10_s(Condition condition) {
+  for (int i = 0; i < 10000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return false;
+}
+
 Result<MoveReport> move(TestNode& from, TestNode& to, const MoveTicket& ticket,
                         const MoveSource& source) {
   auto pair = make_socket_pair(SOCK_STREAM).value();
@@ -192,6 +217,19 @@ Result<MoveReport> move(TestNode& from, TestNode& to, const MoveTicket& ticket,
   });
   SSI_TRY(offer_move(here, ticket, source));
   return run_source_move(from.env, here, ticket, source);
+}
+
+// The guest of a first move, and the frozen original.
+void end_copies(TestNode& from, TestNode& to, const MoveTicket& ticket) {
+  const CopyName guest{ticket.pid, Epoch{1}};
+  auto realm = RealmClient::connect(to.host.socket).value();
+  REQUIRE(realm.call(RealmOp::kForget, ticket.pid.pid).ok());
+  auto copy = FreezerCgroup::open(to.freezer.guest(guest)).value();
+  REQUIRE(copy.kill(std::chrono::seconds(5)).ok());
+  REQUIRE(copy.remove().ok());
+  auto original = FreezerCgroup::open(from.freezer.moving(guest)).value();
+  REQUIRE(original.kill(std::chrono::seconds(5)).ok());
+  REQUIRE(original.remove().ok());
 }
 
 }  // namespace
@@ -248,15 +286,7 @@ TEST_CASE("the parts of a move's frozen time by size" *
             report->send_us / 1000, " + restore ", report->restore_us / 1000, " + commit ",
             report->commit_us / 1000, "; ", report->memory_bytes >> 20, " MiB");
     CHECK((report->memory_bytes >> 20) >= static_cast<unsigned>(mib));
-    const CopyName guest{ticket.pid, Epoch{1}};
-    auto copy = FreezerCgroup::open(two.freezer.guest(guest)).value();
-    auto realm = RealmClient::connect(two.host.socket).value();
-    REQUIRE(realm.call(RealmOp::kForget, counter.pid).ok());
-    REQUIRE(copy.kill(std::chrono::seconds(5)).ok());
-    REQUIRE(copy.remove().ok());
-    auto original = FreezerCgroup::open(one.freezer.moving(guest)).value();
-    REQUIRE(original.kill(std::chrono::seconds(5)).ok());
-    REQUIRE(original.remove().ok());
+    end_copies(one, two, ticket);
   }
 }
 
@@ -272,6 +302,45 @@ TEST_CASE("a move that is not committed leaves the process running at its source
   CHECK(counter.wait_for_progress());
   CHECK(::access(one.freezer.moving({ticket.pid, Epoch{1}}).c_str(), F_OK) != 0);
   CHECK(::access(two.freezer.guest({ticket.pid, Epoch{1}}).c_str(), F_OK) != 0);
+  CHECK(within_10_s([] { return pagers().empty(); }));
+}
+
+TEST_CASE("a process that can't be copied ahead moves all the same" *
+          doctest::skip(std::getenv("SSID_CRIU") == nullptr || ::geteuid() != 0)) {
+  Order order;
+  TestNode one(1, order), two(2, order);
+  Counter counter(16, "d=os.open('/proc/self/exe',os.O_RDONLY|os.O_DIRECT)");
+  MoveTicket ticket{.pid = {one.id, counter.pid}, .from = one.id, .to = two.id, .epoch = Epoch{1}};
+  auto report = move(one, two, ticket, {.host_pid = counter.pid});
+  if (!report) FAIL(report.error().message());
+  CHECK(report->why_not_copied.find("direct I/O") != std::string::npos);
+  CHECK(report->copied_bytes == 0);
+  CHECK(report->frozen_bytes == report->memory_bytes);
+  CHECK(counter.wait_for_progress());
+  CHECK(within_10_s([] { return pagers().empty(); }));
+  CHECK(counter.wait_for_progress());
+  end_copies(one, two, ticket);
+}
+
+TEST_CASE("the pager dies: its process is killed, and reads no wrong memory before" *
+          doctest::skip(std::getenv("SSID_CRIU") == nullptr || ::geteuid() != 0)) {
+  Order order;
+  TestNode one(1, order), two(2, order);
+  Counter counter(256);
+  MoveTicket ticket{.pid = {one.id, counter.pid}, .from = one.id, .to = two.id, .epoch = Epoch{1}};
+  // Killed before the commit is known, when nothing but what criu touched is in its place.
+  order.before_commit = [] {
+    const auto found = pagers();
+    REQUIRE(found.size() == 1);
+    ::kill(found[0], SIGKILL);
+  };
+  auto report = move(one, two, ticket, {.host_pid = counter.pid});
+  if (!report) FAIL(report.error().message());
+  auto copy = FreezerCgroup::open(two.freezer.guest({ticket.pid, Epoch{1}})).value();
+  CHECK(within_10_s([&] { return copy.pids().value().empty(); }));
+  CHECK(counter.stands_still());
+  CHECK(pagers().empty());
+  end_copies(one, two, ticket);
 }
 
 }  // namespace ssi::migrate

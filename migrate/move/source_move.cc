@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "migrate/criu/criu_process.h"
@@ -11,6 +12,7 @@
 #include "migrate/move/image_dir.h"
 #include "migrate/move/move_codec.h"
 #include "migrate/move/step_fault.h"
+#include "migrate/pages/early_copy.h"
 #include "migrate/pages/page_pump.h"
 #include "migrate/realm/realm_client.h"
 
@@ -18,6 +20,8 @@ namespace ssi::migrate {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+// A guest that has just arrived has all its memory within seconds.
+constexpr auto kArrivalTimeout = std::chrono::minutes(5);
 
 std::uint64_t micros_since(Clock::time_point start) {
   return static_cast<std::uint64_t>(
@@ -42,15 +46,24 @@ class SourceMove {
  public:
   SourceMove(MoveEnvironment& env, MoveLink& link, const MoveTicket& ticket,
              const MoveSource& source)
-      : env_(env), link_(link), ticket_(ticket), source_(source) {}
+      : env_(env),
+        link_(link),
+        ticket_(ticket),
+        source_(source),
+        owner_{PageOwner::Kind::kProcess, static_cast<std::uint64_t>(ticket.pid.pid)},
+        early_(source.host_pid, owner_,
+               [this](auto bytes) { return link_.send(MoveFrame::kEarlyPages, bytes); }) {}
 
   Result<MoveReport> run() {
-    SSI_TRY(step_fault(SSI_FAULT("migrate.before_freeze")));
+    if (auto ready = prepare(); !ready) return call_off(std::move(ready).error());
+    auto held = hold();
+    if (!held) return call_off(std::move(held).error());
+    FrozenCopy copy = std::move(*held);
     frozen_since_ = Clock::now();
-    SSI_ASSIGN(FrozenCopy copy, freeze());
-    report_.freeze_us = micros_since(frozen_since_);
-    auto ready = carry_over(copy);
-    if (!ready) return give_up(copy, Error(ErrorCode::kRefused, ready.error().message()));
+    auto carried = carry_over(copy);
+    if (!carried) {
+      return give_up(copy, Error(ErrorCode::kRefused, carried.error().message()));
+    }
     const auto commit_since = Clock::now();
     if (env_.host.commit(ticket_) == CommitFate::kAborted) {
       return give_up(copy, Error("the cluster did not take the move (a node left, or no quorum)"));
@@ -67,13 +80,48 @@ class SourceMove {
  private:
   CopyName new_name() const { return {ticket_.pid, ticket_.epoch}; }
 
-  Result<FrozenCopy> freeze() {
-    if (source_.guest) return FrozenCopy::freeze_guest(env_.freezer, *source_.guest);
-    return FrozenCopy::freeze_original(env_.freezer, new_name(), source_.host_pid);
+  // All that needs no standing still: criu started, the memory sent ahead.
+  Result<> prepare() {
+    SSI_TRY(step_fault(SSI_FAULT("migrate.before_freeze")));
+    if (source_.guest) SSI_TRY(await_arrival());
+    SSI_ASSIGN(auto images, ImageDir::create(env_.images_root, new_name().to_string() + "-src"));
+    images_.emplace(std::move(images));
+    SSI_TRY(start_criu());
+    const auto since = Clock::now();
+    SSI_TRY(early_.run());
+    report_.why_not_copied = early_.why_not();
+    report_.copied_bytes = early_.sent_bytes();
+    SSI_TRY(send_message(link_, EarlyDone{early_.sent_bytes()}));
+    SSI_TRY(receive<EarlyTaken>(link_));
+    report_.copy_us = micros_since(since);
+    return {};
   }
 
-  // dump, send, and the target's restore.
-  Result<> carry_over(const FrozenCopy& copy) {
+  // A guest's memory may still be on its way to its place: criu would miss what is not there.
+  Result<> await_arrival() {
+    SSI_ASSIGN(RealmClient realm, RealmClient::connect(source_.realm_socket));
+    const auto deadline = Clock::now() + kArrivalTimeout;
+    for (;;) {
+      SSI_ASSIGN(const RealmMessage left, realm.call(RealmOp::kPagersLeft, ticket_.pid.pid));
+      if (left.value == 0) return {};
+      if (Clock::now() > deadline) {
+        return Error(ErrorCode::kTimeout,
+                     "its memory is still being installed after its last move");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
+
+  Result<FrozenCopy> hold() {
+    if (source_.guest) return FrozenCopy::hold_guest(env_.freezer, *source_.guest);
+    return FrozenCopy::hold_original(env_.freezer, new_name(), source_.host_pid);
+  }
+
+  // freeze, dump, send, and the target's restore.
+  Result<> carry_over(FrozenCopy& copy) {
+    SSI_TRY(copy.freeze());
+    // It was checked before its memory was sent ahead, and has run since.
+    if (source_.check_again) SSI_TRY(source_.check_again());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
     if (!source_.guest) {
       SSI_ASSIGN(carried_signals_, deputy::queued_signals(source_.host_pid));
@@ -82,11 +130,11 @@ class SourceMove {
       drained_.push_back(s);  // also one that does not get empty in time stands still
       SSI_TRY(env_.streams.drain(s).context("pipe " + s.key));
     }
-    SSI_ASSIGN(ImageDir images,
-               ImageDir::create(env_.images_root, new_name().to_string() + "-src"));
-    SSI_TRY(dump(copy, images));
+    SSI_TRY(send_message(link_, Frozen{}));
+    report_.freeze_us = micros_since(frozen_since_);
+    SSI_TRY(dump(copy));
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
-    SSI_TRY(send(images));
+    SSI_TRY(send());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_send")));
     const auto since = Clock::now();
     SSI_ASSIGN(const Restored restored, receive<Restored>(link_));
@@ -97,64 +145,68 @@ class SourceMove {
     return step_fault(SSI_FAULT("migrate.after_restore"));
   }
 
-  Result<> dump(const FrozenCopy& copy, const ImageDir& images) {
-    const auto since = Clock::now();
+  // On this node for an original, in its realm for a guest. It waits for its order; should we end
+  // without giving one, it ends.
+  Result<> start_criu() {
     SSI_ASSIGN(SocketPair pages, make_socket_pair(SOCK_STREAM));
     const int buffer_bytes = 4 << 20;
     ::setsockopt(*pages.there, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof buffer_bytes);
-    const int pages_fd = *pages.here;
-    PagePump pump(std::move(pages.here),
+    pages_ = std::move(pages.here);
+    if (!source_.guest) {
+      const int extra[] = {*pages.there};
+      SSI_ASSIGN(auto local, LocalCriu::start(env_.criu_path, images_->fd(), extra));
+      local_criu_.emplace(std::move(local));
+      return {};
+    }
+    SSI_ASSIGN(RealmClient realm, RealmClient::connect(source_.realm_socket));
+    SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
+    SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
+    SSI_ASSIGN(UniqueFd procs, workers.open_procs());
+    const int fds[] = {*procs, *rpc.there, images_->fd(), *pages.there};
+    SSI_ASSIGN(const RealmMessage started, realm.call(RealmOp::kSpawnCriu, 0, 0, fds));
+    realm_criu_pid_ = started.pid;
+    realm_criu_.emplace(std::move(rpc.here));
+    return {};
+  }
+
+  Result<> dump(const FrozenCopy& copy) {
+    const auto since = Clock::now();
+    const int pages_fd = *pages_;
+    PagePump pump(std::move(pages_), owner_, early_.unchanged(),
                   [this](auto bytes) { return link_.send(MoveFrame::kPages, bytes); });
     Result<> pumped;
     std::jthread pumping([&] {
       pumped = pump.run();
       if (!pumped) ::shutdown(pages_fd, SHUT_RDWR);  // so that criu does not wait for a reader
     });
-    auto dumped = source_.guest ? dump_in_realm(copy, images, std::move(pages.there))
-                                : dump_here(copy, images, std::move(pages.there));
+    auto dumped = order_dump(copy);
     if (!dumped) ::shutdown(pages_fd, SHUT_RDWR);
     pumping.join();
     report_.dump_us = micros_since(since);
     report_.memory_bytes = pump.memory_bytes();
+    report_.frozen_bytes = pump.sent_bytes();
     if (!dumped) {
-      const std::string why = plain_error(images.read_log("dump.log"));
+      const std::string why = plain_error(images_->read_log("dump.log"));
       return std::move(dumped).error().context(why.empty() ? "dump" : "dump: " + why);
     }
     return std::move(pumped).context("send memory");
   }
 
-  DumpOptions dump_options(const FrozenCopy& copy) const {
+  Result<> order_dump(const FrozenCopy& copy) {
     DumpOptions o;
     o.images_fd = kCriuImagesFd;
     o.page_server_fd = kCriuFirstExtraFd;
     o.freeze_cgroup = copy.cgroup().dir();
-    return o;
-  }
-
-  Result<> dump_here(const FrozenCopy& copy, const ImageDir& images, UniqueFd pages) {
-    const int extra[] = {*pages};
-    SSI_ASSIGN(LocalCriu criu, LocalCriu::start(env_.criu_path, images.fd(), extra));
-    pages.reset();
-    SSI_TRY(step_fault(SSI_FAULT("migrate.dump"), criu.pid()));
-    DumpOptions o = dump_options(copy);
-    o.pid = source_.host_pid;
-    return criu.rpc().dump(o);
-  }
-
-  Result<> dump_in_realm(const FrozenCopy& copy, const ImageDir& images, UniqueFd pages) {
-    SSI_ASSIGN(RealmClient realm, RealmClient::connect(source_.realm_socket));
-    SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
+    if (local_criu_) {
+      SSI_TRY(step_fault(SSI_FAULT("migrate.dump"), local_criu_->pid()));
+      o.pid = source_.host_pid;
+      return local_criu_->rpc().dump(o);
+    }
     SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
-    SSI_ASSIGN(UniqueFd procs, workers.open_procs());
-    const int fds[] = {*procs, *rpc.there, images.fd(), *pages};
-    SSI_ASSIGN(const RealmMessage criu, realm.call(RealmOp::kSpawnCriu, 0, 0, fds));
-    rpc.there.reset();
-    pages.reset();
-    SSI_TRY(step_fault_in(SSI_FAULT("migrate.dump"), workers, criu.pid));
-    DumpOptions o = dump_options(copy);
+    SSI_TRY(step_fault_in(SSI_FAULT("migrate.dump"), workers, realm_criu_pid_));
     o.pid = ticket_.pid.pid;
     if (ticket_.pid.home != env_.self) o.freeze_cgroup = inside_realm(o.freeze_cgroup);
-    return CriuRpc(std::move(rpc.here)).dump(o);
+    return realm_criu_->dump(o);
   }
 
   // The cgroup tree is mounted at /run/ssid/cgroup inside a realm.
@@ -162,15 +214,22 @@ class SourceMove {
     return std::string(kRealmPrivateDir) + "/cgroup" + dir.substr(env_.freezer.mount().size());
   }
 
-  Result<> send(const ImageDir& images) {
+  Result<> send() {
     const auto since = Clock::now();
-    SSI_ASSIGN(DumpDone done,
-               images.for_each_part([this](const ImageFile& p) { return send_message(link_, p); }));
-    done.memory_bytes = report_.memory_bytes;
+    SSI_ASSIGN(DumpDone done, images_->for_each_part(
+                                  [this](const ImageFile& p) { return send_message(link_, p); }));
+    done.memory_bytes = report_.frozen_bytes;
     report_.file_bytes = done.file_bytes;
     SSI_TRY(send_message(link_, done));
     report_.send_us = micros_since(since);
     return {};
+  }
+
+  // Before the freeze: the process has not noticed anything.
+  Error call_off(Error reason) {
+    (void)send_message(link_, Abandon{reason.message()});
+    link_.abort();
+    return reason;
   }
 
   Error give_up(FrozenCopy& copy, Error reason) {
@@ -189,6 +248,13 @@ class SourceMove {
   MoveLink& link_;
   const MoveTicket& ticket_;
   const MoveSource& source_;
+  PageOwner owner_;
+  EarlyCopy early_;
+  std::optional<ImageDir> images_;
+  UniqueFd pages_;                       // our end of criu's page stream
+  std::optional<LocalCriu> local_criu_;  // one of the two
+  std::optional<CriuRpc> realm_criu_;
+  pid_t realm_criu_pid_ = 0;  // as its realm has it
   MoveReport report_;
   Clock::time_point frozen_since_;
   std::vector<StreamRef> drained_;

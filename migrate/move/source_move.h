@@ -3,6 +3,7 @@
 // commit ends with the process going on here.
 #pragma once
 
+#include <functional>
 #include <optional>
 
 #include "migrate/move/environment.h"
@@ -19,6 +20,8 @@ struct MoveSource {
   std::vector<StreamRef> streams;  // as they are named on this node
   std::vector<std::pair<StreamRef, int>>
       to_export;  // first move: descriptor numbers in the original
+  // Called when it is frozen: is it still what was checked and what `streams` say?
+  std::function<Result<>()> check_again;
 };
 
 // Sends the offer over a fresh link and waits for the answer: the target has made its realm ready.

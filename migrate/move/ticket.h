@@ -55,18 +55,23 @@ struct MoveTicket {
 enum class MoveStep { kCheck, kFreeze, kDump, kSend, kRestore, kCommit, kDone };
 const char* to_string(MoveStep step);
 
-// What a move took. Times in microseconds; dump and send overlap (pages are sent while criu dumps),
-// so `send_us` is only what sending took after the dump was complete.
+// What a move took. Times in microseconds. check and copy pass before the freeze, while the process
+// runs. dump and send overlap (pages are sent while criu dumps), so `send_us` is only what sending
+// took after the dump was complete.
 struct MoveReport {
   std::uint64_t check_us = 0;
+  std::uint64_t copy_us = 0;
   std::uint64_t freeze_us = 0;
   std::uint64_t dump_us = 0;
   std::uint64_t send_us = 0;
   std::uint64_t restore_us = 0;
   std::uint64_t commit_us = 0;
-  std::uint64_t frozen_us = 0;  // from the freeze to the delivered commit, seen at the source
-  std::uint64_t memory_bytes = 0;
+  std::uint64_t frozen_us = 0;     // from the freeze to the delivered commit, seen at the source
+  std::uint64_t memory_bytes = 0;  // all that it has
+  std::uint64_t copied_bytes = 0;  // sent before the freeze, also what was sent again
+  std::uint64_t frozen_bytes = 0;  // sent while it stood still
   std::uint64_t file_bytes = 0;
+  std::string why_not_copied;  // before the freeze; "" if it was
 };
 
 // What became of a commit that was sent.

@@ -42,6 +42,7 @@ Result<UniqueFd> make_file(int dir, const std::string& name) {
 
 Result<> PageImages::on_open(PageOwner owner) {
   SSI_TRY(flush_map());
+  owner_ = owner;
   const std::string id = std::to_string(owner.id);
   const std::uint32_t pages_id = next_pages_id_++;
   SSI_ASSIGN(map_, make_file(dir_fd_, owner.kind == PageOwner::Kind::kProcess
@@ -57,17 +58,39 @@ Result<> PageImages::on_open(PageOwner owner) {
 }
 
 Result<> PageImages::on_run(const PageRun& run) {
-  image::pagemap_entry entry;
-  entry.set_vaddr(run.vaddr);
-  entry.set_compat_nr_pages(0);
-  entry.set_nr_pages(run.pages);
-  entry.set_flags(run.flags);
-  append_entry(map_buffer_, entry);
+  PageRun entry = run;
+  to_staged_ = run.lazy() && owner_ == PageOwner{PageOwner::Kind::kProcess, staged_id_};
+  if (to_staged_) {
+    if (run.has_data()) SSI_TRY(staged_.begin(run.range()));
+    SSI_TRY(staged_.keep(run.range()));
+    entry.flags = PageRun::kLazy;
+  } else {
+    if (!run.has_data()) return Error("page stream: pages without their content");
+    entry.flags = PageRun::kPresent;
+  }
+  add_entry(entry);
   return {};
+}
+
+void PageImages::add_entry(const PageRun& run) {
+  if (entry_.pages > 0 && entry_.flags == run.flags && entry_.range().end == run.vaddr) {
+    entry_.pages += run.pages;
+    return;
+  }
+  if (entry_.pages > 0) {
+    image::pagemap_entry entry;
+    entry.set_vaddr(entry_.vaddr);
+    entry.set_compat_nr_pages(0);
+    entry.set_nr_pages(entry_.pages);
+    entry.set_flags(entry_.flags);
+    append_entry(map_buffer_, entry);
+  }
+  entry_ = run;
 }
 
 Result<> PageImages::on_data(std::span<const std::uint8_t> bytes) {
   bytes_ += bytes.size();
+  if (to_staged_) return staged_.on_data(bytes);
   return write_all(*pages_, bytes.data(), bytes.size());
 }
 
@@ -75,6 +98,7 @@ Result<> PageImages::on_close() { return flush_map(); }
 
 Result<> PageImages::flush_map() {
   if (!map_) return {};
+  add_entry({});
   SSI_TRY(write_all(*map_, map_buffer_.data(), map_buffer_.size()));
   map_buffer_.clear();
   map_.reset();

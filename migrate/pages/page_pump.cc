@@ -1,43 +1,135 @@
 #include "migrate/pages/page_pump.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
 
 namespace ssi::migrate {
 namespace {
 constexpr std::size_t kFrameBytes = 1u << 20;
 }
 
-PagePump::PagePump(UniqueFd socket, Send send)
-    : socket_(std::move(socket)), send_(std::move(send)), parser_(*this), buffer_(kFrameBytes) {
+PagePump::PagePump(UniqueFd socket, PageOwner owner, PageRanges at_target, Send send)
+    : socket_(std::move(socket)),
+      copied_(owner),
+      at_target_(std::move(at_target)),
+      send_(std::move(send)),
+      parser_(*this),
+      buffer_(kFrameBytes) {
   const int bytes = 4 << 20;
   ::setsockopt(*socket_, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
+  int ends[2];
+  if (at_target_.empty() || ::pipe2(ends, O_CLOEXEC) != 0) return;
+  pipe_[0] = UniqueFd(ends[0]);
+  pipe_[1] = UniqueFd(ends[1]);
+  ::fcntl(ends[1], F_SETPIPE_SZ, kFrameBytes);
+  null_ = UniqueFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
 }
 
 Result<> PagePump::run() {
-  std::size_t used = 0;
   while (!parser_.closed()) {
-    const ssize_t n = ::recv(*socket_, buffer_.data() + used, buffer_.size() - used, 0);
+    PageHeader header;
+    SSI_TRY(receive(header.data(), header.size()));
+    run_ = {};
+    SSI_TRY(parser_.feed(header));
+    if (run_.pages > 0) {
+      SSI_TRY(pass_on(run_));
+    } else {
+      SSI_TRY(append(header));
+    }
+  }
+  return flush();
+}
+
+Result<> PagePump::pass_on(const PageRun& run) {
+  if (!run.has_data()) return append(run_header(owner_, run));
+  memory_bytes_ += run.range().bytes();
+  const bool maybe_there = owner_ == copied_ && run.lazy();
+  PageRange rest = run.range();
+  while (rest.begin < rest.end) {
+    auto [part, there] = at_target_.first_piece(rest);
+    if (!maybe_there) {
+      part = rest;
+      there = false;
+    }
+    PageRun piece{part.begin, part.bytes() / kPageBytes, run.flags};
+    if (there) piece.flags &= ~PageRun::kPresent;
+    SSI_TRY(append(run_header(owner_, piece)));
+    SSI_TRY(there ? discard(part.bytes()) : copy(part.bytes()));
+    rest.begin = part.end;
+  }
+  parser_.pass(run.range().bytes());
+  return {};
+}
+
+Result<> PagePump::receive(std::uint8_t* to, std::size_t bytes) {
+  while (bytes > 0) {
+    const ssize_t n = ::recv(*socket_, to, bytes, MSG_WAITALL);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Error::from_errno("read pages from criu");
     if (n == 0) return Error("criu ended before it had sent all pages");
-    const auto got = static_cast<std::size_t>(n);
-    SSI_TRY(parser_.feed({buffer_.data() + used, got}));
-    used += got;
-    if (used == buffer_.size() || parser_.closed()) {
-      SSI_TRY(send_({buffer_.data(), used}));
-      used = 0;
+    to += n;
+    bytes -= static_cast<std::size_t>(n);
+  }
+  return {};
+}
+
+Result<> PagePump::append(const PageHeader& header) {
+  if (buffer_.size() - used_ < header.size()) SSI_TRY(flush());
+  std::memcpy(buffer_.data() + used_, header.data(), header.size());
+  used_ += header.size();
+  return {};
+}
+
+Result<> PagePump::copy(std::uint64_t bytes) {
+  sent_bytes_ += bytes;
+  while (bytes > 0) {
+    if (used_ == buffer_.size()) SSI_TRY(flush());
+    const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(bytes, buffer_.size() - used_));
+    SSI_TRY(receive(buffer_.data() + used_, n));
+    used_ += n;
+    bytes -= n;
+  }
+  return {};
+}
+
+// The pages lie in the socket by reference: they are never copied.
+Result<> PagePump::discard(std::uint64_t bytes) {
+  while (bytes > 0) {
+    const ssize_t n = ::splice(*socket_, nullptr, *pipe_[1], nullptr,
+                               std::min<std::uint64_t>(bytes, kFrameBytes), SPLICE_F_MOVE);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Error::from_errno("pass over pages from criu");
+    if (n == 0) return Error("criu ended before it had sent all pages");
+    bytes -= static_cast<std::uint64_t>(n);
+    for (ssize_t left = n; left > 0;) {
+      const ssize_t gone = ::splice(*pipe_[0], nullptr, *null_, nullptr,
+                                    static_cast<std::size_t>(left), SPLICE_F_MOVE);
+      if (gone < 0 && errno == EINTR) continue;
+      if (gone <= 0) return Error::from_errno("drop pages from criu");
+      left -= gone;
     }
   }
   return {};
 }
 
-Result<> PagePump::on_open(PageOwner) {
+Result<> PagePump::flush() {
+  if (used_ == 0) return {};
+  SSI_TRY(send_({buffer_.data(), used_}));
+  used_ = 0;
+  return {};
+}
+
+Result<> PagePump::on_open(PageOwner owner) {
+  owner_ = owner;
   const char no_parent = 0;
   return answer(&no_parent, sizeof no_parent);
 }
 
 Result<> PagePump::on_run(const PageRun& run) {
-  if (run.has_data()) memory_bytes_ += run.pages * kPageBytes;
+  run_ = run;
   return {};
 }
 

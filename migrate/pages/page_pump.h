@@ -1,11 +1,13 @@
 // Source side: takes the page stream that a dumping criu writes, answers it as a page server would,
-// and passes the bytes on to the link in large frames. Runs in a thread of its own while criu
-// dumps, so that reading memory, encrypting and sending overlap.
+// and passes it on to the link in large frames. Pages that the target has already and that were not
+// written since become runs without data; their bytes are thrown away inside the kernel. Runs in a
+// thread of its own while criu dumps, so that reading memory, encrypting and sending overlap.
 #pragma once
 
 #include <functional>
 #include <vector>
 
+#include "migrate/pages/page_ranges.h"
 #include "migrate/pages/page_stream.h"
 #include "ssid/base/unique_fd.h"
 
@@ -16,11 +18,14 @@ class PagePump : private PageStreamHandler {
   using Send = std::function<Result<>(std::span<const std::uint8_t>)>;
 
   // `socket`: our end of criu's page server connection. `send` is called from run() only.
-  PagePump(UniqueFd socket, Send send);
+  // `at_target`: pages of the process `owner` that need not be sent.
+  PagePump(UniqueFd socket, PageOwner owner, PageRanges at_target, Send send);
 
   // Until criu says that it is done, or closes its end.
   Result<> run();
+  // What the process has, and what of it was sent from here.
   std::uint64_t memory_bytes() const { return memory_bytes_; }
+  std::uint64_t sent_bytes() const { return sent_bytes_; }
 
  private:
   Result<> on_open(PageOwner owner) override;
@@ -28,13 +33,28 @@ class PagePump : private PageStreamHandler {
   Result<> on_data(std::span<const std::uint8_t>) override { return {}; }
   Result<> on_parent_query(PageOwner owner) override;
   Result<> on_close() override;
+
   Result<> answer(const void* data, std::size_t size);
+  Result<> receive(std::uint8_t* to, std::size_t bytes);
+  Result<> append(const PageHeader& header);
+  Result<> pass_on(const PageRun& run);
+  Result<> copy(std::uint64_t bytes);
+  Result<> discard(std::uint64_t bytes);
+  Result<> flush();
 
   UniqueFd socket_;
+  PageOwner copied_;
+  PageRanges at_target_;
   Send send_;
   PageStreamParser parser_;
+  PageOwner owner_;
+  PageRun run_;
+  UniqueFd pipe_[2];
+  UniqueFd null_;
   std::vector<std::uint8_t> buffer_;
+  std::size_t used_ = 0;
   std::uint64_t memory_bytes_ = 0;
+  std::uint64_t sent_bytes_ = 0;
 };
 
 }  // namespace ssi::migrate

@@ -20,6 +20,20 @@ T load(const std::uint8_t* at) {
   return value;
 }
 
+std::uint64_t id_of(PageOwner owner) {
+  return (owner.id << 8) | static_cast<std::uint64_t>(owner.kind);
+}
+
+PageHeader header(std::uint32_t cmd, std::uint64_t pages, std::uint64_t vaddr, PageOwner owner) {
+  PageHeader bytes{};
+  const std::uint64_t id = id_of(owner);
+  std::memcpy(bytes.data(), &cmd, sizeof cmd);
+  std::memcpy(bytes.data() + 8, &pages, sizeof pages);
+  std::memcpy(bytes.data() + 16, &vaddr, sizeof vaddr);
+  std::memcpy(bytes.data() + 24, &id, sizeof id);
+  return bytes;
+}
+
 Result<PageOwner> owner_of(std::uint64_t dst_id) {
   PageOwner owner{static_cast<PageOwner::Kind>(dst_id & 0xff), dst_id >> 8};
   if (owner.kind != PageOwner::Kind::kProcess && owner.kind != PageOwner::Kind::kShmem) {
@@ -29,6 +43,12 @@ Result<PageOwner> owner_of(std::uint64_t dst_id) {
 }
 
 }  // namespace
+
+PageHeader open_header(PageOwner owner) { return header(kOpen2, 0, 0, owner); }
+
+PageHeader run_header(PageOwner owner, const PageRun& run) {
+  return header(kAddF | (run.flags << 16), run.pages, run.vaddr, owner);
+}
 
 Result<> PageStreamParser::feed(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
@@ -78,7 +98,7 @@ Result<> PageStreamParser::on_header() {
     return Error("page stream: unknown command " + std::to_string(cmd));
   }
   if (!opened_) return Error("page stream: pages before their owner");
-  if (pages == 0 || pages > kMaxRunPages || vaddr % kPageBytes != 0) {
+  if (pages == 0 || pages > kMaxRunPages || vaddr % kPageBytes != 0 || vaddr > kMaxAddress) {
     return Error("page stream: wrong run of pages");
   }
   const PageRun run{vaddr, pages, cmd >> 16};

@@ -11,11 +11,10 @@
 #include <cstdint>
 #include <span>
 
+#include "migrate/pages/page_ranges.h"
 #include "ssid/base/result.h"
 
 namespace ssi::migrate {
-
-constexpr std::size_t kPageBytes = 4096;
 
 // Whose pages: a process's memory or a shared memory segment, with its CRIU id.
 struct PageOwner {
@@ -30,9 +29,17 @@ struct PageRun {
   std::uint64_t pages = 0;
   std::uint32_t flags = 0;  // as in criu's pagemap entries
 
+  static constexpr std::uint32_t kLazy = 1u << 1;  // criu can restore it without its content
   static constexpr std::uint32_t kPresent = 1u << 2;
   bool has_data() const { return (flags & kPresent) != 0; }
+  bool lazy() const { return (flags & kLazy) != 0; }
+  PageRange range() const { return {vaddr, vaddr + pages * kPageBytes}; }
 };
+
+// The headers as the writer of a stream needs them.
+using PageHeader = std::array<std::uint8_t, 32>;
+PageHeader open_header(PageOwner owner);
+PageHeader run_header(PageOwner owner, const PageRun& run);
 
 class PageStreamHandler {
  public:
@@ -48,10 +55,13 @@ class PageStreamParser {
  public:
   static constexpr std::size_t kHeaderBytes = 32;
   static constexpr std::uint64_t kMaxRunPages = std::uint64_t{1} << 32;  // 16 TiB
+  static constexpr std::uint64_t kMaxAddress = std::uint64_t{1} << 57;
 
   explicit PageStreamParser(PageStreamHandler& handler) : handler_(handler) {}
 
   Result<> feed(std::span<const std::uint8_t> bytes);
+  // The next `bytes` of a run's data went by without being fed.
+  void pass(std::uint64_t bytes) { data_left_ -= bytes; }
   bool closed() const { return closed_; }
   // How many bytes may be read before the parser has to look again: never reads past a header.
   std::uint64_t data_left() const { return data_left_; }
@@ -61,7 +71,7 @@ class PageStreamParser {
   Result<> on_header();
 
   PageStreamHandler& handler_;
-  std::array<std::uint8_t, kHeaderBytes> header_{};
+  PageHeader header_{};
   std::size_t header_used_ = 0;
   std::uint64_t data_left_ = 0;
   bool opened_ = false;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -10,6 +11,8 @@
 
 #include <algorithm>
 #include <optional>
+
+#include "migrate/pages/pager.h"
 
 namespace ssi::migrate {
 namespace {
@@ -153,6 +156,17 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
     case RealmOp::kAckExit:
       ended_.erase(m.pid);
       return reply(m.pid, 0);
+    case RealmOp::kInstall:
+      return spawn_pager(m.pid, request.fds);
+    case RealmOp::kInstallAll:
+      install_all(m.pid);
+      return reply(m.pid, 0);
+    case RealmOp::kPagersLeft: {
+      RealmMessage left = reply(m.pid, 0);
+      left.value = static_cast<int>(std::count_if(
+          pagers_.begin(), pagers_.end(), [&](const auto& p) { return p.second.guest == m.pid; }));
+      return left;
+    }
     case RealmOp::kQuit:
       if (!guests_.empty() || !ended_.empty()) return reply(0, EBUSY);
       quit_ = true;
@@ -174,6 +188,45 @@ RealmMessage RealmInit::spawn_criu(int connection, std::vector<UniqueFd>& fds) {
   return reply(pid, 0);
 }
 
+RealmMessage RealmInit::spawn_pager(pid_t guest, std::vector<UniqueFd>& fds) {
+  if (fds.size() != 4) return reply(0, EINVAL);
+  int go[2];
+  if (::pipe2(go, O_CLOEXEC) != 0) return reply(0, errno);
+  UniqueFd go_read(go[0]), go_write(go[1]);
+  UniqueFd held(::fcntl(*fds[0], F_DUPFD_CLOEXEC, 0));
+  if (!held) return reply(0, errno);
+  const pid_t pid = ::fork();
+  if (pid < 0) return reply(0, errno);
+  if (pid == 0) {
+    // Nothing of init's may stay open here: others wait for the end of its connections.
+    connections_.clear();
+    listener_.reset();
+    signals_.reset();
+    pagers_.clear();
+    held.reset();
+    go_write.reset();
+    ::prctl(PR_SET_NAME, "ssid-pager");
+    auto pager =
+        Pager::open({std::move(fds[0]), std::move(fds[1]), std::move(fds[2]), std::move(go_read)});
+    ::_exit(pager && pager->run() ? 0 : 1);
+  }
+  pagers_[pid] = {guest, std::move(held), std::move(fds[3]), std::move(go_write)};
+  return reply(pid, 0);
+}
+
+void RealmInit::install_all(pid_t guest) {
+  for (auto& [pid, pager] : pagers_) {
+    if (pager.guest == guest) pager.go.reset();
+  }
+}
+
+void RealmInit::pager_ended(pid_t pid, int status) {
+  const auto pager = pagers_.find(pid);
+  // Its process can't go on without its memory.
+  if (status != 0) (void)!::write(*pager->second.kill, "1", 1);
+  pagers_.erase(pager);
+}
+
 void RealmInit::subscribe(int connection) {
   subscriber_ = connection;
   for (const pid_t pid : guests_) tell_subscriber(event(RealmOp::kGuest, pid, 0));
@@ -192,6 +245,10 @@ void RealmInit::child_changed(pid_t pid, int status) {
     if (!WIFEXITED(status) && !WIFSIGNALED(status)) return;
     send_message(criu->second, event(RealmOp::kChildEnded, pid, status));
     criu_spawned_by_.erase(criu);
+    return;
+  }
+  if (pagers_.contains(pid)) {
+    if (WIFEXITED(status) || WIFSIGNALED(status)) pager_ended(pid, status);
     return;
   }
   if (!guests_.contains(pid)) return;  // an orphan of a guest, or criu's helper

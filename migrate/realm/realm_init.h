@@ -1,6 +1,6 @@
-// PID 1 of a realm: starts criu, is the parent of the guests that criu rebuilds, reaps everything,
-// tells ssid how guests ended or stopped. Keeps no other state, so it can outlive any number of
-// ssids; the end of a guest is kept until an ssid has acknowledged it.
+// PID 1 of a realm: starts criu and pagers, is the parent of the guests that criu rebuilds, reaps
+// everything, tells ssid how guests ended or stopped. Keeps no other state, so it can outlive any
+// number of ssids; the end of a guest is kept until an ssid has acknowledged it.
 //
 // One thread, one poll loop. A peer is root (the socket lies in a root-only directory); still, a
 // malformed message only closes its connection.
@@ -35,6 +35,9 @@ class RealmInit {
   bool serve(int connection);
   RealmMessage handle(int connection, Request& request);
   RealmMessage spawn_criu(int connection, std::vector<UniqueFd>& fds);
+  RealmMessage spawn_pager(pid_t guest, std::vector<UniqueFd>& fds);
+  void install_all(pid_t guest);
+  void pager_ended(pid_t pid, int status);
   void subscribe(int connection);
   void reap();
   void child_changed(pid_t pid, int status);
@@ -47,6 +50,15 @@ class RealmInit {
   int subscriber_ = -1;                   // one of connections_
   std::map<pid_t, int> criu_spawned_by_;  // criu -> connection
   std::set<pid_t> guests_;
+  // A pager's own descriptors are held here, too: if it dies, its process waits for ever instead of
+  // reading zeros, until it has been killed.
+  struct PagerChild {
+    pid_t guest = 0;
+    UniqueFd uffd;
+    UniqueFd kill;
+    UniqueFd go;
+  };
+  std::map<pid_t, PagerChild> pagers_;
   std::map<pid_t, int> ended_;  // guest -> wait status, not acknowledged yet
   bool quit_ = false;
 };

@@ -19,6 +19,10 @@ enum class RealmOp : std::uint32_t {
   kSubscribe = 6,    // events go to this connection; first a kGuest for each guest
   kAckExit = 7,      // the end of pid has been taken over
   kQuit = 8,         // end the realm; refused while it has guests
+  kInstall =
+      9,  // fds: userfaultfd, staged memory, its index, cgroup.kill; pid: a pager installs it
+  kInstallAll = 10,  // pid runs: all its memory is to be installed, not only what it touches
+  kPagersLeft = 11,  // reply's value: how many pagers still work for pid
 
   kReply = 100,  // pid: of the spawned process; error: errno or 0
   // Events.

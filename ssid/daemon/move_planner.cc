@@ -6,6 +6,7 @@
 
 #include <map>
 #include <random>
+#include <set>
 
 #include "migrate/check/check.h"
 #include "migrate/check/pipe_readers.h"
@@ -59,6 +60,19 @@ std::map<std::uint64_t, const FdFact*> outer_pipes(const check::ProcessFacts& fa
   return pipes;
 }
 
+std::set<std::uint64_t> inodes(const std::map<std::uint64_t, const FdFact*>& pipes) {
+  std::set<std::uint64_t> all;
+  for (const auto& [inode, fd] : pipes) all.insert(inode);
+  return all;
+}
+
+// Of the frozen process: it may have changed while its memory was sent ahead.
+Result<> check_again(pid_t pid, bool is_guest, const std::set<std::uint64_t>& pipes) {
+  SSI_ASSIGN(const auto facts, movable_facts(pid, is_guest));
+  if (inodes(outer_pipes(facts)) == pipes) return {};
+  return Error(ErrorCode::kRefused, "it has just opened or closed a pipe");
+}
+
 std::string pipe_key(std::uint64_t inode) { return "pipe:[" + std::to_string(inode) + "]"; }
 
 }  // namespace
@@ -89,6 +103,9 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
     prepared.held.push_back(std::move(held));
   }
   if (!process.alive()) return Error(ErrorCode::kGone, "no such process");
+  prepared.source.check_again = [pid, pipes = inodes(outer_pipes(facts))] {
+    return check_again(pid, false, pipes);
+  };
   return prepared;
 }
 
@@ -120,6 +137,9 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, No
     return Error(ErrorCode::kRefused,
                  "it has a pipe to a process that stays (made where it runs now)");
   }
+  prepared.source.check_again = [host_pid, known = inodes(pipes)] {
+    return check_again(host_pid, true, known);
+  };
   return prepared;
 }
 

@@ -13,13 +13,17 @@ json report_json(SsiPid pid, NodeId from, NodeId to, const migrate::MoveReport& 
           {"to", to.value},
           {"frozen_ms", ms(r.frozen_us)},
           {"check_ms", ms(r.check_us)},
+          {"copy_ms", ms(r.copy_us)},
           {"freeze_ms", ms(r.freeze_us)},
           {"dump_ms", ms(r.dump_us)},
           {"send_ms", ms(r.send_us)},
           {"restore_ms", ms(r.restore_us)},
           {"commit_ms", ms(r.commit_us)},
           {"memory_bytes", r.memory_bytes},
-          {"file_bytes", r.file_bytes}};
+          {"copied_bytes", r.copied_bytes},
+          {"frozen_bytes", r.frozen_bytes},
+          {"file_bytes", r.file_bytes},
+          {"why_not_copied", r.why_not_copied}};
 }
 
 Result<NodeId> target_of(OpContext& context, const json& args, SsiPid pid, NodeId from) {

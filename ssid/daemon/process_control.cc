@@ -494,7 +494,10 @@ void ProcessControl::on_end_decided(const group::Retire& r) {
 void ProcessControl::on_view() { hold_homeless_guests(); }
 
 void ProcessControl::on_tick() {
-  if (group_.table_valid()) table_seen_ = std::chrono::steady_clock::now();
+  if (group_.table_valid()) {
+    table_seen_ = std::chrono::steady_clock::now();
+    recover_originals();  // what could not be done at once
+  }
   hold_homeless_guests();
 }
 

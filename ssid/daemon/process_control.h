@@ -154,7 +154,8 @@ class ProcessControl {
   PipeDemand pipe_demand_;
   std::set<SsiPid> flushing_;  // ended, their output is still on its way home
   std::set<SsiPid> held_;      // guests that stand still because they have no home or no cluster
-  std::chrono::steady_clock::time_point table_seen_;  // when it was valid last
+  std::chrono::steady_clock::time_point table_seen_ =
+      std::chrono::steady_clock::now();  // when it was valid last
 };
 
 }  // namespace ssi

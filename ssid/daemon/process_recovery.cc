@@ -128,7 +128,9 @@ void ProcessControl::recover_originals() {
 
 void ProcessControl::recover_deputies() {
   for (const group::TableEntry& e : group_.entries()) {
-    if (e.process.home == group_.self()) deputies_.adopt(e.process.pid);
+    // One whose move is not quite done becomes a deputy in a moment (stand_down).
+    if (e.process.home != group_.self() || moves_.is_moving(e.process)) continue;
+    deputies_.adopt(e.process.pid);
   }
 }
 

@@ -6,9 +6,10 @@ namespace ssi {
 using migrate::MoveFrame;
 
 namespace {
-constexpr std::array<FrameLimit, 2> kLimits{{
+constexpr std::array<FrameLimit, 3> kLimits{{
     {static_cast<std::uint16_t>(MoveFrame::kMessage), migrate::kMoveFrameBytesMax},
     {static_cast<std::uint16_t>(MoveFrame::kPages), migrate::kMoveFrameBytesMax},
+    {static_cast<std::uint16_t>(MoveFrame::kEarlyPages), migrate::kMoveFrameBytesMax},
 }};
 }  // namespace
 

@@ -1,9 +1,10 @@
 // A program that is moved while it watches itself: holds MEMORY_MIB of data with a known checksum,
 // runs THREADS busy threads, keeps one descriptor of each kind that moves, and measures the largest
-// gap in its clock. On SIGUSR1 it appends one line of JSON to REPORT and starts measuring anew; on
-// SIGTERM it exits with 42.
+// gap in its clock. With HOT_MIB it writes that much other memory all the time, 100 MiB a second,
+// and knows what must be in it. On SIGUSR1 it appends one line of JSON to REPORT and starts
+// measuring anew; on SIGTERM it exits with 42.
 //
-//   probe REPORT MEMORY_MIB THREADS
+//   probe REPORT MEMORY_MIB THREADS [HOT_MIB]
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -19,15 +20,17 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
 namespace {
 
+// Not CLOCK_MONOTONIC: criu restores into a time namespace that leaves the move out of it.
 std::int64_t now_us() {
   timespec t{};
-  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  ::clock_gettime(CLOCK_REALTIME, &t);
   return static_cast<std::int64_t>(t.tv_sec) * 1'000'000 + t.tv_nsec / 1000;
 }
 
@@ -54,6 +57,49 @@ std::uint64_t checksum(const std::vector<std::uint64_t>& data) {
 volatile sig_atomic_t report_wanted = 0;
 void on_usr1(int) { report_wanted = 1; }
 void on_term(int) { ::_exit(42); }
+
+// Pages written in turn, for ever: in each the number of the turn, twice. A page that a move lost a
+// write of shows an older turn than its neighbours.
+class HotMemory {
+ public:
+  explicit HotMemory(std::size_t mib) : words_(mib << 17) {}
+
+  void write_for_ever() {
+    for (;;) {
+      {
+        const std::lock_guard lock(mutex_);
+        for (int i = 0; i < 64; ++i) write_one();
+      }
+      ::usleep(2500);
+    }
+  }
+  bool good() const {
+    const std::lock_guard lock(mutex_);
+    for (std::size_t page = 0; page < pages(); ++page) {
+      const std::uint64_t* at = &words_[page * kWords];
+      if (at[0] != (page < next_ ? turn_ : turn_ - 1) || at[kWords - 1] != ~at[0])
+        return turn_ == 1;
+    }
+    return true;
+  }
+  bool empty() const { return words_.empty(); }
+
+ private:
+  static constexpr std::size_t kWords = 512;  // a page
+  std::size_t pages() const { return words_.size() / kWords; }
+  void write_one() {
+    words_[next_ * kWords] = turn_;
+    words_[next_ * kWords + kWords - 1] = ~turn_;
+    if (++next_ < pages()) return;
+    next_ = 0;
+    ++turn_;
+  }
+
+  mutable std::mutex mutex_;
+  std::vector<std::uint64_t> words_;
+  std::size_t next_ = 0;
+  std::uint64_t turn_ = 1;
+};
 
 struct Descriptors {
   int pipe_ends[2];
@@ -98,8 +144,8 @@ struct Descriptors {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    std::fprintf(stderr, "usage: probe REPORT MEMORY_MIB THREADS\n");
+  if (argc != 4 && argc != 5) {
+    std::fprintf(stderr, "usage: probe REPORT MEMORY_MIB THREADS [HOT_MIB]\n");
     return 2;
   }
   std::FILE* report = std::fopen(argv[1], "w");
@@ -108,6 +154,7 @@ int main(int argc, char** argv) {
   Noise noise;
   for (std::uint64_t& word : data) word = noise.next();
   const std::uint64_t expected = checksum(data);
+  HotMemory hot(argc > 4 ? std::strtoull(argv[4], nullptr, 10) : 0);
   const Descriptors descriptors;
   const pid_t pid = ::getpid();
 
@@ -120,6 +167,7 @@ int main(int argc, char** argv) {
       }
     }).detach();
   }
+  if (!hot.empty()) std::thread([&hot] { hot.write_for_ever(); }).detach();
   ::signal(SIGUSR1, on_usr1);
   ::signal(SIGTERM, on_term);
 
@@ -130,15 +178,18 @@ int main(int argc, char** argv) {
     last = now;
     if (!report_wanted) continue;
     report_wanted = 0;
-    const bool memory_good = checksum(data) == expected;
+    const std::int64_t look_begin = now_us();
+    const bool memory_good = checksum(data) == expected && hot.good();
+    const std::int64_t look = now_us() - look_begin;
     const bool descriptors_good = descriptors.work();
-    std::fprintf(
-        report,
-        "{\"report\": %llu, \"gap_us\": %lld, \"memory_good\": %s, \"descriptors_good\": %s, "
-        "\"pid\": %d, \"same_pid\": %s, \"turns\": %llu}\n",
-        static_cast<unsigned long long>(++reports), static_cast<long long>(longest),
-        memory_good ? "true" : "false", descriptors_good ? "true" : "false", pid,
-        ::getpid() == pid ? "true" : "false", static_cast<unsigned long long>(turns.load()));
+    std::fprintf(report,
+                 "{\"report\": %llu, \"gap_us\": %lld, \"look_us\": %lld, \"memory_good\": %s, "
+                 "\"descriptors_good\": %s, "
+                 "\"pid\": %d, \"same_pid\": %s, \"turns\": %llu}\n",
+                 static_cast<unsigned long long>(++reports), static_cast<long long>(longest),
+                 static_cast<long long>(look), memory_good ? "true" : "false",
+                 descriptors_good ? "true" : "false", pid, ::getpid() == pid ? "true" : "false",
+                 static_cast<unsigned long long>(turns.load()));
     std::fflush(report);
     longest = 0;
     last = now_us();

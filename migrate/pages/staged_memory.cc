@@ -1,0 +1,81 @@
+#include "migrate/pages/staged_memory.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace ssi::migrate {
+
+Result<StagedMemory> StagedMemory::create(std::uint64_t bytes_max) {
+  UniqueFd data(::memfd_create("ssid-staged-memory", MFD_CLOEXEC));
+  if (!data) return Error::from_errno("memory for a process");
+  return StagedMemory(std::move(data), bytes_max);
+}
+
+Result<> StagedMemory::on_open(PageOwner) { return {}; }
+
+Result<> StagedMemory::on_run(const PageRun& run) {
+  if (!run.has_data()) return Error("memory was announced and not sent");
+  return begin(run.range());
+}
+
+Result<> StagedMemory::on_parent_query(PageOwner) { return Error("memory out of turn"); }
+
+Result<> StagedMemory::on_close() { return Error("memory out of turn"); }
+
+Result<> StagedMemory::begin(PageRange range) {
+  if (range.bytes() > bytes_max_) return Error("it is larger than was offered");
+  next_ = map_.place(range);
+  std::reverse(next_.begin(), next_.end());
+  if (map_.file_bytes() > bytes_max_) return Error("it is larger than was offered");
+  return {};
+}
+
+Result<> StagedMemory::on_data(std::span<const std::uint8_t> bytes) {
+  received_bytes_ += bytes.size();
+  while (!bytes.empty()) {
+    if (next_.empty()) return Error("more memory than was announced");
+    StagedPiece& piece = next_.back();
+    const auto wanted =
+        static_cast<std::size_t>(std::min<std::uint64_t>(bytes.size(), piece.pages.bytes()));
+    const ssize_t n = ::pwrite(*data_, bytes.data(), wanted, static_cast<off_t>(piece.offset));
+    if (n <= 0) return Error::from_errno("keep memory for a process");
+    piece.pages.begin += static_cast<std::uint64_t>(n);
+    piece.offset += static_cast<std::uint64_t>(n);
+    if (piece.pages.bytes() == 0) next_.pop_back();
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+  }
+  return {};
+}
+
+Result<> StagedMemory::keep(PageRange range) {
+  if (!map_.covers(range)) return Error("memory that was sent before the freeze is missing");
+  kept_.add(range);
+  return {};
+}
+
+Result<> StagedMemory::read(std::uint64_t address, std::span<char> page) const {
+  const auto found = map_.find({address, address + page.size()});
+  if (found.size() != 1 ||
+      ::pread(*data_, page.data(), page.size(), static_cast<off_t>(found[0].offset)) < 0) {
+    return Error("no such page");
+  }
+  return {};
+}
+
+Result<UniqueFd> StagedMemory::make_index() const {
+  UniqueFd index(::memfd_create("ssid-staged-index", MFD_CLOEXEC));
+  if (!index) return Error::from_errno("index of memory");
+  std::vector<StagedPiece> pieces;
+  for (const auto& [begin, end] : kept_.ranges()) {
+    for (const StagedPiece& piece : map_.find({begin, end})) pieces.push_back(piece);
+  }
+  const std::size_t bytes = pieces.size() * sizeof(StagedPiece);
+  if (::write(*index, pieces.data(), bytes) != static_cast<ssize_t>(bytes)) {
+    return Error::from_errno("write the index of memory");
+  }
+  return index;
+}
+
+}  // namespace ssi::migrate

@@ -1,0 +1,54 @@
+// A process's memory on the target before the process is there: a file in memory (memfd) that takes
+// pages as they come, in any order and several times, and at last knows which of them count. Owned
+// by the target's mover thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "migrate/pages/page_stream.h"
+#include "migrate/pages/staged_map.h"
+#include "ssid/base/result.h"
+#include "ssid/base/unique_fd.h"
+
+namespace ssi::migrate {
+
+class StagedMemory : public PageStreamHandler {
+ public:
+  // More than `bytes_max` is an error: what the source offered is what it may use.
+  static Result<StagedMemory> create(std::uint64_t bytes_max);
+
+  // A stream of pages sent ahead: its handler's part. One process only.
+  Result<> on_open(PageOwner) override;
+  Result<> on_run(const PageRun& run) override;
+  Result<> on_data(std::span<const std::uint8_t> bytes) override;
+  Result<> on_parent_query(PageOwner) override;
+  Result<> on_close() override;
+
+  // Where the next data go.
+  Result<> begin(PageRange range);
+  // These pages are in the process at the freeze: the others that came are old. They must be here.
+  Result<> keep(PageRange range);
+  bool keeps_any() const { return kept_.bytes() > 0; }
+
+  // One page, as it came last.
+  Result<> read(std::uint64_t address, std::span<char> page) const;
+  int data_fd() const { return *data_; }
+  // A new file: an array of StagedPiece, the pages that were kept.
+  Result<UniqueFd> make_index() const;
+  std::uint64_t received_bytes() const { return received_bytes_; }
+
+ private:
+  StagedMemory(UniqueFd data, std::uint64_t bytes_max)
+      : data_(std::move(data)), bytes_max_(bytes_max) {}
+
+  UniqueFd data_;
+  std::uint64_t bytes_max_;
+  StagedMap map_;
+  PageRanges kept_;
+  std::vector<StagedPiece> next_;  // reversed: the first to be filled is the last
+  std::uint64_t received_bytes_ = 0;
+};
+
+}  // namespace ssi::migrate
