@@ -2,6 +2,8 @@
 // every method is thread-safe and may block.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 #include <vector>
 
@@ -16,8 +18,9 @@ namespace ssi::migrate {
 class StreamPort {
  public:
   virtual ~StreamPort() = default;
-  // Home: `fd` is the original's own end of the pipe; the carrier takes a duplicate.
-  virtual Result<> export_at_home(const StreamRef& stream, int fd) = 0;
+  // Home: `fd` is the end of the pipe that process `pid` has; the carrier takes a duplicate, and
+  // lets it go when the process (or the deputy that it becomes) has ended.
+  virtual Result<> export_at_home(const StreamRef& stream, int fd, pid_t pid) = 0;
   // Where the guest will run: the end that it gets. Nothing flows before start().
   virtual Result<UniqueFd> attach(NodeId home, const StreamRef& stream) = 0;
   virtual Result<> start(const StreamRef& stream) = 0;

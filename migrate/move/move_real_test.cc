@@ -65,7 +65,7 @@ class SocketLink : public MoveLink {
 };
 
 struct NoStreams : StreamPort {
-  Result<> export_at_home(const StreamRef&, int) override { return {}; }
+  Result<> export_at_home(const StreamRef&, int, pid_t) override { return {}; }
   Result<UniqueFd> attach(NodeId, const StreamRef&) override { return Error("no streams here"); }
   Result<> start(const StreamRef&) override { return {}; }
   Result<> drain(const StreamRef&) override { return {}; }

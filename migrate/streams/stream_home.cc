@@ -1,11 +1,18 @@
 #include "migrate/streams/stream_home.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 
 #include <cerrno>
 
 namespace ssi::migrate {
 namespace {
+
+constexpr int kOwnerGoneLingerMs = 30'000;
+constexpr int kLingerStepMs = 50;
+// A guest's node whose connection was lost comes back within that, or it is gone.
+constexpr int kAloneMsMax = 2'000;
 
 ByteSpan bytes_of(const StreamFrame& frame) {
   return {reinterpret_cast<const std::uint8_t*>(&frame), sizeof(frame)};
@@ -13,12 +20,14 @@ ByteSpan bytes_of(const StreamFrame& frame) {
 
 }  // namespace
 
-Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd fd) {
+Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd fd,
+                               UniqueFd owner) {
   const bool reads = direction == StreamDirection::kGuestReads;
   SSI_ASSIGN(UniqueFd own, reopen_nonblocking(*fd, reads ? O_RDONLY : O_WRONLY));
   const int capacity = ::fcntl(*own, F_GETPIPE_SZ);
   auto made = std::make_shared<Export>();
   made->direction = direction;
+  if (owner) made->owner = std::make_shared<const UniqueFd>(std::move(owner));
   if (reads) {
     made->source = std::make_unique<Source>(std::move(own), true);
   } else {
@@ -27,8 +36,41 @@ Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd 
   }
   std::lock_guard lock(mutex_);
   if (stopped_) return Error("the carrier is ending");
+  if (made->owner) SSI_TRY(watch_owners());
   if (!exports_.emplace(id, std::move(made)).second) return Error("the stream is exported already");
+  if (wake_) ::eventfd_write(*wake_, 1);
   return {};
+}
+
+// mutex_ is held.
+Result<> StreamHome::watch_owners() {
+  if (wake_) return {};
+  wake_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wake_) return Error::from_errno("eventfd");
+  watching_ = std::thread([this] { close_ownerless(); });
+  return {};
+}
+
+void StreamHome::close_ownerless() {
+  for (;;) {
+    std::vector<pollfd> polled{{*wake_, POLLIN, 0}};
+    std::vector<std::pair<StreamId, std::shared_ptr<const UniqueFd>>> owned;
+    {
+      std::lock_guard lock(mutex_);
+      if (stopped_) return;
+      for (const auto& [id, exported] : exports_) {
+        if (!exported->owner) continue;
+        polled.push_back({**exported->owner, POLLIN, 0});
+        owned.emplace_back(id, exported->owner);
+      }
+    }
+    if (::poll(polled.data(), polled.size(), -1) < 0) continue;
+    eventfd_t count;
+    (void)::eventfd_read(*wake_, &count);
+    for (std::size_t i = 0; i < owned.size(); ++i) {
+      if (polled[i + 1].revents != 0) (void)close(owned[i].first, kOwnerGoneLingerMs);
+    }
+  }
 }
 
 std::shared_ptr<StreamHome::Export> StreamHome::find(StreamId id) const {
@@ -54,7 +96,13 @@ Result<> StreamHome::close(StreamId id, int linger_ms) {
     return {};
   }
   closing_.emplace_back([closed, linger_ms] {
-    closed->sink->wait_finished(linger_ms);
+    int alone_ms = 0;
+    for (int waited_ms = 0; waited_ms < linger_ms; waited_ms += kLingerStepMs) {
+      if (closed->sink->wait_finished(kLingerStepMs)) break;
+      std::lock_guard export_lock(closed->mutex);
+      alone_ms = closed->channel ? 0 : alone_ms + kLingerStepMs;
+      if (closed->generation == 0 || alone_ms >= kAloneMsMax) break;
+    }
     std::lock_guard export_lock(closed->mutex);
     if (closed->channel) closed->channel->abort();
   });
@@ -115,6 +163,10 @@ void StreamHome::stop() {
     stopped_ = true;
     exports.swap(exports_);
     closing.swap(closing_);
+  }
+  if (watching_.joinable()) {
+    ::eventfd_write(*wake_, 1);
+    watching_.join();
   }
   for (auto& [id, stopped] : exports) {
     std::lock_guard lock(stopped->mutex);

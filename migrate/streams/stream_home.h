@@ -19,11 +19,13 @@ class StreamHome {
  public:
   ~StreamHome() { stop(); }
 
-  // From now on `fd`, a pipe or terminal, can be attached by the target of a guest. Errors: the id
-  // is taken.
-  Result<> export_fd(StreamId id, StreamDirection direction, UniqueFd fd);
-  // The guest ended: what has arrived is still written (in the background, at most `linger_ms`),
-  // then the descriptor is closed.
+  // From now on `fd`, a pipe or terminal, can be attached by the target of a guest. `owner`, a
+  // pidfd: the process at home whose pipe it is; when it has ended (the original, or the deputy
+  // that it became), the stream is closed: whoever reads or writes the other end must not wait for
+  // one that is gone, also if its node or our ssid died. Errors: the id is taken.
+  Result<> export_fd(StreamId id, StreamDirection direction, UniqueFd fd, UniqueFd owner = {});
+  // The guest ended: what is under way is still written (in the background, at most `linger_ms`,
+  // and while there is somebody to send it), then the descriptor is closed.
   Result<> close(StreamId id, int linger_ms);
   // Exported here?
   bool has(StreamId id) const;
@@ -37,6 +39,7 @@ class StreamHome {
  private:
   struct Export {
     StreamDirection direction{};
+    std::shared_ptr<const UniqueFd> owner;  // also held by the thread that watches it
     std::mutex mutex;
     std::uint64_t generation = 0;
     std::uint64_t holder = 0;            // the number of the attachment that has it
@@ -46,11 +49,15 @@ class StreamHome {
     std::unique_ptr<Sink> sink;      // the guest writes
   };
   std::shared_ptr<Export> find(StreamId id) const;
+  Result<> watch_owners();
+  void close_ownerless();
 
   mutable std::mutex mutex_;
   std::map<StreamId, std::shared_ptr<Export>> exports_;
   std::vector<std::thread> closing_;
   bool stopped_ = false;
+  UniqueFd wake_;  // of the thread that watches the owners; made with the first of them
+  std::thread watching_;
 };
 
 }  // namespace ssi::migrate

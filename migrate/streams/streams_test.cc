@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -311,6 +313,38 @@ TEST_CASE("a reading guest moves on with what it has not read") {
   auto guest = nodes[0]->attach({7, ++generation, StreamDirection::kGuestReads, 0, net.dial()});
   REQUIRE(guest.ok());
   CHECK(read_to_end(**guest).empty());
+}
+
+TEST_CASE("streams end with the process at home they belong to") {
+  Net net;
+  Pipe out, in, never;
+  const pid_t owner = ::fork();
+  if (owner == 0) {
+    ::pause();
+    ::_exit(0);
+  }
+  const auto pidfd = [&] {
+    return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, owner, 0)));
+  };
+  auto& home = net.home;
+  REQUIRE(home.export_fd(1, StreamDirection::kGuestWrites, std::move(out.writer), pidfd()).ok());
+  REQUIRE(home.export_fd(2, StreamDirection::kGuestReads, std::move(in.reader), pidfd()).ok());
+  REQUIRE(home.export_fd(3, StreamDirection::kGuestWrites, std::move(never.writer), pidfd()).ok());
+  StreamTarget target;
+  auto writes = target.attach({1, 1, StreamDirection::kGuestWrites, 0, net.dial()});
+  auto reads = target.attach({2, 1, StreamDirection::kGuestReads, 0, net.dial()});
+  REQUIRE(writes.ok());
+  REQUIRE(reads.ok());
+  for (const StreamId id : {1, 2}) REQUIRE(target.start(id).ok());
+  REQUIRE(write_all(**writes, "last words"));
+  CHECK_FALSE(comes_within(*never.reader, POLLIN, 50));
+  ::kill(owner, SIGKILL);
+  REQUIRE(::waitpid(owner, nullptr, 0) == owner);
+  CHECK(read_to_end(*never.reader).empty());
+  writes->reset();  // the guest ended: what is under way arrives
+  CHECK(read_to_end(*out.reader) == "last words");
+  CHECK(comes_within(*in.writer, 0, 5000));  // broken
+  CHECK(home.size() == 0);
 }
 
 TEST_CASE("a move is called off after its target has attached: the guest goes on where it was") {

@@ -225,9 +225,10 @@ std::size_t Carrier::views() const {
   return alive;
 }
 
-Result<> Carrier::export_stream(const ExportStream& wanted, UniqueFd fd) {
+Result<> Carrier::export_stream(const ExportStream& wanted, UniqueFd fd, UniqueFd owner) {
   if (!valid(wanted.direction)) return Error(ErrorCode::kUsage, "invalid direction");
-  return homes_.export_fd(wanted.id, direction_of(wanted.direction), std::move(fd));
+  return homes_.export_fd(wanted.id, direction_of(wanted.direction), std::move(fd),
+                          std::move(owner));
 }
 
 Result<> Carrier::close_stream(const StreamRef& wanted) {

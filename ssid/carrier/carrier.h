@@ -37,7 +37,7 @@ class Carrier {
   Result<> unmount_view(const UnmountView& wanted);
   Result<> refresh_view(const std::string& mountpoint);
   ViewList list_views();
-  Result<> export_stream(const ExportStream& wanted, UniqueFd fd);
+  Result<> export_stream(const ExportStream& wanted, UniqueFd fd, UniqueFd owner);
   Result<> close_stream(const StreamRef& wanted);
   Result<UniqueFd> attach_stream(const AttachStream& wanted);
   Result<> start_stream(std::uint64_t id) { return targets_.start(id); }

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -81,9 +82,10 @@ TEST_CASE_FIXTURE(Fixture, "a guest's pipes follow it around the nodes, home inc
   REQUIRE(::pipe2(in, O_CLOEXEC) == 0);
   UniqueFd out_reader(out[0]), out_writer(out[1]), in_reader(in[0]), in_writer(in[1]);
   auto home = nodes[0]->client();
-  REQUIRE(home.export_stream(11, CarrierDirection::kGuestWrites, *out_writer).ok());
-  REQUIRE(home.export_stream(12, CarrierDirection::kGuestReads, *in_reader).ok());
-  CHECK_FALSE(home.export_stream(12, CarrierDirection::kGuestReads, *in_reader).ok());
+  const UniqueFd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  REQUIRE(home.export_stream(11, CarrierDirection::kGuestWrites, *out_writer, *self).ok());
+  REQUIRE(home.export_stream(12, CarrierDirection::kGuestReads, *in_reader, *self).ok());
+  CHECK_FALSE(home.export_stream(12, CarrierDirection::kGuestReads, *in_reader, *self).ok());
   out_writer.reset();
   in_reader.reset();
 

@@ -109,9 +109,10 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
                    [&](const UnmountView& m) { return carrier_.refresh_view(m.mountpoint); });
     case CarrierOp::kExportStream:
       return plain(static_cast<ExportStream*>(nullptr), [&](const ExportStream& m) -> Result<> {
-        if (request.descriptors.size() != 1)
-          return Error(ErrorCode::kUsage, "one descriptor expected");
-        return carrier_.export_stream(m, std::move(request.descriptors.front()));
+        if (request.descriptors.size() != 2)
+          return Error(ErrorCode::kUsage, "two descriptors expected");
+        return carrier_.export_stream(m, std::move(request.descriptors[0]),
+                                      std::move(request.descriptors[1]));
       });
     case CarrierOp::kAttachStream:
       return plain(static_cast<AttachStream*>(nullptr), [&](const AttachStream& m) -> Result<> {

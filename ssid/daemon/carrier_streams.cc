@@ -1,6 +1,7 @@
 #include "ssid/daemon/carrier_streams.h"
 
 #include "ssid/base/log.h"
+#include "ssid/base/process_handle.h"
 #include "ssid/wire/carrier/carrier_client.h"
 
 namespace ssi {
@@ -15,9 +16,10 @@ CarrierDirection direction(const migrate::StreamRef& s) {
 
 }  // namespace
 
-Result<> CarrierStreams::export_at_home(const migrate::StreamRef& stream, int fd) {
+Result<> CarrierStreams::export_at_home(const migrate::StreamRef& stream, int fd, pid_t pid) {
+  SSI_ASSIGN(const auto owner, ProcessHandle::open(pid));
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
-  return carrier.export_stream(stream.id, direction(stream), fd);
+  return carrier.export_stream(stream.id, direction(stream), fd, owner.pidfd());
 }
 
 Result<UniqueFd> CarrierStreams::attach(NodeId home, const migrate::StreamRef& stream) {

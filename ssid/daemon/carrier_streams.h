@@ -17,7 +17,7 @@ class CarrierStreams : public migrate::StreamPort {
 
   explicit CarrierStreams(PeerOf peer_of) : peer_of_(std::move(peer_of)) {}
 
-  Result<> export_at_home(const migrate::StreamRef& stream, int fd) override;
+  Result<> export_at_home(const migrate::StreamRef& stream, int fd, pid_t pid) override;
   Result<UniqueFd> attach(NodeId home, const migrate::StreamRef& stream) override;
   Result<> start(const migrate::StreamRef& stream) override;
   Result<> drain(const migrate::StreamRef& stream) override;

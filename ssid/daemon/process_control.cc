@@ -200,9 +200,10 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
         return move;
       },
       [this, pid, done = std::move(done)](Result<migrate::MoveReport> report) {
-        for (const int signo : std::exchange(held_signals_[pid], {}))
-          to_guest(pid.pid, signo, 0, 0, 0);
-        held_signals_.erase(pid);
+        const auto held = held_signals_.extract(pid);
+        if (!held.empty()) {
+          for (const group::Signal& signal : held.mapped()) to_guest(signal);
+        }
         done(std::move(report));
       });
 }
@@ -265,11 +266,16 @@ void ProcessControl::make_deputy(const CopyName& name, const std::vector<int>& c
 Deputies::Handlers ProcessControl::deputy_handlers() {
   Deputies::Handlers h;
   h.on_signal = [this](pid_t pid, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid) {
-    to_guest(pid, signo, value, sender, sender_uid);
+    to_guest({.process = {group_.self(), pid},
+              .epoch = {},
+              .signo = signo,
+              .value = static_cast<std::int64_t>(value),
+              .sender_uid = sender_uid,
+              .sender_pid = sender});
   };
   h.on_killed = [this](pid_t pid) {
     log_info("deputy {} was killed; so is its guest", pid);
-    to_guest(pid, SIGKILL, 0, 0, 0);
+    to_guest({.process = {group_.self(), pid}, .epoch = {}, .signo = SIGKILL});
   };
   h.fate_of = [this](pid_t pid) {
     Deputies::Handlers::Fate fate;
@@ -284,23 +290,13 @@ Deputies::Handlers ProcessControl::deputy_handlers() {
   return h;
 }
 
-void ProcessControl::to_guest(pid_t home_pid, int signo, std::uint64_t value, pid_t sender,
-                              uid_t sender_uid) {
-  const SsiPid pid{group_.self(), home_pid};
-  const auto entry = group_.find(pid);
+// To wherever it runs.
+void ProcessControl::to_guest(group::Signal signal) {
+  const auto entry = group_.find(signal.process);
   if (!entry) return;
-  if (entry->where != group_.self()) {
-    group::Signal s;
-    s.process = pid;
-    s.epoch = entry->epoch;
-    s.signo = signo;
-    s.value = static_cast<std::int64_t>(value);
-    s.sender_uid = sender_uid;
-    s.sender_pid = sender;
-    (void)group_.broadcast(s);
-    return;
-  }
-  on_signal({pid, entry->epoch, signo, static_cast<std::int64_t>(value), sender_uid, sender});
+  signal.epoch = entry->epoch;
+  if (entry->where == group_.self()) return on_signal(signal);
+  (void)group_.broadcast(signal);
 }
 
 void ProcessControl::on_signal(const group::Signal& signal) {
@@ -309,7 +305,7 @@ void ProcessControl::on_signal(const group::Signal& signal) {
   // What comes while the copy here may be the old one waits for the outcome; it is frozen anyway.
   // A SIGKILL must not wait for a move that hangs, and has to reach the new copy if there is one.
   if (moves_.is_moving(signal.process)) {
-    held_signals_[signal.process].push_back(signal.signo);
+    held_signals_[signal.process].push_back(signal);
     if (signal.signo != SIGKILL) return;
   }
   int signo = signal.signo;

@@ -120,7 +120,7 @@ class ProcessControl {
                                       std::optional<pid_t> host_pid);
   void stand_down(const migrate::MoveTicket& ticket, const std::vector<int>& carried);
   void make_deputy(const migrate::CopyName& name, const std::vector<int>& carried);
-  void to_guest(pid_t home_pid, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid);
+  void to_guest(group::Signal signal);
   void end_after_output(const GuestRecord& record, int wait_status);
   void guest_ended(const GuestRecord& record, int wait_status, const std::string& reason);
   void on_moved(const group::Commit& commit);
@@ -149,8 +149,9 @@ class ProcessControl {
   Guests guests_;
   Deputies deputies_;
   Moves moves_;
-  std::map<SsiPid, Epoch> ends_;                     // proposed, not yet decided
-  std::map<SsiPid, std::vector<int>> held_signals_;  // for guests that are moving from here
+  std::map<SsiPid, Epoch> ends_;  // proposed, not yet decided
+  std::map<SsiPid, std::vector<group::Signal>>
+      held_signals_;  // for guests that are moving from here
   PipeDemand pipe_demand_;
   std::set<SsiPid> flushing_;  // ended, their output is still on its way home
   std::set<SsiPid> held_;      // guests that stand still because they have no home or no cluster

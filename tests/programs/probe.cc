@@ -4,7 +4,10 @@
 // and knows what must be in it. On SIGUSR1 it appends one line of JSON to REPORT and starts
 // measuring anew; on SIGTERM it exits with 42.
 //
-//   probe REPORT MEMORY_MIB THREADS [HOT_MIB]
+// With JOURNAL it sleeps most of the time and appends 1, 2, 3, .. to that file, a line each 5 ms:
+// if ever two copies ran, or one went back in time, the numbers tell.
+//
+//   probe REPORT MEMORY_MIB THREADS [HOT_MIB [JOURNAL]]
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -21,6 +24,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -141,11 +145,29 @@ struct Descriptors {
   }
 };
 
+class Journal {
+ public:
+  explicit Journal(const char* path)
+      : fd_(::open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) {
+    if (fd_ < 0) std::abort();
+  }
+  void write_next() {
+    char line[24];
+    const int n = std::snprintf(line, sizeof line, "%llu\n", ++number_);
+    if (::write(fd_, line, static_cast<std::size_t>(n)) != n) std::abort();
+    ::usleep(5000);
+  }
+
+ private:
+  int fd_;
+  unsigned long long number_ = 0;
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4 && argc != 5) {
-    std::fprintf(stderr, "usage: probe REPORT MEMORY_MIB THREADS [HOT_MIB]\n");
+  if (argc < 4 || argc > 6) {
+    std::fprintf(stderr, "usage: probe REPORT MEMORY_MIB THREADS [HOT_MIB [JOURNAL]]\n");
     return 2;
   }
   std::FILE* report = std::fopen(argv[1], "w");
@@ -170,12 +192,15 @@ int main(int argc, char** argv) {
   if (!hot.empty()) std::thread([&hot] { hot.write_for_ever(); }).detach();
   ::signal(SIGUSR1, on_usr1);
   ::signal(SIGTERM, on_term);
+  std::optional<Journal> journal;
+  if (argc == 6) journal.emplace(argv[5]);
 
   std::int64_t last = now_us(), longest = 0;
   for (std::uint64_t reports = 0;;) {
     const std::int64_t now = now_us();
     if (now - last > longest) longest = now - last;
     last = now;
+    if (journal) journal->write_next();
     if (!report_wanted) continue;
     report_wanted = 0;
     const std::int64_t look_begin = now_us();

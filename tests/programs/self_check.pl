@@ -1,8 +1,9 @@
 # A Perl program that is moved while it watches itself: perl self_check.pl REPORT
 #
-# It sleeps until its standard input, a pipe, has something to read, and answers each line there with the same line and its
-# number on standard output, another pipe. On SIGUSR1 it checks its data, its regular expressions' state, its
-# open files and a pipe to itself, and appends a line of JSON to REPORT. SIGTERM: it exits with 42.
+# It sleeps until its standard input, a pipe, has something to read, and answers each line there with the
+# same line and its number on standard output, another pipe. On SIGUSR1 it checks its data, its regular
+# expressions' state, its open files and a pipe to itself, and appends a line of JSON to REPORT. SIGTERM: it
+# exits with 42.
 use strict;
 use warnings;
 use Digest::SHA qw(sha256_hex);
@@ -66,7 +67,8 @@ sub descriptors_are_good {
 
 # Its own signal handler runs at once (SigAction), between the test and the sleep too, and wakes it by a pipe.
 pipe(my $wake_out, my $wake_in) or die "pipe: $!";
-POSIX::sigaction(POSIX::SIGUSR1(), POSIX::SigAction->new(sub { syswrite $wake_in, 'x' })) or die "sigaction: $!";
+POSIX::sigaction(POSIX::SIGUSR1(), POSIX::SigAction->new(sub { syswrite $wake_in, 'x' }))
+    or die "sigaction: $!";
 $SIG{TERM} = sub { POSIX::_exit(42) };
 
 my $input = '';

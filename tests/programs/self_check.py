@@ -1,8 +1,9 @@
 """A Python program that is moved while it watches itself: python3 self_check.py REPORT
 
 It holds data with known checksums, a generator in the middle of its work, a second thread that waits on the
-first, a file that it reads on and on, one that it appends to, and a pipe to itself. On SIGUSR1 it checks all of
-it and appends a line of JSON to REPORT; it says each report's number on stdout, too. SIGTERM: it exits with 42."""
+first, a file that it reads on and on, one that it appends to, and a pipe to itself. On SIGUSR1 it checks all
+of it and appends a line of JSON to REPORT; it says each report's number on stdout, too. SIGTERM: it exits
+with 42."""
 
 import hashlib
 import json

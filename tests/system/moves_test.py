@@ -18,13 +18,14 @@ from probe import Probe, Program  # noqa: E402
 NODES = 3
 MOVES = 200
 MOVES_OF_A_BIG_ONE = 20
+MOVES_WITH_A_SIGNAL = 30
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 
 
 class Moves(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(NODES, name="movestest")
+        cls.lab = Lab(NODES, name="t_moves")
         cls.addClassCleanup(cls.lab.down)
         cls.lab.up()
         observe.wait_for_loads(cls.lab)
@@ -33,7 +34,8 @@ class Moves(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         titles = ["program", "MiB", "threads", "descriptors", "moves", "ok", "frozen ms: median", "max", "s"]
-        print("\n" + observe.table(titles, cls.rows), flush=True)
+        if cls.rows:
+            print("\n" + observe.table(titles, cls.rows), flush=True)
 
     def move_around(self, name, program, moves, after_move=lambda i: None):
         """Moves it 1 -> 2 -> 3 -> 1 ..; every move is followed by a report."""
@@ -66,10 +68,15 @@ class Moves(unittest.TestCase):
                 time.monotonic() - started,
             ])
 
+    def assert_ends(self, program):
+        """Its parent sees how it ended, and who reads its output that it did."""
+        self.assertEqual(program.end(), 42)
+        self.assertEqual(program.rest_of_output(), "")
+
     def test_a_small_one(self):
         probe = Probe(self.lab, 1, name="small")
         self.move_around("probe", probe, MOVES)
-        self.assertEqual(probe.end(), 42)
+        self.assert_ends(probe)
 
     def test_thirty_two_threads(self):
         probe = Probe(self.lab, 1, threads=32, name="threads")
@@ -80,7 +87,7 @@ class Moves(unittest.TestCase):
             self.assertGreater(turns[-1], turns[-2])
 
         self.move_around("probe", probe, MOVES, all_work)
-        self.assertEqual(probe.end(), 42)
+        self.assert_ends(probe)
 
     def test_a_python_program(self):
         program = Program(
@@ -91,7 +98,7 @@ class Moves(unittest.TestCase):
             self.assertEqual(program.shell.stdout.readline(), f"said {i + 2}\n")
 
         self.move_around("python3", program, MOVES, says_it)
-        self.assertEqual(program.end(), 42)
+        self.assert_ends(program)
 
     def test_a_perl_program(self):
         program = Program(
@@ -107,12 +114,51 @@ class Moves(unittest.TestCase):
         # The end of a pipe arrives, too, wherever the program reads it.
         program.shell.stdin.close()
         program.shell.stdin = None
+        self.assertEqual(program.rest_of_output(), "")
         self.assertEqual(program.wait(), 43)
 
     def test_a_heap_of_one_gib(self):
         probe = Probe(self.lab, 1, memory_mib=1024, name="big")
         self.move_around("probe", probe, MOVES_OF_A_BIG_ONE)
-        self.assertEqual(probe.end(), 42)
+        self.assert_ends(probe)
+
+    def test_a_signal_in_the_midst_of_a_move(self):
+        """It arrives, once, wherever the process is by then."""
+        probe = Probe(self.lab, 1, name="signalled")
+        for i in range(MOVES_WITH_A_SIGNAL):
+            to = (i + 1) % NODES + 1
+            mover = self.lab.popen(
+                1, ["migrate", str(probe.pid), str(to)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                text=True)
+            time.sleep(i * 0.005)  # not waiting for anything: at another moment of each move
+            try:
+                report = probe.report(timeout_s=20)
+            except TimeoutError as lost:
+                self.fail(f"move {i + 1}, to node {to}: {lost}")
+            finally:
+                said = mover.communicate(timeout=60)[0]
+            self.assertEqual(mover.returncode, 0, said)
+            self.assertTrue(report["memory_good"] and report["descriptors_good"], report)
+        self.assert_ends(probe)
+
+    def test_its_neighbours_in_a_pipeline_see_its_end(self):
+        """Whoever writes to it gets SIGPIPE, whoever reads from it the end of the pipe."""
+        pipeline = "yes | perl /root/relay.pl | wc -c; echo ${PIPESTATUS[*]}"
+        script = 'open F, ">/root/relay.pid"; print F $$; close F; while (<STDIN>) { print if /x/ }'
+        self.lab.path(1, "/root/relay.pl").write_text(script)
+        pid_file = self.lab.path(1, "/root/relay.pid")
+        for moves in ([2], [2, 3], [2, 1]):
+            pid_file.unlink(missing_ok=True)
+            shell = self.lab.popen(1, ["bash", "-c", pipeline], stdout=subprocess.PIPE, text=True)
+            pid = self.lab.wait_for(lambda: pid_file.exists() and pid_file.read_text(), 10, "the PID")
+            for to in moves:
+                observe.migrate(self.lab, pid, to)
+            self.lab.run(1, ["kill", "-TERM", pid])
+            try:
+                said = shell.communicate(timeout=30)[0]
+            finally:
+                shell.kill()
+            self.assertEqual(said, "0\n141 143 0\n", f"moved to {moves}")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,9 @@ Result<CarrierClient> CarrierClient::connect(const std::string& path) {
 }
 
 // The bytes behind the reply's head.
-Result<CarrierBytes> CarrierClient::ask(const CarrierBytes& request, int send_fd, UniqueFd* fd) {
-  const std::span<const int> descriptors =
-      send_fd >= 0 ? std::span<const int>(&send_fd, 1) : std::span<const int>();
-  SSI_TRY(unix_send(*socket_, request, descriptors, kReplyTimeoutMs).context("ssid-carrier"));
+Result<CarrierBytes> CarrierClient::ask(const CarrierBytes& request, std::span<const int> send_fds,
+                                        UniqueFd* fd) {
+  SSI_TRY(unix_send(*socket_, request, send_fds, kReplyTimeoutMs).context("ssid-carrier"));
   SSI_ASSIGN(
       UnixMessage reply,
       unix_recv(*socket_, kCarrierMessageBytesMax, 1, kReplyTimeoutMs).context("ssid-carrier"));
@@ -31,8 +30,8 @@ Result<CarrierBytes> CarrierClient::ask(const CarrierBytes& request, int send_fd
   return CarrierBytes(rest.begin(), rest.end());
 }
 
-Result<> CarrierClient::ask_plain(const CarrierBytes& request, int send_fd) {
-  SSI_ASSIGN(const CarrierBytes rest, ask(request, send_fd));
+Result<> CarrierClient::ask_plain(const CarrierBytes& request, std::span<const int> send_fds) {
+  SSI_ASSIGN(const CarrierBytes rest, ask(request, send_fds));
   if (!rest.empty()) return Error("ssid-carrier: invalid reply");
   return {};
 }
@@ -55,8 +54,10 @@ Result<> CarrierClient::refresh_view(const std::string& mountpoint) {
   return ask_plain(encode_request(CarrierOp::kRefreshView, UnmountView{mountpoint, false}));
 }
 
-Result<> CarrierClient::export_stream(std::uint64_t id, CarrierDirection direction, int fd) {
-  return ask_plain(encode_request(CarrierOp::kExportStream, ExportStream{id, direction}), fd);
+Result<> CarrierClient::export_stream(std::uint64_t id, CarrierDirection direction, int fd,
+                                      int owner) {
+  const int fds[] = {fd, owner};
+  return ask_plain(encode_request(CarrierOp::kExportStream, ExportStream{id, direction}), fds);
 }
 
 Result<> CarrierClient::close_stream(std::uint64_t id, std::int32_t linger_ms) {
@@ -66,7 +67,7 @@ Result<> CarrierClient::close_stream(std::uint64_t id, std::int32_t linger_ms) {
 Result<UniqueFd> CarrierClient::attach_stream(const AttachStream& stream) {
   UniqueFd fd;
   SSI_ASSIGN(const CarrierBytes rest,
-             ask(encode_request(CarrierOp::kAttachStream, stream), -1, &fd));
+             ask(encode_request(CarrierOp::kAttachStream, stream), {}, &fd));
   if (!rest.empty()) return Error("ssid-carrier: invalid reply");
   return fd;
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -25,8 +26,9 @@ class CarrierClient {
   // attributes are otherwise believed for up to a second).
   Result<> refresh_view(const std::string& mountpoint);
 
-  // Home. `fd` stays the caller's; the carrier opens it again for itself.
-  Result<> export_stream(std::uint64_t id, CarrierDirection direction, int fd);
+  // Home. `fd` stays the caller's; the carrier opens it again for itself. `owner`: a pidfd; when
+  // that process has ended, the stream is closed, whoever forgot it.
+  Result<> export_stream(std::uint64_t id, CarrierDirection direction, int fd, int owner);
   // Home: the guest ended. What is under way still arrives within `linger_ms`.
   Result<> close_stream(std::uint64_t id, std::int32_t linger_ms);
 
@@ -50,8 +52,9 @@ class CarrierClient {
 
  private:
   explicit CarrierClient(UniqueFd socket) : socket_(std::move(socket)) {}
-  Result<CarrierBytes> ask(const CarrierBytes& request, int send_fd = -1, UniqueFd* fd = nullptr);
-  Result<> ask_plain(const CarrierBytes& request, int send_fd = -1);
+  Result<CarrierBytes> ask(const CarrierBytes& request, std::span<const int> send_fds = {},
+                           UniqueFd* fd = nullptr);
+  Result<> ask_plain(const CarrierBytes& request, std::span<const int> send_fds = {});
 
   UniqueFd socket_;
 };

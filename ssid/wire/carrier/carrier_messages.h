@@ -61,7 +61,7 @@ struct ViewInfo {
   std::uint64_t device = 0;
   bool connected = false;
 };
-struct ExportStream {  // with one descriptor
+struct ExportStream {  // with two descriptors: the pipe, and a pidfd of the process it belongs to
   std::uint64_t id = 0;
   CarrierDirection direction{};
 };
