@@ -227,8 +227,8 @@ class TargetMove {
     if (stage == "post-restore") {
       const FaultAction action = SSI_FAULT("migrate.restore");
       SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
-      SSI_TRY(step_fault_in(action, workers));  // criu may be out of the cgroup already
-      return step_fault_in(action, cgroup_);
+      SSI_TRY(step_fault_in(action, cgroup_));
+      return step_fault_in(action, workers);  // criu may be, or be just getting, out of the cgroup
     }
     if (stage != "pre-resume") return {};
     // All threads stand in criu's hands at their first instruction. From here on the freezer has

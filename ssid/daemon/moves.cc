@@ -105,6 +105,7 @@ void Moves::serve(std::unique_ptr<TlsLink> tls_link) {
   auto taken = run_target_move(env_, link, *offer);
   asio::post(io_, [this, ticket, taken = std::move(taken)] {
     restoring_.erase(key(ticket));
+    called_off_.erase(key(ticket));
     if (taken) return handlers_.arrived(ticket);
     log_info("{}: not taken: {}", ticket.to_string(), taken.error().message());
   });
@@ -133,8 +134,11 @@ Result<> Moves::remember_guest(const MoveTicket& ticket,
                                const std::vector<migrate::StreamRef>& streams) {
   SSI_TRY(handlers_.remember(ticket, streams));
   // From here on the order may decide: before the source is told that the copy stands.
-  on_loop([&] { awaited_.emplace(key(ticket), Open{ticket, {}}); });
-  return {};
+  return on_loop([&]() -> Result<> {
+    if (called_off_.contains(key(ticket))) return Error("the source gave the move up");
+    awaited_.emplace(key(ticket), Open{ticket, {}});
+    return {};
+  });
 }
 
 CommitFate Moves::await_commit(const MoveTicket& ticket) {
@@ -164,6 +168,8 @@ void Moves::on_commit_decided(SsiPid pid, Epoch epoch, bool accepted) {
 
 void Moves::on_abandoned(SsiPid pid, Epoch epoch) {
   decide(awaited_, {pid, epoch}, CommitFate::kAborted);
+  // The word may come before the copy stands.
+  if (restoring_.contains({pid, epoch})) called_off_.insert({pid, epoch});
 }
 
 void Moves::on_node_left(NodeId node) {

@@ -114,10 +114,11 @@ class Moves : public migrate::MoveHost {
   std::shared_ptr<const TlsContext> tls_;
   Handlers handlers_;
   migrate::MoveEnvironment env_;
-  OpenMoves committing_;                   // source: sent, not delivered
-  OpenMoves awaited_;                      // target: restored, not decided
-  std::set<SsiPid> moving_;                // out of here
-  std::set<migrate::CopyName> restoring_;  // into here, not yet restored
+  OpenMoves committing_;                    // source: sent, not delivered
+  OpenMoves awaited_;                       // target: restored, not decided
+  std::set<SsiPid> moving_;                 // out of here
+  std::set<migrate::CopyName> restoring_;   // into here, not yet restored
+  std::set<migrate::CopyName> called_off_;  // of those: the source gave up meanwhile
   std::list<Worker> workers_;
 };
 
