@@ -97,15 +97,20 @@ void Moves::serve(std::unique_ptr<TlsLink> tls_link) {
   if (ticket.from != link.peer() || ticket.to != env_.self) {
     return log_warning("move from node {}: its offer names other nodes", link.peer().value);
   }
-  const auto refused = on_loop([&] { return handlers_.refuse(ticket); });
+  const auto refused = on_loop([&]() -> std::optional<std::string> {
+    if (restoring_.contains(key(ticket))) return "an earlier attempt is still being undone there";
+    if (auto why = handlers_.refuse(ticket)) return why;
+    restoring_.emplace(key(ticket), ticket.from);
+    return std::nullopt;
+  });
   if (refused) {
     (void)refuse_offer(link, *refused);
     return;
   }
-  on_loop([&] { restoring_.insert(key(ticket)); });
   auto taken = run_target_move(env_, link, *offer);
   asio::post(io_, [this, ticket, taken = std::move(taken)] {
     restoring_.erase(key(ticket));
+    called_off_.erase(key(ticket));
     if (taken) return handlers_.arrived(ticket);
     handlers_.failed_to_arrive(ticket);
     log_info("{}: not taken: {}", ticket.to_string(), taken.error().message());
@@ -136,6 +141,7 @@ Result<> Moves::remember_guest(const MoveTicket& ticket,
   SSI_TRY(handlers_.remember(ticket, streams));
   // From here on the group may decide: before the source is told that the copy stands.
   return on_loop([&]() -> Result<> {
+    if (called_off_.contains(key(ticket))) return Error("the source gave the move up");
     if (!handlers_.may_still_come(ticket)) return Error("the cluster has changed while it moved");
     awaited_.emplace(key(ticket), Open{ticket, {}});
     return {};
@@ -174,6 +180,9 @@ void Moves::on_abandoned(NodeId from, SsiPid pid, Epoch epoch) {
   if (it != awaited_.end() && it->second.ticket.from == from) {
     decide(awaited_, it->first, CommitFate::kAborted);
   }
+  // The word may come before the copy stands.
+  const auto restoring = restoring_.find({pid, epoch});
+  if (restoring != restoring_.end() && restoring->second == from) called_off_.insert({pid, epoch});
 }
 
 void Moves::on_over(SsiPid pid, std::uint64_t start_time) {

@@ -118,10 +118,11 @@ class Moves : public migrate::MoveHost {
   std::shared_ptr<const TlsContext> tls_;
   Handlers handlers_;
   migrate::MoveEnvironment env_;
-  OpenMoves committing_;                   // source: sent, not delivered
-  OpenMoves awaited_;                      // target: restored, not decided
-  std::set<SsiPid> moving_;                // out of here
-  std::set<migrate::CopyName> restoring_;  // into here, not yet done
+  OpenMoves committing_;                           // source: sent, not delivered
+  OpenMoves awaited_;                              // target: restored, not decided
+  std::set<SsiPid> moving_;                        // out of here
+  std::map<migrate::CopyName, NodeId> restoring_;  // into here, not yet done; from where
+  std::set<migrate::CopyName> called_off_;         // of those: the source gave up meanwhile
   std::list<Worker> workers_;
 };
 

@@ -18,11 +18,19 @@ Result<> ProcessControl::start() {
   for (GuestRecord& r : guests_.records().load_all()) {
     if (!r.committed || ::access(freezer_.guest(r.name()).c_str(), F_OK) != 0) continue;
     log_info("guest {} found again", r.name().to_string());
-    for (const auto& s : r.streams) (void)streams_.start(s);
+    go_on_with_streams(r);
     guests_.add(std::move(r));
   }
   pipe_demand_.wake();
   return deputies_.listen(paths_.deputy_socket());
+}
+
+// An ssid that died in the midst of a move may have left them drained.
+void ProcessControl::go_on_with_streams(const GuestRecord& record) {
+  for (const auto& s : record.streams) {
+    (void)streams_.start(s);
+    (void)streams_.resume(s);
+  }
 }
 
 void ProcessControl::on_established() {
@@ -68,7 +76,7 @@ bool ProcessControl::recover_guest(const CopyName& name) {
   if (guests_.find(name.pid) == nullptr) {
     // Its move came while no ssid was here to hear of it.
     take_guest(*record);
-    for (const auto& s : record->streams) (void)streams_.start(s);
+    go_on_with_streams(*record);
     log_info("guest {} found again", name.to_string());
   }
   if (unknown) {
