@@ -138,6 +138,7 @@ void Source::on_connect(std::uint64_t position) {
   if (position > base_ && buffer_.empty() && sent_ == base_) base_ = position;  // a new attachment
   if (!keep_until_read_) drop_below(std::min(position, end()));
   sent_ = std::clamp(position, base_, end());
+  ++rewinds_;
   // How far it may go is said by the sink; until then nothing is read.
   window_end_ = sent_;
   eof_sent_ = false;
@@ -151,9 +152,10 @@ void Source::drop_below(std::uint64_t position) {
   sent_ = std::max(sent_, base_);
 }
 
-bool Source::on_frame(const StreamFrame& frame, ByteSpan data) {
+bool Source::on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan data) {
   if (!data.empty()) return false;
   std::unique_lock lock(mutex_);
+  if (channel_.get() != channel) return false;
   switch (frame.type) {
     case StreamFrameType::kCredit:
       if (frame.a > end() || frame.c > end()) return false;
@@ -174,6 +176,7 @@ bool Source::on_frame(const StreamFrame& frame, ByteSpan data) {
       if (frame.a < base_ || frame.a > end()) return false;
       drop_below(frame.a);
       sent_ = base_;
+      ++rewinds_;
       window_end_ = base_;
       eof_sent_ = false;
       reply_drained_ = true;
@@ -210,9 +213,11 @@ void Source::run() {
     if (channel_ && sent_ < limit && !finished_) {
       const std::size_t size = std::min<std::uint64_t>(kPieceBytes, limit - sent_);
       const std::uint64_t at = sent_;
+      const std::uint64_t rewinds = rewinds_;
       piece.assign(buffer_, sent_ - base_, size);
-      if (send(lock, {.type = StreamFrameType::kData, .a = at}, bytes_of(piece)) && sent_ == at) {
-        sent_ = at + size;
+      if (send(lock, {.type = StreamFrameType::kData, .a = at}, bytes_of(piece)) &&
+          rewinds_ == rewinds) {
+        sent_ = std::max(sent_, at + size);
       }
       continue;
     }
@@ -282,8 +287,7 @@ std::uint64_t Sink::consumed() const {
   return written_ - std::min<std::uint64_t>(written_, static_cast<std::uint64_t>(unread));
 }
 
-bool Sink::credit_due(StreamFrame& credit) const {
-  const std::uint64_t used = consumed();
+bool Sink::credit_due(std::uint64_t used, StreamFrame& credit) const {
   credit = {.type = StreamFrameType::kCredit,
             .a = guest_reads_ ? used : received_,
             .b = window_ == Window::kFree ? used + capacity_ : std::max(received_, demand_end_),
@@ -296,8 +300,9 @@ bool Sink::credit_due(StreamFrame& credit) const {
   return !guest_reads_ && (credit.a != credit_sent_.a || credit.c != credit_sent_.c);
 }
 
-bool Sink::on_frame(const StreamFrame& frame, ByteSpan data) {
+bool Sink::on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan data) {
   std::unique_lock lock(mutex_);
+  if (channel_.get() != channel) return false;
   switch (frame.type) {
     case StreamFrameType::kData: {
       if (frame.a > received_ || data.empty()) return false;  // a hole
@@ -356,8 +361,10 @@ void Sink::run() {
       wait(lock, false, 0, -1);
       continue;
     }
+    // Asked once: the guest reads on, and whether to look again has to be decided on what was told.
+    const std::uint64_t used = consumed();
     StreamFrame credit;
-    if (channel_ && !broken_ && credit_due(credit)) {
+    if (channel_ && !broken_ && credit_due(used, credit)) {
       credit_forced_ = false;
       credit_sent_ = credit;
       send(lock, credit);
@@ -368,7 +375,6 @@ void Sink::run() {
       send(lock, {.type = StreamFrameType::kBroken});
       continue;
     }
-    const std::uint64_t used = consumed();
     // The guest's pipe is kept until the guest has read it: it may have to be taken back.
     if (eof_ && pending_.empty() && used == received_ && !finished_ && !broken_) {
       fd_.reset();  // the reader sees the end

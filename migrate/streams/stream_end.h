@@ -29,8 +29,9 @@ class StreamEnd {
  public:
   virtual ~StreamEnd() = default;
 
-  // A frame from the other end; false: it makes no sense, the connection must end.
-  virtual bool on_frame(const StreamFrame& frame, ByteSpan data) = 0;
+  // A frame that came on that connection; false: it makes no sense, or the connection is not in use
+  // any more (what it still brings is out of date): it must end.
+  virtual bool on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan data) = 0;
 
   // Uses this connection from now on; the other end goes on from `position`.
   void connect(StreamChannel channel, std::uint64_t position);
@@ -81,7 +82,7 @@ class Source final : public StreamEnd {
   Source(UniqueFd fd, bool keep_until_read);
   ~Source() override { stop(); }
 
-  bool on_frame(const StreamFrame& frame, ByteSpan data) override;
+  bool on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan data) override;
 
   // Everything that is in the pipe now is at the other end afterwards; `written`: and in its pipe.
   // The guest is frozen or gone. False: not in time.
@@ -101,6 +102,7 @@ class Source final : public StreamEnd {
   std::string buffer_;  // bytes from base_ on
   std::uint64_t base_ = 0;
   std::uint64_t sent_ = 0;
+  std::uint64_t rewinds_ = 0;  // grows whenever sent_ is set anew
   std::uint64_t window_end_ = 0;
   std::uint64_t written_ = 0;  // by the other end to its pipe
   bool eof_ = false;
@@ -118,7 +120,7 @@ class Sink final : public StreamEnd {
   Sink(UniqueFd fd, std::uint64_t capacity, bool guest_reads);
   ~Sink() override { stop(); }
 
-  bool on_frame(const StreamFrame& frame, ByteSpan data) override;
+  bool on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan data) override;
 
   // From now on bytes are taken from home: a pipe full ahead of the guest, or (`on_demand`, because
   // others read the same pipe at home) not one more than demand() says that it waits for.
@@ -142,7 +144,7 @@ class Sink final : public StreamEnd {
   void on_connect(std::uint64_t position) override;
   std::uint64_t position_locked() const override { return received_; }
   enum class Window { kHeld, kOnDemand, kFree };
-  bool credit_due(StreamFrame& credit) const;
+  bool credit_due(std::uint64_t used, StreamFrame& credit) const;
   std::uint64_t consumed() const;
 
   const std::uint64_t capacity_;

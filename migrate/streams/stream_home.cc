@@ -141,13 +141,14 @@ void StreamHome::serve(StreamChannel channel) {
         answer.a = attach.c == StreamFrame::kFromHome ? found->source->base() : attach.c;
       }
     }
+    // Under the lock: two connections must come into use in the order in which they were answered.
+    if (!channel->send({bytes_of(answer)}).ok() || answer.b != 0) return;
+    end.connect(channel, answer.a);
   }
-  if (!channel->send({bytes_of(answer)}).ok() || answer.b != 0) return;
-  end.connect(channel, answer.a);
   while (channel->recv(buffer).ok()) {
     ByteReader frame_reader(buffer.span());
     const auto frame = frame_reader.get<StreamFrame>();
-    if (!frame_reader.ok() || !end.on_frame(frame, frame_reader.rest())) break;
+    if (!frame_reader.ok() || !end.on_frame(channel.get(), frame, frame_reader.rest())) break;
   }
   channel->abort();
   end.disconnect(channel.get());

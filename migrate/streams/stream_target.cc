@@ -142,7 +142,7 @@ class StreamTarget::Attachment {
         while (channel->recv(buffer).ok()) {
           ByteReader reader(buffer.span());
           const auto frame = reader.get<StreamFrame>();
-          if (!reader.ok() || !end().on_frame(frame, reader.rest())) break;
+          if (!reader.ok() || !end().on_frame(channel.get(), frame, reader.rest())) break;
           pause = std::chrono::milliseconds(0);
         }
         channel->abort();

@@ -382,6 +382,7 @@ TEST_CASE("a move is called off after its target has attached: the guest goes on
   auto next_reads = next.attach({2, 2, StreamDirection::kGuestReads, 0, net.dial()});
   REQUIRE(next_writes.ok());
   REQUIRE(next_reads.ok());
+  for (const StreamId id : {1, 2}) REQUIRE(next.start(id).ok());
   REQUIRE(write_all(**next_writes, "last"));
   CHECK(read_exactly(*out.reader, 4) == "last");
   REQUIRE(write_all(*in.writer, "end"));

@@ -29,8 +29,8 @@ Result<UniqueFd> CarrierStreams::attach(NodeId home, const migrate::StreamRef& s
                                 .generation = stream.generation,
                                 .direction = direction(stream),
                                 .capacity = stream.capacity,
-                                .on_demand = stream.on_demand,
-                                .home = std::move(peer)});
+                                .home = std::move(peer),
+                                .on_demand = stream.on_demand});
 }
 
 Result<> CarrierStreams::start(const migrate::StreamRef& stream) {

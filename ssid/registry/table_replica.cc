@@ -458,9 +458,9 @@ TableReplica::Effects TableReplica::tick(std::uint64_t now_ms) {
     if (entry.gone) {
       reason = "its node or its home was restarted";
     } else if (!view_.has(entry.where)) {
-      reason = "node " + std::to_string(entry.where.value) + " is down";
+      reason = "node " + std::to_string(entry.where.value) + " went down and took it along";
     } else {
-      reason = "its home, node " + std::to_string(home.value) + ", is down";
+      reason = "its home, node " + std::to_string(home.value) + ", went down";
     }
     propose(group::Retire{.process = entry.process,
                           .epoch = entry.epoch,

@@ -118,7 +118,7 @@ TEST_CASE("a guest's node loses power: after the grace the process is given up, 
   const Tombstone* dead = world.replica(n1)->table().find_tombstone(process);
   REQUIRE(dead != nullptr);
   CHECK(dead->wait_status == 9);
-  CHECK(dead->reason == "node 2 is down");
+  CHECK(dead->reason == "node 2 went down and took it along");
   world.settle(10'000);
   CHECK(world.broken() == "");
 }

@@ -12,13 +12,11 @@ class Writer {
   template <typename T>
   requires std::is_integral_v<T> || std::is_enum_v<T>
   void operator()(const T& value) {
-    const auto* bytes = reinterpret_cast<const std::byte*>(&value);
-    out_.insert(out_.end(), bytes, bytes + sizeof(value));
+    append(&value, sizeof(value));
   }
   void operator()(const std::string& text) {
     (*this)(static_cast<std::uint32_t>(text.size()));
-    const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
-    out_.insert(out_.end(), bytes, bytes + text.size());
+    append(text.data(), text.size());
   }
   template <typename T>
   void operator()(const std::vector<T>& list);
@@ -27,6 +25,13 @@ class Writer {
   void operator()(const T& message);
 
  private:
+  void append(const void* bytes, std::size_t size) {
+    if (size == 0) return;
+    const std::size_t at = out_.size();
+    out_.resize(at + size);
+    std::memcpy(out_.data() + at, bytes, size);
+  }
+
   CarrierBytes& out_;
 };
 
@@ -109,8 +114,8 @@ void fields(Io& io, AttachStream& m) {
   io(m.generation);
   io(m.direction);
   io(m.capacity);
-  io(m.on_demand);
   io(m.home);
+  io(m.on_demand);
 }
 template <typename Io>
 void fields(Io& io, DemandStream& m) {

@@ -70,8 +70,8 @@ struct AttachStream {  // answered with one descriptor
   std::uint64_t generation = 0;
   CarrierDirection direction{};
   std::uint32_t capacity = 0;  // F_GETPIPE_SZ of home's pipe; 0: default
-  bool on_demand = false;      // kGuestReads: others at home read the same pipe
   CarrierPeer home;
+  bool on_demand = false;  // kGuestReads: others at home read the same pipe
 };
 struct DemandStream {
   std::uint64_t id = 0;
