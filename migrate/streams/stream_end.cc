@@ -142,6 +142,7 @@ void Source::on_connect(std::uint64_t position) {
   // How far it may go is said by the sink; until then nothing is read.
   window_end_ = sent_;
   eof_sent_ = false;
+  held_ = true;
 }
 
 void Source::drop_below(std::uint64_t position) {
@@ -160,6 +161,7 @@ bool Source::on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan
     case StreamFrameType::kCredit:
       if (frame.a > end() || frame.c > end()) return false;
       drop_below(frame.a);
+      held_ = false;
       window_end_ =
           std::clamp(frame.b, window_end_, std::max(window_end_, base_ + kWindowBytesMax));
       written_ = std::max(written_, frame.c);
@@ -179,6 +181,7 @@ bool Source::on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan
       ++rewinds_;
       window_end_ = base_;
       eof_sent_ = false;
+      held_ = true;
       reply_drained_ = true;
       break;
     default:
@@ -221,7 +224,7 @@ void Source::run() {
       }
       continue;
     }
-    if (channel_ && eof_ && !eof_sent_ && sent_ == end()) {
+    if (channel_ && eof_ && !eof_sent_ && !held_ && sent_ == end()) {
       eof_sent_ = true;
       send(lock, {.type = StreamFrameType::kEof, .a = end()});
       continue;
@@ -351,7 +354,7 @@ void Sink::run() {
       pending_.clear();
     }
     if (paused_) {
-      if (channel_ && !drained_sent_) {
+      if (channel_ && drained_known_ && !drained_sent_) {
         drained_sent_ = true;
         send(lock, {.type = StreamFrameType::kDrained, .a = received_});
         continue;
@@ -436,7 +439,7 @@ bool Sink::drain(int timeout_ms) {
     idle_ = false;
     paused_ = true;
     drained_ok_ = false;
-    drained_sent_ = true;  // not before the position is known
+    drained_known_ = false;  // whatever connection comes up meanwhile
     wake();
     changed_.wait(lock, [&] { return idle_ || stopped_; });
     if (stopped_) return false;
@@ -456,6 +459,7 @@ bool Sink::drain(int timeout_ms) {
     pending_.clear();
     received_ = written_;
     eof_ = false;
+    drained_known_ = true;
     drained_sent_ = false;
     wake();
   }

@@ -107,6 +107,7 @@ class Source final : public StreamEnd {
   std::uint64_t written_ = 0;  // by the other end to its pipe
   bool eof_ = false;
   bool eof_sent_ = false;
+  bool held_ = true;  // no credit came since the connection or a drain: nobody listens
   bool draining_ = false;
   bool emptied_ = false;  // since draining began, the pipe was found empty
   bool reply_drained_ = false;
@@ -159,10 +160,11 @@ class Sink final : public StreamEnd {
   bool broken_sent_ = false;
   bool credit_forced_ = false;  // also when nothing changed
   StreamFrame credit_sent_;
-  bool paused_ = false;  // drained
-  bool idle_ = true;     // the pump thread is not inside a write
-  bool drained_ok_ = false;
+  bool paused_ = false;         // drained
+  bool idle_ = true;            // the pump thread is not inside a write
+  bool drained_known_ = false;  // how far the guest has read, for good
   bool drained_sent_ = false;
+  bool drained_ok_ = false;
 };
 
 // An own, non-blocking opening of the pipe (or terminal) that `fd` is: flags of an open file are

@@ -541,3 +541,22 @@ TEST_CASE("on demand: the guest gets what it waits for, and the others at home t
   REQUIRE(target.demand(1, 5).ok());
   CHECK(::read(**end, bytes, sizeof bytes) == 0);
 }
+
+TEST_CASE("a move that is called off when all is read: the end of the file still comes") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(
+      net.home.export_fd(1, StreamDirection::kGuestReads, UniqueFd(::dup(*at_home.reader))).ok());
+  REQUIRE(::write(*at_home.writer, "all", 3) == 3);
+  StreamTarget target;
+  auto end = target.attach({1, 1, StreamDirection::kGuestReads, 0, net.dial()});
+  REQUIRE(end.ok());
+  REQUIRE(target.start(1).ok());
+  CHECK(read_exactly(**end, 3) == "all");
+  REQUIRE(target.drain(1, 5000, false).ok());
+  at_home.writer.reset();  // home sees the end while the guest stands still
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  net.cut();
+  REQUIRE(target.resume(1).ok());
+  CHECK(read_to_end(**end).empty());
+}

@@ -11,9 +11,7 @@ class Writer {
   explicit Writer(CarrierBytes& out) : out_(out) {}
   template <typename T>
   requires std::is_integral_v<T> || std::is_enum_v<T>
-  void operator()(const T& value) {
-    append(&value, sizeof(value));
-  }
+  void operator()(const T& value) { append(&value, sizeof(value)); }
   void operator()(const std::string& text) {
     (*this)(static_cast<std::uint32_t>(text.size()));
     append(text.data(), text.size());
