@@ -15,11 +15,17 @@ Result<SocketPair> make_socket_pair(int type) {
   return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-Result<LocalCriu> LocalCriu::start(const std::string& criu_path, int images_fd,
+Result<LocalCriu> LocalCriu::start(const std::string& criu_path, CriuUser user, int images_fd,
                                    std::span<const int> extra) {
   SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
   SpawnOptions options;
-  options.argv = {criu_path, "--no-default-config", "swrk", "3"};
+  if (!user.is_root()) {
+    options.argv = {"/usr/bin/setpriv",       "--ruid", std::to_string(user.uid), "--rgid",
+                    std::to_string(user.gid), "--keep-groups"};
+  }
+  for (const char* word : {criu_path.c_str(), "--no-default-config", "swrk", "3"}) {
+    options.argv.emplace_back(word);
+  }
   options.descriptors = {*rpc.there, images_fd};
   options.descriptors.insert(options.descriptors.end(), extra.begin(), extra.end());
   SSI_ASSIGN(const pid_t pid, spawn(options));

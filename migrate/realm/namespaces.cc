@@ -83,11 +83,13 @@ std::string cgroup2_mount() {
   return "";
 }
 
-// criu, the freezer's tree and criu's feature cache, in a directory only root can enter.
+// criu, the freezer's tree and criu's feature cache. Only root can look into the directory; others may
+// pass through to the cgroups, as they may on any machine (a criu that has the real uid of a user asks
+// by access(2) whether they are there).
 Result<> fill_private_dir(const RealmOptions& o) {
   const std::string dir = o.root + kRealmPrivateDir;
   const std::string cgroups = cgroup2_mount();
-  SSI_TRY(mount_at("tmpfs", dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700,size=16m"));
+  SSI_TRY(mount_at("tmpfs", dir, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0711,size=16m"));
   SSI_TRY(make_dir(dir + "/criu", 0700));
   SSI_TRY(bind_mount(o.criu_bundle, dir + "/criu", true));
   SSI_TRY(make_dir(dir + "/cgroup", 0700));

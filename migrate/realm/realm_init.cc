@@ -30,7 +30,8 @@ void send_message(int connection, const RealmMessage& message) {
 }
 
 // Only calls that are safe between fork and exec.
-[[noreturn]] void become_criu(const std::string& criu_dir, const std::vector<int>& fds) {
+[[noreturn]] void become_criu(const std::string& criu_dir, CriuUser user,
+                              const std::vector<int>& fds) {
   // fds[0] is the cgroup; the others become 3, 4, ...; first out of the way, as they may overlap.
   if (::write(fds[0], "0", 1) != 1) ::_exit(120);
   ::setsid();  // the guest gets criu's group and session: its own, not the realm's
@@ -49,6 +50,9 @@ void send_message(int connection, const RealmMessage& message) {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (!user.is_root() && (::setresgid(user.gid, 0, 0) != 0 || ::setresuid(user.uid, 0, 0) != 0)) {
+    ::_exit(123);
+  }
   const std::string loader = criu_dir + "/ld.so";
   const std::string criu = criu_dir + "/criu";
   char fd_text[] = {static_cast<char>('0' + kCriuRpcFd), '\0'};
@@ -136,7 +140,8 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   const RealmMessage& m = request.message;
   switch (static_cast<RealmOp>(m.op)) {
     case RealmOp::kSpawnCriu:
-      return spawn_criu(connection, request.fds);
+      return spawn_criu(connection, {static_cast<uid_t>(m.pid), static_cast<gid_t>(m.value)},
+                        request.fds);
     case RealmOp::kPutInCgroup: {
       if (request.fds.size() != 1) return reply(m.pid, EINVAL);
       const std::string text = std::to_string(m.pid);
@@ -176,14 +181,14 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   }
 }
 
-RealmMessage RealmInit::spawn_criu(int connection, std::vector<UniqueFd>& fds) {
+RealmMessage RealmInit::spawn_criu(int connection, CriuUser user, std::vector<UniqueFd>& fds) {
   if (fds.size() < 3 || fds.size() > static_cast<std::size_t>(kRealmMaxFds))
     return reply(0, EINVAL);
   std::vector<int> raw;
   for (const UniqueFd& fd : fds) raw.push_back(*fd);
   const pid_t pid = ::fork();
   if (pid < 0) return reply(0, errno);
-  if (pid == 0) become_criu(criu_dir_, raw);
+  if (pid == 0) become_criu(criu_dir_, user, raw);
   criu_spawned_by_[pid] = connection;
   return reply(pid, 0);
 }

@@ -10,6 +10,7 @@
 #include <set>
 #include <vector>
 
+#include "migrate/criu/criu_user.h"
 #include "migrate/realm/realm_protocol.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
@@ -34,7 +35,7 @@ class RealmInit {
   // False: the connection is to be closed.
   bool serve(int connection);
   RealmMessage handle(int connection, Request& request);
-  RealmMessage spawn_criu(int connection, std::vector<UniqueFd>& fds);
+  RealmMessage spawn_criu(int connection, CriuUser user, std::vector<UniqueFd>& fds);
   RealmMessage spawn_pager(pid_t guest, std::vector<UniqueFd>& fds);
   void install_all(pid_t guest);
   void pager_ended(pid_t pid, int status);

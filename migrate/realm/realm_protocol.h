@@ -11,7 +11,8 @@ namespace ssi::migrate {
 enum class RealmOp : std::uint32_t {
   // Requests. PIDs are those inside the realm.
   kSpawnCriu =
-      1,  // fds: cgroup.procs to start in, RPC socket (-> 3), images dir (-> 4), more (-> 5..)
+      1,  // fds: cgroup.procs to start in, RPC socket (-> 3), images dir (-> 4), more (-> 5..);
+          // pid and value: its real uid and gid (criu_user.h)
   kPutInCgroup = 2,  // fds: cgroup.procs; pid
   kRegister = 3,     // pid is a guest: its end is reported and kept until it is acknowledged
   kForget = 4,       // pid is no guest of this node any more: its end is nobody's business

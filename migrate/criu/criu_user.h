@@ -1,0 +1,19 @@
+// Who a dumping criu is: root; and where root lacks CAP_SYS_RESOURCE (in a container), with the *real*
+// uid and gid of the process that it dumps: the kernel tells the limits of a process of another user
+// to nobody else.
+#pragma once
+
+#include <sys/types.h>
+
+namespace ssi::migrate {
+
+struct CriuUser {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  bool is_root() const { return uid == 0 && gid == 0; }
+};
+
+// For a process of this node's /proc; root if there is nothing to do, or it is gone. Any thread.
+CriuUser criu_user_for(pid_t pid);
+
+}  // namespace ssi::migrate
