@@ -78,6 +78,17 @@ class Moves(unittest.TestCase):
         self.move_around("probe", probe, MOVES)
         self.assert_ends(probe)
 
+    def test_one_of_an_ordinary_user(self):
+        self.lab.run(1, ["chmod", "1777", "/root"])  # its report is there
+        probe = Probe(
+            self.lab, 1, name="users",
+            prefix=["exec setpriv --reuid 1000 --regid 1001 --groups 1001,44 --inh-caps -all"])
+        self.move_around("probe, uid 1000", probe, MOVES_OF_A_BIG_ONE)
+        groups = [line.split()[1:] for line in self.lab.path(1, f"/proc/{probe.pid}/status").read_text()
+                  .splitlines() if line.startswith(("Uid:", "Gid:", "Groups:"))]
+        self.assertEqual(groups, [["1000"] * 4, ["1001"] * 4, ["44", "1001"]])
+        self.assert_ends(probe)
+
     def test_thirty_two_threads(self):
         probe = Probe(self.lab, 1, threads=32, name="threads")
         turns = [probe.report()["turns"]]
