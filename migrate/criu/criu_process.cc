@@ -20,7 +20,7 @@ Result<LocalCriu> LocalCriu::start(const std::string& criu_path, CriuUser user, 
   SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
   SpawnOptions options;
   if (!user.is_root()) {
-    options.argv = {"/usr/bin/setpriv",       "--ruid", std::to_string(user.uid), "--rgid",
+    options.argv = {"/usr/bin/setpriv",       "--ruid",       std::to_string(user.uid), "--rgid",
                     std::to_string(user.gid), "--keep-groups"};
   }
   for (const char* word : {criu_path.c_str(), "--no-default-config", "swrk", "3"}) {

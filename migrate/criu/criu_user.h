@@ -1,6 +1,6 @@
-// Who a dumping criu is: root; and where root lacks CAP_SYS_RESOURCE (in a container), with the *real*
-// uid and gid of the process that it dumps: the kernel tells the limits of a process of another user
-// to nobody else.
+// Who a dumping criu is: root; and where root lacks CAP_SYS_RESOURCE (in a container), with the
+// *real* uid and gid of the process that it dumps: the kernel tells the limits of a process of
+// another user to nobody else.
 #pragma once
 
 #include <sys/types.h>

@@ -83,9 +83,9 @@ std::string cgroup2_mount() {
   return "";
 }
 
-// criu, the freezer's tree and criu's feature cache. Only root can look into the directory; others may
-// pass through to the cgroups, as they may on any machine (a criu that has the real uid of a user asks
-// by access(2) whether they are there).
+// criu, the freezer's tree and criu's feature cache. Only root can look into the directory; others
+// may pass through to the cgroups, as they may on any machine (a criu that has the real uid of a
+// user asks by access(2) whether they are there).
 Result<> fill_private_dir(const RealmOptions& o) {
   const std::string dir = o.root + kRealmPrivateDir;
   const std::string cgroups = cgroup2_mount();

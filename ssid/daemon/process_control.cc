@@ -466,9 +466,10 @@ void ProcessControl::on_ended(const group::Retire& r) {
   if (const GuestRecord* record = guests_.find(r.process);
       record && record->ticket.epoch == r.epoch) {
     const CopyName name = record->name();
-    if (r.node != group_.self()) (void)guests_.destroy(name);  // others have given it up
+    const bool lives = guests_.host_pid(*record).has_value();  // then others have given it up
+    if (lives) (void)guests_.destroy(name);
     for (const auto& s : record->streams) {
-      if (!s.write_end || r.node != group_.self()) streams_.detach(s);  // else end_after_output
+      if (!s.write_end || lives) streams_.detach(s);  // else end_after_output
     }
     guests_.remove(name);
     held_.erase(r.process);

@@ -136,7 +136,9 @@ void ProcessTable::apply(const group::Boots& boots) {
     std::string& known = boots_[node];
     if (!known.empty() && known != boot_id) {
       for (auto& [process, entry] : entries_) {
-        if (entry.where == node || process.home == node) entry.gone = true;
+        if (entry.where != node && process.home != node) continue;
+        entry.gone = true;
+        entry.booted = node;
       }
     }
     known = boot_id;

@@ -55,6 +55,7 @@ using group::Tombstone;
 struct ProcessRecord : TableEntry {
   ProcessState state = ProcessState::kRunning;
   std::uint64_t deadline_ms = 0;  // of a lost one
+  NodeId booted;                  // of one that is gone: why; no node if this member was not there
 };
 
 class ProcessTable {

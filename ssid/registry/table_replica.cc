@@ -456,11 +456,14 @@ TableReplica::Effects TableReplica::tick(std::uint64_t now_ms) {
     const NodeId home = entry.process.home;
     std::string reason;
     if (entry.gone) {
-      reason = "its node or its home was restarted";
+      reason = entry.booted == home ? "its home, node " + std::to_string(home.value) + ", was off"
+               : entry.booted == entry.where
+                   ? "it ran on node " + std::to_string(entry.where.value) + ", which was off"
+                   : "its node or its home was off";
     } else if (!view_.has(entry.where)) {
       reason = "node " + std::to_string(entry.where.value) + " went down and took it along";
     } else {
-      reason = "its home, node " + std::to_string(home.value) + ", went down";
+      reason = "node " + std::to_string(home.value) + " went down, its home";
     }
     propose(group::Retire{.process = entry.process,
                           .epoch = entry.epoch,

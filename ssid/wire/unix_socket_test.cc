@@ -109,6 +109,7 @@ TEST_CASE("the kernel says who called") {
   TempDir dir;
   auto listener = UnixListener::listen(dir.path + "/s", UnixType::kStream, 0666);
   REQUIRE(listener.ok());
+  if (::geteuid() == 0) ::chmod(dir.path.c_str(), 0711);  // the directory is 0700 for others
   const pid_t child = ::fork();
   if (child == 0) {
     if (::geteuid() == 0) {
@@ -117,14 +118,12 @@ TEST_CASE("the kernel says who called") {
           ::setresuid(11, 11, 11) != 0)
         ::_exit(2);
     }
-    // The directory is 0700 for others; root's child keeps what it opened before it changed.
     auto fd = unix_connect(listener->path(), UnixType::kStream);
     if (!fd) ::_exit(1);
     char byte = 0;
     (void)!::read(**fd, &byte, 1);  // until the test closes its end
     ::_exit(0);
   }
-  if (::geteuid() == 0) ::chmod(dir.path.c_str(), 0711);
   auto connection = listener->accept(5000);
   REQUIRE(connection.ok());
   auto caller = caller_of(**connection);
