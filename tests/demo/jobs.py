@@ -16,8 +16,8 @@ PREPARE = r"""
 set -e
 mkdir -p /root/demo && cd /root/demo
 tar -C / -cf data.tar --sort=name --mtime=@0 usr/include/c++ usr/lib/python3/dist-packages 2>/dev/null || true
-head -c 20000000 data.tar > data
-tail -c 20000000 data.tar > data2
+head -c 26000000 data.tar > data
+tail -c 26000000 data.tar > data2
 cat > big.cc <<'CC'
 #include <algorithm>
 #include <functional>
@@ -28,7 +28,7 @@ cat > big.cc <<'CC'
 #include <unordered_map>
 #include <vector>
 CC
-for i in $(seq 1 130); do cat >> big.cc <<CC
+for i in $(seq 1 170); do cat >> big.cc <<CC
 struct S$i { std::map<int, std::vector<std::string>> m; std::unordered_map<std::string, std::set<long>> u; };
 bool f$i(S$i& s, std::function<int(int)> g) {
   for (auto& [k, v] : s.m) { std::sort(v.begin(), v.end()); s.u[v.empty() ? "" : v[0]].insert(g(k) + $i); }
@@ -54,8 +54,8 @@ PY
 
 JOBS = [
     Job("xz", "exec xz -9e -T1 -c /root/demo/data > $OUT"),
-    Job("python3", "exec python3 /root/demo/words.py $OUT 50", status=7),
-    Job("openssl", "exec openssl enc -aes-256-cbc -pbkdf2 -iter 24000000 -k demo -nosalt"
+    Job("python3", "exec python3 /root/demo/words.py $OUT 65", status=7),
+    Job("openssl", "exec openssl enc -aes-256-cbc -pbkdf2 -iter 31000000 -k demo -nosalt"
                    " -in /root/demo/big.cc -out $OUT"),
     Job("cc1plus", "exec $(g++ -print-prog-name=cc1plus) -quiet -O2 -std=c++17 -fpreprocessed"
                    " /root/demo/big.ii -o $OUT"),
