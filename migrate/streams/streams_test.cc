@@ -312,6 +312,7 @@ TEST_CASE("a reading guest moves on with what it has not read") {
   // And the end is seen wherever it is next.
   auto guest = nodes[0]->attach({7, ++generation, StreamDirection::kGuestReads, 0, net.dial()});
   REQUIRE(guest.ok());
+  REQUIRE(nodes[0]->start(7).ok());
   CHECK(read_to_end(**guest).empty());
 }
 

@@ -132,10 +132,15 @@ Result<> run(const Config& config) {
   c.enablement_of = [&](pid_t local) { return balancer->enablement_of(local); };
   c.arrival_failed = [&](SsiPid pid) { balancer->on_arrival_failed(pid); };
   c.refuse_arrival = [&](const migrate::MoveTicket& t) { return balancer->refuse_arrival(t); };
+  LinkTimeouts timeouts;
+  timeouts.connect_ms = static_cast<std::int64_t>(config.link.connect_timeout_s * 1000);
+  // Whoever is silent for so long while a process stands still is given up.
+  timeouts.idle_ms = static_cast<std::int64_t>(config.move.timeout_s * 1000);
   const ProcessControl::Options options{.paths = paths,
                                         .grace = grace,
                                         .link_port = config.link.port,
                                         .carrier_port = config.link.carrier_port,
+                                        .link_timeouts = timeouts,
                                         .moves_out_max = config.move.out_max,
                                         .moves_in_max = config.move.in_max};
   control =
@@ -154,10 +159,10 @@ Result<> run(const Config& config) {
   ops = std::make_unique<OpContext>(
       OpContext{group, *cluster, *control, *balancer, *requests, events});
   SSI_TRY(control->start());
-  SSI_ASSIGN(const auto links, LinkServer::start(tls, config.link.address, config.link.port, {},
-                                                 [&](std::unique_ptr<TlsLink> link) {
-                                                   control->serve_link(std::move(link));
-                                                 }));
+  SSI_ASSIGN(const auto links,
+             LinkServer::start(
+                 tls, config.link.address, config.link.port, {.timeouts = timeouts},
+                 [&](std::unique_ptr<TlsLink> link) { control->serve_link(std::move(link)); }));
   SSI_ASSIGN(const auto server,
              ControlServer::start(
                  io, {.path = config.socket}, control_ops(*ops),

@@ -12,14 +12,13 @@ using migrate::CommitFate;
 using migrate::MoveTicket;
 
 Moves::Moves(asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
-             std::shared_ptr<const TlsContext> tls, std::string criu_path, std::string images_root,
-             Handlers handlers)
-    : io_(io), tls_(std::move(tls)), handlers_(std::move(handlers)), env_{tls_->self(),
-                                                                          freezer,
-                                                                          streams,
-                                                                          *this,
-                                                                          std::move(criu_path),
-                                                                          std::move(images_root)} {}
+             std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts, std::string criu_path,
+             std::string images_root, Handlers handlers)
+    : io_(io),
+      tls_(std::move(tls)),
+      timeouts_(timeouts),
+      handlers_(std::move(handlers)),
+      env_{tls_->self(), freezer, streams, *this, std::move(criu_path), std::move(images_root)} {}
 
 Moves::~Moves() {
   for (Worker& w : workers_)
@@ -65,7 +64,7 @@ Result<migrate::MoveReport> Moves::run_out(OutgoingMove& move,
                                            std::chrono::steady_clock::time_point since) {
   const MoveTicket& ticket = move.prepared.ticket;
   migrate::MoveSource& source = move.prepared.source;
-  SSI_ASSIGN(auto tls_link, TlsLink::connect(tls_, move.address, move.port, {}));
+  SSI_ASSIGN(auto tls_link, TlsLink::connect(tls_, move.address, move.port, timeouts_));
   if (tls_link->peer() != ticket.to) {
     return Error("node at " + move.address + " is not node " + std::to_string(ticket.to.value));
   }

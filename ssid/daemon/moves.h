@@ -57,8 +57,8 @@ class Moves : public migrate::MoveHost {
   };
 
   Moves(boost::asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
-        std::shared_ptr<const TlsContext> tls, std::string criu_path, std::string images_root,
-        Handlers handlers);
+        std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts, std::string criu_path,
+        std::string images_root, Handlers handlers);
   ~Moves() override;
 
   // `prepare` runs in the mover's thread (it reads /proc); `done` is called on the loop.
@@ -116,6 +116,7 @@ class Moves : public migrate::MoveHost {
 
   boost::asio::io_context& io_;
   std::shared_ptr<const TlsContext> tls_;
+  const LinkTimeouts timeouts_;
   Handlers handlers_;
   migrate::MoveEnvironment env_;
   OpenMoves committing_;                           // source: sent, not delivered

@@ -75,6 +75,7 @@ class ProcessControl {
     std::chrono::milliseconds grace;  // after which others give up what is lost
     std::uint16_t link_port;          // of all nodes
     std::uint16_t carrier_port;
+    LinkTimeouts link_timeouts;
     std::size_t moves_out_max;  // at a time
     std::size_t moves_in_max;
   };

@@ -39,7 +39,7 @@ struct Config {
 
   struct Move {
     std::string criu;           // path; empty: the one that the set-up chose, then $PATH
-    double timeout_s = 60;      // for one move, from check to commit; then it is undone
+    double timeout_s = 60;      // the other side of a move is silent so long: it is undone
     std::uint32_t out_max = 4;  // moves away from this node at a time
     std::uint32_t in_max = 4;   // moves to this node at a time
   } move;
