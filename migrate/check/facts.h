@@ -65,6 +65,8 @@ struct FdFact {
   bool other_end_inside = false;
   // Pipes, memory files: other processes that have it open.
   std::vector<ProcessName> holders{};
+  // Pipes: one of them, other than ourselves, holds the end for reading.
+  bool read_by_others = false;
 };
 
 struct SharedMemory {

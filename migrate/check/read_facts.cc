@@ -199,14 +199,22 @@ bool may_have_holders(const FdFact& fd) {
 void find_holders(const ProcDir& other, const ProcessName& name, std::vector<FdFact>& fds) {
   auto numbers = other.list("fd");
   if (!numbers) return;
-  std::set<std::pair<std::uint64_t, std::uint64_t>> open;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, bool> open;  // is it open for reading?
   for (const auto& n : *numbers) {
     const auto target = other.link("fd/" + n);
     if (!target || !(target->starts_with("pipe:") || target->starts_with("/memfd:"))) continue;
-    if (const auto st = other.status("fd/" + n)) open.emplace(st->st_dev, st->st_ino);
+    const auto st = other.status("fd/" + n);
+    if (!st) continue;
+    const auto info = other.read("fdinfo/" + n);
+    open[{st->st_dev, st->st_ino}] |=
+        info && (number(field(*info, "flags"), 8) & O_ACCMODE) != O_WRONLY;
   }
   for (auto& fd : fds) {
-    if (may_have_holders(fd) && open.contains({fd.device, fd.inode})) fd.holders.push_back(name);
+    if (!may_have_holders(fd)) continue;
+    const auto held = open.find({fd.device, fd.inode});
+    if (held == open.end()) continue;
+    fd.holders.push_back(name);
+    fd.read_by_others |= fd.kind == FdKind::kPipe && held->second && name.pid != ::getpid();
   }
 }
 

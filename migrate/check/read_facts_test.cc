@@ -205,6 +205,19 @@ TEST_CASE("network connections and sockets are named") {
   CHECK(local.reason() == "fd 0 is a unix socket (unnamed)");
 }
 
+TEST_CASE("pipes: whether another process reads it, too") {
+  const Subject subject([] {
+    int ends[2];
+    (void)!pipe(ends);
+  });
+  const std::string reading_end = "/proc/" + std::to_string(subject.pid()) + "/fd/0";
+  CHECK_FALSE(subject.facts().fds[0].read_by_others);
+  const Subject writer([&] { open(reading_end.c_str(), O_WRONLY); });
+  CHECK_FALSE(subject.facts().fds[0].read_by_others);
+  const Subject reader([&] { open(reading_end.c_str(), O_RDONLY); });
+  CHECK(subject.facts().fds[0].read_by_others);
+}
+
 TEST_CASE("pipes: whether the other end is inside, and who else has it") {
   int ends[2];
   REQUIRE(pipe2(ends, 0) == 0);

@@ -9,7 +9,6 @@
 #include <set>
 
 #include "migrate/check/check.h"
-#include "migrate/check/pipe_readers.h"
 #include "migrate/check/read_facts.h"
 #include "ssid/base/process_handle.h"
 
@@ -96,8 +95,7 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
                      .write_end = writes(*fd),
                      .capacity = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536),
                      .generation = 1,
-                     .on_demand = !writes(*fd) && !fd->holders.empty() &&
-                                  !check::pipe_readers(inode, {pid, ::getpid()}).empty()};
+                     .on_demand = !writes(*fd) && fd->read_by_others};
     prepared.source.streams.push_back(stream);
     prepared.source.to_export.emplace_back(stream, *held);
     prepared.held.push_back(std::move(held));
