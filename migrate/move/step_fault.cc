@@ -3,26 +3,9 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <cstdlib>
-#include <fstream>
-#include <string>
+#include "ssid/base/proc_status.h"
 
 namespace ssi::migrate {
-namespace {
-
-// The PID of a process in the innermost of its PID namespaces; 0 if it is gone.
-pid_t pid_inside(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(in, line);) {
-    if (!line.starts_with("NSpid:")) continue;
-    const auto last = line.find_last_of(" \t");
-    return static_cast<pid_t>(std::strtol(line.c_str() + last, nullptr, 10));
-  }
-  return 0;
-}
-
-}  // namespace
-
 Result<> step_fault(FaultAction action, pid_t criu) {
   if (action == FaultAction::kKillCriu && criu > 0) ::kill(criu, SIGKILL);
   if (action == FaultAction::kError) return Error("injected fault");
@@ -35,7 +18,7 @@ Result<> step_fault_in(FaultAction action, const FreezerCgroup& criu_cgroup, pid
   for (int tries = 0; tries < 400; ++tries) {
     SSI_ASSIGN(const auto pids, criu_cgroup.pids());
     for (const pid_t pid : pids) {
-      if (pid_inside(pid) != criu_inside) continue;
+      if (innermost_pid(pid) != criu_inside) continue;
       ::kill(pid, SIGKILL);
       return {};
     }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "migrate/deputy/remote_thread.h"
+#include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
 
 namespace ssi::migrate {
@@ -154,11 +155,9 @@ class StoppedProcess {
 };
 
 Result<> check_seccomp(pid_t pid) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("Seccomp:")) {
-      return line.ends_with("0") ? Result<>() : refused("it has a seccomp filter");
-    }
+  const std::string mode = proc_status_line(pid, "Seccomp");
+  if (!mode.empty()) {
+    return mode.ends_with("0") ? Result<>() : refused("it has a seccomp filter");
   }
   return Error(ErrorCode::kGone, "no such process");
 }

@@ -1,9 +1,10 @@
 #include "ssid/api/op_table.h"
 
 #include <charconv>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "ssid/base/proc_status.h"
 
 namespace ssi {
 
@@ -21,14 +22,10 @@ Result<std::string> pid_argument(const nlohmann::json& args) {
 }
 
 Result<ProcessOwner> local_process_owner(pid_t pid) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-  std::string line;
-  while (std::getline(status, line)) {
-    if (!line.starts_with("Uid:")) continue;
-    std::istringstream words(line.substr(4));
-    uid_t real = 0, effective = 0, saved = 0;
-    if (words >> real >> effective >> saved)
-      return ProcessOwner{.real_uid = real, .saved_uid = saved};
+  std::istringstream words(proc_status_line(pid, "Uid"));
+  uid_t real = 0, effective = 0, saved = 0;
+  if (words >> real >> effective >> saved) {
+    return ProcessOwner{.real_uid = real, .saved_uid = saved};
   }
   return Error(ErrorCode::kGone, "process " + std::to_string(pid) + ": No such process");
 }

@@ -3,7 +3,7 @@
 #include <fcntl.h>
 
 #include "ssid/base/log.h"
-#include "ssid/daemon/innermost_pid.h"
+#include "ssid/base/proc_status.h"
 
 namespace ssi {
 namespace asio = boost::asio;

@@ -5,13 +5,13 @@
 
 #include <boost/asio/post.hpp>
 #include <cstdlib>
-#include <fstream>
 #include <thread>
 
 #include "migrate/deputy/conversion.h"
 #include "migrate/move/frozen_copy.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
+#include "ssid/base/proc_status.h"
 #include "ssid/wire/carrier/carrier_client.h"
 
 namespace ssi {
@@ -32,12 +32,9 @@ std::string mount_point(const DaemonPaths& paths, NodeId home) {
 
 // Neither caught, ignored nor blocked (by all of its threads).
 bool has_default_action(pid_t pid, int signo) {
-  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
   std::uint64_t special = 0;
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("SigBlk:") || line.starts_with("SigIgn:") || line.starts_with("SigCgt:")) {
-      special |= std::strtoull(line.c_str() + sizeof("SigBlk:") - 1, nullptr, 16);
-    }
+  for (const char* set : {"SigBlk", "SigIgn", "SigCgt"}) {
+    special |= std::strtoull(proc_status_line(pid, set).c_str(), nullptr, 16);
   }
   return (special >> (signo - 1) & 1) == 0;
 }

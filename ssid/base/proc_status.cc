@@ -1,0 +1,25 @@
+#include "ssid/base/proc_status.h"
+
+#include <fstream>
+#include <sstream>
+
+namespace ssi {
+
+std::string proc_status_line(pid_t pid, std::string_view name) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(name) && line.size() > name.size() && line[name.size()] == ':') {
+      return line.substr(name.size() + 1);
+    }
+  }
+  return {};
+}
+
+pid_t innermost_pid(pid_t pid) {
+  std::istringstream numbers(proc_status_line(pid, "NSpid"));
+  pid_t last = 0;
+  for (pid_t number; numbers >> number;) last = number;
+  return last;
+}
+
+}  // namespace ssi

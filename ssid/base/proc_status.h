@@ -1,0 +1,18 @@
+// Lines of /proc/PID/status. Any thread; the process may end at any time.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <string_view>
+
+namespace ssi {
+
+// What stands after "NAME:", as the kernel writes it. Empty: no such process, or no such line.
+std::string proc_status_line(pid_t pid, std::string_view name);
+
+// Its PID in the innermost of its PID namespaces, which is the one that it sees itself; 0 if it is
+// gone.
+pid_t innermost_pid(pid_t pid);
+
+}  // namespace ssi
