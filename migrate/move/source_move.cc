@@ -71,8 +71,8 @@ class SourceMove {
     report_.commit_us = micros_since(commit_since);
     report_.frozen_us = micros_since(frozen_since_);
     copy.keep();
-    for (const StreamRef& s : drained_) env_.streams.detach(s);
     (void)SSI_FAULT("migrate.after_commit");
+    for (const StreamRef& s : drained_) env_.streams.detach(s);
     env_.host.stand_down(ticket_, carried_signals_);
     return report_;
   }
@@ -268,6 +268,7 @@ class SourceMove {
 
 Result<> offer_move(MoveLink& link, const MoveTicket& ticket, const MoveSource& source) {
   Offer offer{ticket, source.streams, ""};
+  for (StreamRef& s : offer.streams) ++s.generation;
   SSI_TRY(send_message(link, offer));
   SSI_ASSIGN(const Answer answer, receive<Answer>(link));
   if (!answer.accepted) {

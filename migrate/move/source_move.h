@@ -17,7 +17,7 @@ struct MoveSource {
   pid_t host_pid = 0;              // in ssid's own PID namespace
   std::optional<CopyName> guest;   // set: it lives in guests/NAME of this node's realm
   std::string realm_socket;        // of that realm
-  std::vector<StreamRef> streams;  // as they are named on this node
+  std::vector<StreamRef> streams;  // as they are named, and attached, on this node
   std::vector<std::pair<StreamRef, int>>
       to_export;  // first move: descriptor numbers in the original
   // Called when it is frozen: is it still what was checked and what `streams` say?

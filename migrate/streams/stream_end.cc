@@ -198,6 +198,13 @@ std::uint64_t Source::base() const {
   return base_;
 }
 
+bool Source::ending() const {
+  std::lock_guard lock(mutex_);
+  if (finished_ || !fd_) return false;
+  pollfd pipe{*fd_, POLLIN, 0};
+  return eof_ || (::poll(&pipe, 1, 0) > 0 && (pipe.revents & POLLHUP) != 0);
+}
+
 void Source::run() {
   std::string piece;
   std::unique_lock lock(mutex_);

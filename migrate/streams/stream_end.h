@@ -89,6 +89,8 @@ class Source final : public StreamEnd {
   bool drain(int timeout_ms, bool written);
   // Where a new sink has to begin.
   std::uint64_t base() const;
+  // Nobody writes any more, but the other end does not have everything yet.
+  bool ending() const;
 
  private:
   static void run(StreamEnd& end);

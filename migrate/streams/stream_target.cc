@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <random>
@@ -87,6 +88,7 @@ class StreamTarget::Attachment {
   void resume() {
     {
       std::lock_guard lock(mutex_);
+      if (!leaving_) return;
       leaving_ = false;
       claim_ = true;
     }
@@ -104,6 +106,14 @@ class StreamTarget::Attachment {
     stop_.notify_all();
     if (thread_.joinable()) thread_.join();
   }
+
+  std::uint64_t generation() const { return what_.generation; }
+  // The guest has closed its end by itself, and home does not have everything yet.
+  bool left_to_end() {
+    if (source_ && source_->ending()) closed_ = true;
+    return closed_;
+  }
+  bool over() { return closed_ && end().finished(); }
 
  private:
   StreamEnd& end() { return sink_ ? static_cast<StreamEnd&>(*sink_) : *source_; }
@@ -197,7 +207,8 @@ class StreamTarget::Attachment {
   std::condition_variable stop_;
   bool stopped_ = false;
   bool leaving_ = false;  // drained, for a move
-  bool claim_ = false;    // a move was called off: the stream is ours, whoever has attached it
+  std::atomic<bool> closed_ = false;
+  bool claim_ = false;  // a move was called off: the stream is ours, whoever has attached it
   StreamChannel channel_;
   UniqueFd guest_end_;
   std::unique_ptr<Source> source_;
@@ -215,16 +226,17 @@ bool StreamTarget::has(StreamId id) const { return find(id) != nullptr; }
 
 Result<UniqueFd> StreamTarget::attach(Attach what) {
   const StreamId id = what.id;
-  std::shared_ptr<Attachment> old;
+  // The guest comes here again; its former pipe is of no use any more.
+  std::vector<std::shared_ptr<Attachment>> useless;
   {
     std::lock_guard lock(mutex_);
-    const auto it = attachments_.find(id);
-    if (it != attachments_.end()) {
-      old = std::move(it->second);
-      attachments_.erase(it);
-    }
+    std::erase_if(attachments_, [&](auto& known) {
+      const bool dropped = known.first == id || known.second->over();
+      if (dropped) useless.push_back(std::move(known.second));
+      return dropped;
+    });
   }
-  old.reset();  // the guest comes here again; its former pipe is of no use any more
+  useless.clear();
   auto attachment = std::make_shared<Attachment>(std::move(what));
   SSI_ASSIGN(UniqueFd guest_end, attachment->begin());
   std::lock_guard lock(mutex_);
@@ -262,12 +274,15 @@ Result<> StreamTarget::resume(StreamId id) {
   return {};
 }
 
-Result<> StreamTarget::close(StreamId id) {
+Result<> StreamTarget::close(StreamId id, std::uint64_t generation) {
   std::shared_ptr<Attachment> closed;
   {
     std::lock_guard lock(mutex_);
     const auto it = attachments_.find(id);
-    if (it == attachments_.end()) return Error(ErrorCode::kGone, "no such stream");
+    if (it == attachments_.end() || it->second->generation() != generation) {
+      return Error(ErrorCode::kGone, "no such stream");
+    }
+    if (it->second->left_to_end()) return {};  // attach() clears it away
     closed = std::move(it->second);
     attachments_.erase(it);
   }

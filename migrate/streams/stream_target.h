@@ -45,7 +45,9 @@ class StreamTarget {
   // repeated.
   Result<> drain(StreamId id, int timeout_ms, bool written);
   Result<> resume(StreamId id);
-  Result<> close(StreamId id);
+  // kGone: not attached here in that generation; a later one is left alone. What the guest wrote
+  // before it closed its end by itself still goes home.
+  Result<> close(StreamId id, std::uint64_t generation);
   bool has(StreamId id) const;
   void stop();
 

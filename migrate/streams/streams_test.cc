@@ -138,7 +138,7 @@ TEST_CASE("what a guest writes arrives at home whole, also over cut connections"
   trouble.join();
   CHECK(got.size() == text.size());
   CHECK(got == text);
-  CHECK(target.close(1).ok());
+  CHECK(target.close(1, 1).ok());
   CHECK(net.home.close(1, 1000).ok());
 }
 
@@ -206,12 +206,49 @@ TEST_CASE("closing before the start counts for nothing") {
   auto guest = target.attach({1, 1, StreamDirection::kGuestWrites, 0, net.dial()});
   REQUIRE(guest.ok());
   guest->reset();  // the restore failed
-  CHECK(target.close(1).ok());
+  CHECK(target.close(1, 1).ok());
   auto again = target.attach({1, 2, StreamDirection::kGuestWrites, 0, net.dial()});
   REQUIRE(again.ok());
   REQUIRE(target.start(1).ok());
   REQUIRE(write_all(**again, "still open"));
   CHECK(read_exactly(*at_home.reader, 10) == "still open");
+}
+
+TEST_CASE("what a guest wrote before it closed its end goes home after it has left") {
+  Net net;
+  Pipe at_home(4096);
+  const std::string text = pattern(20000);
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  StreamTarget node;
+  auto guest = node.attach({1, 1, StreamDirection::kGuestWrites, 65536, net.dial()});
+  REQUIRE(guest.ok());
+  REQUIRE(node.start(1).ok());
+  REQUIRE(write_all(**guest, text));
+  guest->reset();
+  std::string got = read_exactly(*at_home.reader, 5000);  // the pump has seen the guest's end
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  REQUIRE(node.close(1, 1).ok());
+  got += read_to_end(*at_home.reader);
+  CHECK(got == text);
+  CHECK(node.size() == 1);
+  Pipe other;
+  REQUIRE(net.home.export_fd(2, StreamDirection::kGuestWrites, std::move(other.writer)).ok());
+  REQUIRE(node.attach({2, 1, StreamDirection::kGuestWrites, 0, net.dial()}).ok());
+  CHECK(node.size() == 1);
+}
+
+TEST_CASE("an earlier attachment that is closed late does not end the one of today") {
+  Net net;
+  Pipe at_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestWrites, std::move(at_home.writer)).ok());
+  StreamTarget node;
+  REQUIRE(node.attach({1, 1, StreamDirection::kGuestWrites, 0, net.dial()}).ok());
+  auto guest = node.attach({1, 3, StreamDirection::kGuestWrites, 0, net.dial()});
+  REQUIRE(guest.ok());
+  REQUIRE(node.start(1).ok());
+  CHECK(node.close(1, 1).error().code() == ErrorCode::kGone);
+  REQUIRE(write_all(**guest, "still here"));
+  CHECK(read_exactly(*at_home.reader, 10) == "still here");
 }
 
 TEST_CASE("a full pipe at home stops the guest, and no more than a pipe is under way") {
@@ -264,7 +301,7 @@ TEST_CASE("a writing guest moves on, again and again, and nothing is lost or dou
     if (generation % 4 == 0) net.cut();
     REQUIRE(node.drain(7, 10000, false).ok());
     if (at < text.size())
-      CHECK(node.close(7).ok());
+      CHECK(node.close(7, generation).ok());
     else
       guest->reset();
   }
@@ -305,7 +342,7 @@ TEST_CASE("a reading guest moves on with what it has not read") {
       got += more;
       REQUIRE(node.drain(7, 10000, false).ok());
     }
-    CHECK(node.close(7).ok());
+    CHECK(node.close(7, generation).ok());
   }
   writer.join();
   CHECK(got == text);

@@ -44,7 +44,7 @@ class Carrier {
   Result<> demand_stream(const DemandStream& wanted);
   Result<> drain_stream(const DrainStream& wanted);
   Result<> resume_stream(std::uint64_t id) { return targets_.resume(id); }
-  Result<> detach_stream(std::uint64_t id) { return targets_.close(id); }
+  Result<> detach_stream(const DetachStream& m) { return targets_.close(m.id, m.generation); }
   CarrierStats stats();
 
  private:

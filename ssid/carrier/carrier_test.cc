@@ -113,8 +113,8 @@ TEST_CASE_FIXTURE(Fixture, "a guest's pipes follow it around the nodes, home inc
     answered += answer;
     REQUIRE(node.drain_stream(11, 5000, false).ok());
     REQUIRE(node.drain_stream(12, 5000, false).ok());
-    REQUIRE(node.detach_stream(11).ok());
-    REQUIRE(node.detach_stream(12).ok());
+    REQUIRE(node.detach_stream(11, generation).ok());
+    REQUIRE(node.detach_stream(12, generation).ok());
     CHECK(read_exactly(*out_reader, answer.size()) == answer);
   }
   CHECK(asked == questions.substr(0, asked.size()));

@@ -132,8 +132,8 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
       return plain(static_cast<StreamRef*>(nullptr),
                    [&](const StreamRef& m) { return carrier_.resume_stream(m.id); });
     case CarrierOp::kDetachStream:
-      return plain(static_cast<StreamRef*>(nullptr),
-                   [&](const StreamRef& m) { return carrier_.detach_stream(m.id); });
+      return plain(static_cast<DetachStream*>(nullptr),
+                   [&](const DetachStream& m) { return carrier_.detach_stream(m); });
     case CarrierOp::kCloseStream:
       return plain(static_cast<StreamRef*>(nullptr),
                    [&](const StreamRef& m) { return carrier_.close_stream(m); });

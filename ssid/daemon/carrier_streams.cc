@@ -50,7 +50,7 @@ Result<> CarrierStreams::resume(const migrate::StreamRef& stream) {
 
 void CarrierStreams::detach(const migrate::StreamRef& stream) {
   auto carrier = CarrierClient::connect();
-  if (carrier) (void)carrier->detach_stream(stream.id);
+  if (carrier) (void)carrier->detach_stream(stream.id, stream.generation);
 }
 
 void CarrierStreams::close_at_home(const migrate::StreamRef& stream) {

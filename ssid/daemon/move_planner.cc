@@ -94,7 +94,6 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
                      .key = pipe_key(inode),
                      .write_end = writes(*fd),
                      .capacity = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536),
-                     .generation = 1,
                      .on_demand = !writes(*fd) && fd->read_by_others};
     prepared.source.streams.push_back(stream);
     prepared.source.to_export.emplace_back(stream, *held);
@@ -128,7 +127,6 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, No
     if (!pipes.contains(known.local_inode)) continue;  // it has closed that one
     StreamRef stream = known;
     stream.key = pipe_key(known.local_inode);
-    ++stream.generation;
     prepared.source.streams.push_back(stream);
   }
   if (prepared.source.streams.size() != pipes.size()) {

@@ -227,12 +227,7 @@ void ProcessControl::stand_down(const MoveTicket& ticket, const std::vector<int>
     return make_deputy(original, carried);
   // Its copy here is of the epoch before.
   const CopyName old{ticket.pid, Epoch{ticket.epoch.value - 1}};
-  asio::post(io_, [this, old] {
-    if (auto gone = guests_.destroy(old); !gone) {
-      log_error("old copy {}: {}", old.to_string(), gone.error().message());
-    }
-    guests_.remove(old);
-  });
+  asio::post(io_, [this, old] { drop_copy(old); });
 }
 
 void ProcessControl::make_deputy(const CopyName& name, const std::vector<int>& carried) {

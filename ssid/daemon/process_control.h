@@ -135,6 +135,7 @@ class ProcessControl {
   void on_established();
   void recover_guests();
   bool recover_guest(const migrate::CopyName& name);
+  void drop_copy(const migrate::CopyName& name);
   void retire_missing();
   void go_on_with_streams(const GuestRecord& record);
   void recover_originals();

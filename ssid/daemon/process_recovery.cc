@@ -17,8 +17,9 @@ Result<> ProcessControl::start() {
   }
   for (GuestRecord& r : guests_.records().load_all()) {
     if (!r.committed || ::access(freezer_.guest(r.name()).c_str(), F_OK) != 0) continue;
+    // Its copy may have been the one that a move left behind: nothing is done with its streams
+    // until the table is known.
     log_info("guest {} found again", r.name().to_string());
-    go_on_with_streams(r);
     guests_.add(std::move(r));
   }
   pipe_demand_.wake();
@@ -47,10 +48,20 @@ void ProcessControl::recover_guests() {
   for (const CopyName& name : freezer_.list_guests()) {
     if (recover_guest(name)) continue;
     log_warning("guest copy {} is not the process (any more); it is destroyed", name.to_string());
-    (void)guests_.destroy(name);
-    guests_.remove(name);
-    held_.erase(name.pid);
+    drop_copy(name);
   }
+}
+
+// The process is elsewhere, or over.
+void ProcessControl::drop_copy(const CopyName& name) {
+  if (const auto record = guests_.records().load(name)) {
+    for (const auto& s : record->streams) streams_.detach(s);
+  }
+  if (auto gone = guests_.destroy(name); !gone) {
+    log_error("old copy {}: {}", name.to_string(), gone.error().message());
+  }
+  guests_.remove(name);
+  if (guests_.find(name.pid) == nullptr) held_.erase(name.pid);
 }
 
 // Whether the copy is, or may become, the process.
@@ -76,7 +87,6 @@ bool ProcessControl::recover_guest(const CopyName& name) {
   if (guests_.find(name.pid) == nullptr) {
     // Its move came while no ssid was here to hear of it.
     take_guest(*record);
-    go_on_with_streams(*record);
     log_info("guest {} found again", name.to_string());
   }
   if (unknown) {
@@ -94,6 +104,7 @@ bool ProcessControl::recover_guest(const CopyName& name) {
     (void)group_.propose(std::move(claim));
   }
   if (moves_.is_moving(name.pid) || !group_.view().has(name.pid.home)) return true;
+  go_on_with_streams(*record);
   if (auto cgroup = FreezerCgroup::open(freezer_.guest(name))) (void)cgroup->thaw();
   held_.erase(name.pid);
   return true;

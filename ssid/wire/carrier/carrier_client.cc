@@ -88,8 +88,8 @@ Result<> CarrierClient::resume_stream(std::uint64_t id) {
   return ask_plain(encode_request(CarrierOp::kResumeStream, StreamRef{id, 0}));
 }
 
-Result<> CarrierClient::detach_stream(std::uint64_t id) {
-  return ask_plain(encode_request(CarrierOp::kDetachStream, StreamRef{id, 0}));
+Result<> CarrierClient::detach_stream(std::uint64_t id, std::uint64_t generation) {
+  return ask_plain(encode_request(CarrierOp::kDetachStream, DetachStream{id, generation}));
 }
 
 Result<CarrierStats> CarrierClient::stats() {

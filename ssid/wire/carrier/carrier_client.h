@@ -46,7 +46,7 @@ class CarrierClient {
   // Target, after a drain: the move was called off.
   Result<> resume_stream(std::uint64_t id);
   // Target: the guest ended or runs elsewhere.
-  Result<> detach_stream(std::uint64_t id);
+  Result<> detach_stream(std::uint64_t id, std::uint64_t generation);
 
   Result<CarrierStats> stats();
 

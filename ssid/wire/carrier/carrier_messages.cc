@@ -127,6 +127,11 @@ void fields(Io& io, DrainStream& m) {
   io(m.written);
 }
 template <typename Io>
+void fields(Io& io, DetachStream& m) {
+  io(m.id);
+  io(m.generation);
+}
+template <typename Io>
 void fields(Io& io, StreamRef& m) {
   io(m.id);
   io(m.timeout_ms);
@@ -250,6 +255,7 @@ SSI_CARRIER_MESSAGE(ExportStream)
 SSI_CARRIER_MESSAGE(AttachStream)
 SSI_CARRIER_MESSAGE(DrainStream)
 SSI_CARRIER_MESSAGE(DemandStream)
+SSI_CARRIER_MESSAGE(DetachStream)
 SSI_CARRIER_MESSAGE(StreamRef)
 SSI_CARRIER_MESSAGE(CarrierStats)
 SSI_CARRIER_MESSAGE(ViewList)

@@ -82,6 +82,10 @@ struct DrainStream {
   std::int32_t timeout_ms = 10'000;
   bool written = false;
 };
+struct DetachStream {  // that attachment, and no later one
+  std::uint64_t id = 0;
+  std::uint64_t generation = 0;
+};
 struct StreamRef {
   std::uint64_t id = 0;
   std::int32_t timeout_ms = 0;  // kCloseStream: what is under way may take so long
