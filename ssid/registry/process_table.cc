@@ -119,6 +119,26 @@ void ProcessTable::carry_out(const group::Claim& claim) {
   static_cast<TableEntry&>(entries_[claim.entry.process]) = claim.entry;
 }
 
+Applied ProcessTable::judge(const group::SetDrained& drained, const View& view) const {
+  if (!view.quorate) return Applied::kNoQuorum;
+  const bool fits = !drained.drained || drained_.size() < group::kNodesMax;
+  return fits ? Applied::kAccepted : Applied::kUnknownTarget;
+}
+
+Applied ProcessTable::apply(const group::SetDrained& drained, const View& view) {
+  const Applied applied = judge(drained, view);
+  if (applied == Applied::kAccepted) carry_out(drained);
+  return applied;
+}
+
+void ProcessTable::carry_out(const group::SetDrained& drained) {
+  if (drained.drained) {
+    drained_.insert(drained.node);
+  } else {
+    drained_.erase(drained.node);
+  }
+}
+
 void ProcessTable::carry_out(const group::Operation& operation) {
   if (const auto* commit = std::get_if<group::Commit>(&operation)) {
     carry_out(*commit);
@@ -126,6 +146,8 @@ void ProcessTable::carry_out(const group::Operation& operation) {
     carry_out(*retire);
   } else if (const auto* claim = std::get_if<group::Claim>(&operation)) {
     carry_out(*claim);
+  } else if (const auto* drained = std::get_if<group::SetDrained>(&operation)) {
+    carry_out(*drained);
   } else {
     apply(std::get<group::Boots>(operation));
   }
@@ -215,7 +237,7 @@ bool ProcessTable::same_as(const ProcessTable& other) const {
   };
   return std::equal(entries_.begin(), entries_.end(), other.entries_.begin(), other.entries_.end(),
                     same) &&
-         tombstones_ == other.tombstones_ && boots_ == other.boots_;
+         tombstones_ == other.tombstones_ && boots_ == other.boots_ && drained_ == other.drained_;
 }
 
 std::string ProcessTable::to_string() const {
@@ -230,11 +252,12 @@ std::string ProcessTable::to_string() const {
         << " status " << t.wait_status << "\n";
   }
   for (const auto& [node, boot_id] : boots_) out << "boot " << node.value << " " << boot_id << "\n";
+  for (const NodeId node : drained_) out << "drained " << node.value << "\n";
   return out.str();
 }
 
 void ProcessTable::restore(std::vector<TableEntry> entries, std::vector<Tombstone> tombstones,
-                           std::vector<group::Boot> boots) {
+                           std::vector<group::Boot> boots, const std::vector<NodeId>& drained) {
   entries_.clear();
   for (TableEntry& entry : entries) {
     static_cast<TableEntry&>(entries_[entry.process]) = std::move(entry);
@@ -244,6 +267,7 @@ void ProcessTable::restore(std::vector<TableEntry> entries, std::vector<Tombston
   while (tombstones_.size() > limits_.tombstones_max) tombstones_.pop_front();
   boots_.clear();
   for (group::Boot& boot : boots) boots_[boot.node] = std::move(boot.boot_id);
+  drained_ = {drained.begin(), drained.end()};
 }
 
 }  // namespace ssi

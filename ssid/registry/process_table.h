@@ -13,6 +13,9 @@
 //    so that the same or an older message finds no entry again; the last `tombstones_max` of them
 //    are kept.
 //  * Claim: by the node that runs it; counts only if nothing newer is known.
+//  * SetDrained: in a quorate view, by anybody. It says nothing about a process; it stands in this
+//  table because
+//    it needs the same order, the same quorum and the same snapshots.
 //
 // An entry is *lost* while its node or its home is not in the view (or has booted since: `gone`).
 // Deadlines are this member's own business and no part of the table's equality.
@@ -25,6 +28,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -72,10 +76,12 @@ class ProcessTable {
   Applied judge(const group::Commit& commit, const View& view) const;
   Applied judge(const group::Retire& retire, NodeId sender, const View& view) const;
   Applied judge(const group::Claim& claim, NodeId sender, const View& view) const;
+  Applied judge(const group::SetDrained& drained, const View& view) const;
 
   Applied apply(const group::Commit& commit, const View& view);
   Applied apply(const group::Retire& retire, NodeId sender, const View& view);
   Applied apply(const group::Claim& claim, NodeId sender, const View& view);
+  Applied apply(const group::SetDrained& drained, const View& view);
   // What was judged kAccepted where it was delivered; not judged again.
   void carry_out(const group::Operation& operation);
   // The boot ids of a view's members: whoever has booted since has lost its guests, and its
@@ -97,6 +103,8 @@ class ProcessTable {
   const std::map<SsiPid, ProcessRecord>& entries() const { return entries_; }
   const std::deque<Tombstone>& tombstones() const { return tombstones_; }
   const std::map<NodeId, std::string>& boots() const { return boots_; }
+  // Nodes that are closed for guests.
+  const std::set<NodeId>& drained() const { return drained_; }
 
   // Without states and deadlines, which belong to a member and not to the table.
   bool same_as(const ProcessTable& other) const;
@@ -104,12 +112,13 @@ class ProcessTable {
   std::string to_string() const;
 
   void restore(std::vector<TableEntry> entries, std::vector<Tombstone> tombstones,
-               std::vector<group::Boot> boots);
+               std::vector<group::Boot> boots, const std::vector<NodeId>& drained);
 
  private:
   void carry_out(const group::Commit& commit);
   void carry_out(const group::Retire& retire);
   void carry_out(const group::Claim& claim);
+  void carry_out(const group::SetDrained& drained);
   Applied need_quorum_and(const View& view, std::initializer_list<NodeId> nodes) const;
   static void see(ProcessRecord& entry, const View& view, std::uint64_t now_ms,
                   std::uint64_t grace_ms);
@@ -119,6 +128,7 @@ class ProcessTable {
   std::map<SsiPid, ProcessRecord> entries_;
   std::deque<Tombstone> tombstones_;  // oldest first; at most one for a process
   std::map<NodeId, std::string> boots_;
+  std::set<NodeId> drained_;
 };
 
 }  // namespace ssi

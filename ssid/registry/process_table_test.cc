@@ -161,6 +161,21 @@ TEST_CASE("a claim counts from the node that runs it, when nothing newer is know
   CHECK(table.apply(claim(n3, 1, 6), n3, kAll) == Applied::kAccepted);
 }
 
+TEST_CASE("a node is drained with quorum only, whether it is up or not, until it is opened again") {
+  ProcessTable table;
+  const group::SetDrained close{.node = n2, .drained = true};
+  const group::SetDrained open{.node = n2, .drained = false};
+  CHECK(table.apply(close, kAlone) == Applied::kNoQuorum);
+  CHECK(table.drained().empty());
+  CHECK(table.apply(close, kPair) == Applied::kAccepted);
+  CHECK(table.apply(close, kPair) == Applied::kAccepted);
+  CHECK(table.drained() == std::set<NodeId>{n2});
+  CHECK(!table.same_as(ProcessTable{}));
+  CHECK(table.apply(open, kAlone) == Applied::kNoQuorum);
+  CHECK(table.apply(open, kAll) == Applied::kAccepted);
+  CHECK(table.same_as(ProcessTable{}));
+}
+
 TEST_CASE("restored, it is the same") {
   ProcessTable table = at_node_2();
   table.apply(group::Boots{{{n1, "a"}, {n2, "b"}}});
@@ -168,12 +183,13 @@ TEST_CASE("restored, it is the same") {
   other.process.pid = 70050;
   table.apply(other, kAll);
   table.apply(retire(1), n2, kAll);
+  table.apply(group::SetDrained{.node = n3}, kAll);
   std::vector<TableEntry> entries;
   for (const auto& [process, entry] : table.entries()) entries.push_back(entry);
   ProcessTable copy;
   CHECK(!copy.same_as(table));
   copy.restore(entries, {table.tombstones().begin(), table.tombstones().end()},
-               {{n1, "a"}, {n2, "b"}});
+               {{n1, "a"}, {n2, "b"}}, {n3});
   CHECK(copy.same_as(table));
   CHECK(copy.to_string() == table.to_string());
 }

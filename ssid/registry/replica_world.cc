@@ -50,6 +50,7 @@ void ReplicaWorld::start_ssid(NodeId node) {
   // What was in the course of moving when ssid died is decided by the table; see compare().
   for (auto& [process, held] : m.held) held.proposal = 0;
   m.checked = 0;
+  m.drains_open.clear();
   SimCluster& cluster = network_.start_process(node);
   (void)cluster.start(
       {.on_view =
@@ -144,7 +145,13 @@ void ReplicaWorld::on_event(NodeId node, const TableReplica::Event& event) {
     }
   } else if (std::holds_alternative<TableReplica::Claimed>(event)) {
     ++counts_.claimed;
+  } else if (std::holds_alternative<TableReplica::Drained>(event)) {
+    ++counts_.drained;
   } else if (const auto* decided = std::get_if<TableReplica::Decided>(&event)) {
+    if (std::holds_alternative<group::SetDrained>(decided->operation) &&
+        m.drains_open.erase(decided->proposal) == 0) {
+      fail("a drain was decided twice");
+    }
     if (decided->applied == Applied::kAccepted) return;
     const auto* commit = std::get_if<group::Commit>(&decided->operation);
     if (commit == nullptr) return;
@@ -268,6 +275,16 @@ bool ReplicaWorld::begin_move(SsiPid process, NodeId to) {
   return true;
 }
 
+bool ReplicaWorld::set_drained(NodeId at, NodeId node, bool drained) {
+  Machine& m = machines_.at(at);
+  if (!m.replica || !m.replica->established()) return false;
+  TableReplica::Effects effects;
+  m.drains_open.insert(m.replica->propose(
+      group::SetDrained{.node = node, .drained = drained, .term = m.replica->term()}, effects));
+  carry_out(at, effects);
+  return true;
+}
+
 void ReplicaWorld::end_process(SsiPid process, std::int32_t wait_status) {
   const auto node = running_at(process);
   if (!node) return;
@@ -359,6 +376,10 @@ void ReplicaWorld::random_act() {
   }
   const auto up = up_nodes();
   if (up.empty()) return;
+  if (pick(30) == 0) {
+    const NodeId node{static_cast<std::uint32_t>(1 + pick(options_.nodes))};
+    set_drained(up[pick(up.size())], node, pick(2) == 0);
+  }
   if (running.size() < options_.processes && pick(4) == 0) add_process(up[pick(up.size())]);
   if (running.empty()) return;
   const SsiPid process = running[pick(running.size())];
@@ -474,6 +495,7 @@ void ReplicaWorld::settle(std::uint64_t ms) {
     for (const auto& [node, m] : machines_) {
       if (!m.replica->table().same_as(first.table())) return false;
       if (m.replica->committed() != first.committed()) return false;
+      if (!m.drains_open.empty()) return false;
       for (const auto& [process, held] : m.held) {
         if (held.copy == Copy::kFrozenSource) return false;
       }

@@ -44,8 +44,8 @@ class ReplicaWorld {
   const std::string& broken() const { return broken_; }
 
   struct Counts {
-    std::uint64_t moves = 0, refused = 0, unsure = 0, ended = 0, lost = 0, claimed = 0, views = 0,
-                  faults = 0;
+    std::uint64_t moves = 0, refused = 0, unsure = 0, ended = 0, lost = 0, claimed = 0, drained = 0,
+                  views = 0, faults = 0;
   };
   const Counts& counts() const { return counts_; }
 
@@ -59,6 +59,8 @@ class ReplicaWorld {
   bool begin_move(SsiPid process, NodeId to);
   void end_process(SsiPid process, std::int32_t wait_status);
   SsiPid add_process(NodeId home);
+  // Asks the ssid of `at`; false: it has none that could.
+  bool set_drained(NodeId at, NodeId node, bool drained);
   std::optional<NodeId> running_at(SsiPid process) const;
   bool all_established() const;
   std::string to_string() const;
@@ -79,7 +81,8 @@ class ReplicaWorld {
     std::vector<std::uint8_t> saved;
     std::unique_ptr<TableReplica> replica;
     std::uint64_t checked = 0;
-    std::uint64_t generation = 0;  // of its ssid, for timers
+    std::uint64_t generation = 0;         // of its ssid, for timers
+    std::set<std::uint64_t> drains_open;  // proposals of its ssid that are not decided
   };
 
   void carry_out(NodeId node, const TableReplica::Effects& effects);

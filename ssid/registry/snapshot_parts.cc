@@ -48,6 +48,7 @@ std::vector<group::Snapshot> cut_snapshot(const ProcessTable& table, std::uint64
     take_piece(pending, n, part.pending);
   }
   for (const auto& [node, boot_id] : table.boots()) snapshot[0].boots.push_back({node, boot_id});
+  snapshot[0].drained.assign(table.drained().begin(), table.drained().end());
   return snapshot;
 }
 
@@ -63,6 +64,7 @@ std::optional<TableState> SnapshotReader::add(group::Snapshot part) {
   append(state_.tombstones, std::move(part.tombstones));
   append(state_.boots, std::move(part.boots));
   append(state_.pending, std::move(part.pending));
+  append(state_.drained, std::move(part.drained));
   if (next_part_ < part.parts) return std::nullopt;
   next_part_ = 0;
   return std::move(state_);

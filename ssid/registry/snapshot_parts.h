@@ -17,6 +17,7 @@ struct TableState {
   std::vector<Tombstone> tombstones;
   std::vector<group::Boot> boots;
   std::vector<group::PendingOperation> pending;
+  std::vector<NodeId> drained;
 };
 
 std::vector<group::Snapshot> cut_snapshot(const ProcessTable& table, std::uint64_t committed,

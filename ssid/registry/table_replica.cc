@@ -15,6 +15,7 @@ std::uint64_t proposal_of(const group::Operation& operation) {
     std::uint64_t operator()(const group::Retire& m) const { return m.proposal; }
     std::uint64_t operator()(const group::Claim& m) const { return m.proposal; }
     std::uint64_t operator()(const group::Boots&) const { return 0; }
+    std::uint64_t operator()(const group::SetDrained& m) const { return m.proposal; }
   };
   return std::visit(Get{}, operation);
 }
@@ -23,7 +24,17 @@ void set_proposal(group::Operation& operation, std::uint64_t proposal) {
   if (auto* commit = std::get_if<group::Commit>(&operation)) commit->proposal = proposal;
   if (auto* retire = std::get_if<group::Retire>(&operation)) retire->proposal = proposal;
   if (auto* claim = std::get_if<group::Claim>(&operation)) claim->proposal = proposal;
+  if (auto* drained = std::get_if<group::SetDrained>(&operation)) drained->proposal = proposal;
 }
+
+// The term in which it counts, if it is tried only once; nullopt: it is tried until it is decided.
+std::optional<std::uint64_t> only_term_of(const group::Operation& operation) {
+  if (const auto* commit = std::get_if<group::Commit>(&operation)) return commit->term;
+  if (const auto* drained = std::get_if<group::SetDrained>(&operation)) return drained->term;
+  return std::nullopt;
+}
+
+bool tried_once(const group::Operation& operation) { return only_term_of(operation).has_value(); }
 
 SsiPid process_of(const group::Operation& operation) {
   struct Get {
@@ -31,6 +42,7 @@ SsiPid process_of(const group::Operation& operation) {
     SsiPid operator()(const group::Retire& m) const { return m.process; }
     SsiPid operator()(const group::Claim& m) const { return m.entry.process; }
     SsiPid operator()(const group::Boots&) const { return {}; }
+    SsiPid operator()(const group::SetDrained&) const { return {}; }
   };
   return std::visit(Get{}, operation);
 }
@@ -38,6 +50,7 @@ SsiPid process_of(const group::Operation& operation) {
 group::GroupMessage message_of(const group::Operation& operation) {
   if (const auto* commit = std::get_if<group::Commit>(&operation)) return *commit;
   if (const auto* retire = std::get_if<group::Retire>(&operation)) return *retire;
+  if (const auto* drained = std::get_if<group::SetDrained>(&operation)) return *drained;
   return std::get<group::Claim>(operation);
 }
 
@@ -55,6 +68,9 @@ bool has_happened(const ProcessTable& table, const group::Operation& operation) 
   if (const auto* retire = std::get_if<group::Retire>(&operation)) {
     const auto* dead = table.find_tombstone(retire->process);
     return dead && dead->start_time == retire->start_time && dead->epoch == retire->epoch;
+  }
+  if (const auto* drained = std::get_if<group::SetDrained>(&operation)) {
+    return table.drained().contains(drained->node) == drained->drained;
   }
   const auto& claim = std::get<group::Claim>(operation);
   const auto* entry = table.find(claim.entry.process);
@@ -189,7 +205,8 @@ void TableReplica::on_snapshot(NodeId from, const group::Snapshot& part, Effects
 
 void TableReplica::adopt(TableState state, Effects& effects) {
   ProcessTable table(options_.limits);
-  table.restore(std::move(state.entries), std::move(state.tombstones), std::move(state.boots));
+  table.restore(std::move(state.entries), std::move(state.tombstones), std::move(state.boots),
+                state.drained);
   std::uint64_t committed = state.committed;
   pending_.assign(std::make_move_iterator(state.pending.begin()),
                   std::make_move_iterator(state.pending.end()));
@@ -250,6 +267,8 @@ TableReplica::Effects TableReplica::on_message(NodeId from, const group::GroupMe
     on_operation(from, *retire, effects);
   } else if (const auto* claim = std::get_if<group::Claim>(&message)) {
     on_operation(from, *claim, effects);
+  } else if (const auto* drained = std::get_if<group::SetDrained>(&message)) {
+    on_operation(from, *drained, effects);
   }
   return effects;
 }
@@ -262,11 +281,14 @@ View TableReplica::judged_view() const {
 
 Applied TableReplica::judge(NodeId from, const group::Operation& operation) const {
   const View view = judged_view();
+  // One that was on its way when the view changed comes too late, everywhere: so both sides of a
+  // move know, as soon as the new term is established, that it will not come any more.
+  if (quorate_ && only_term_of(operation).value_or(term_) != term_) return Applied::kStale;
   if (const auto* commit = std::get_if<group::Commit>(&operation)) {
-    // One that was on its way when the view changed comes too late, everywhere: so both sides of a
-    // move know, as soon as the new term is established, that it will not come any more.
-    if (quorate_ && commit->term != term_) return Applied::kStale;
     return tail_.judge(*commit, view);
+  }
+  if (const auto* drained = std::get_if<group::SetDrained>(&operation)) {
+    return tail_.judge(*drained, view);
   }
   if (const auto* retire = std::get_if<group::Retire>(&operation)) {
     return tail_.judge(*retire, from, view);
@@ -294,8 +316,7 @@ void TableReplica::on_operation(NodeId from, const group::Operation& operation, 
   }
   if (own == proposals_.end()) return;
   // Stale because of a first attempt of the same that is pending: that one decides.
-  const bool retried = !std::holds_alternative<group::Commit>(operation);
-  if (retried && (applied == Applied::kNoQuorum || has_happened(tail_, operation))) {
+  if (!tried_once(operation) && (applied == Applied::kNoQuorum || has_happened(tail_, operation))) {
     if (has_happened(table_, operation)) decide(own->first, Applied::kAccepted, effects);
     return;
   }
@@ -360,6 +381,8 @@ void TableReplica::carry_out_front(Effects& effects) {
     effects.events.push_back(Ended{*retire, entry ? TableEntry(*entry) : TableEntry{}});
   } else if (const auto* claim = std::get_if<group::Claim>(&front.operation)) {
     effects.events.push_back(Claimed{claim->entry});
+  } else if (const auto* drained = std::get_if<group::SetDrained>(&front.operation)) {
+    effects.events.push_back(Drained{drained->node, drained->drained});
   }
   table_.carry_out(front.operation);
   if (std::holds_alternative<group::Boots>(front.operation)) {
@@ -373,7 +396,7 @@ void TableReplica::carry_out_front(Effects& effects) {
   // The same may have been proposed by another member, and come first.
   std::vector<std::uint64_t> done;
   for (const auto& [number, proposal] : proposals_) {
-    if (!proposal.on_its_way && !std::holds_alternative<group::Commit>(proposal.operation) &&
+    if (!proposal.on_its_way && !tried_once(proposal.operation) &&
         process_of(proposal.operation) == process_of(front.operation) &&
         has_happened(table_, proposal.operation)) {
       done.push_back(number);
@@ -394,16 +417,16 @@ std::uint64_t TableReplica::propose(group::Operation operation, Effects& effects
   SSI_CHECK(!std::holds_alternative<group::Boots>(operation));
   const std::uint64_t number = ++last_proposal_;
   set_proposal(operation, number);
-  const bool commit = std::holds_alternative<group::Commit>(operation);
-  if (commit && std::get<group::Commit>(operation).term != term_) {
+  const bool once = tried_once(operation);
+  if (only_term_of(operation).value_or(term_) != term_) {
     proposals_[number] = {.operation = std::move(operation), .on_its_way = false};
     decide(number, Applied::kStale, effects);
     return number;
   }
-  const bool send = established_ || (!commit && phase_ == Phase::kReady && !quorate_);
+  const bool send = established_ || (!once && phase_ == Phase::kReady && !quorate_);
   if (send) effects.send.push_back(message_of(operation));
   proposals_[number] = {.operation = std::move(operation), .on_its_way = send};
-  if (!send && commit) decide(number, Applied::kNoQuorum, effects);
+  if (!send && once) decide(number, Applied::kNoQuorum, effects);
   return number;
 }
 
@@ -423,14 +446,14 @@ void TableReplica::send_proposals(Effects& effects) {
   for (const Refused& refused : refused_) held_here.insert(refused.proposal);
   std::vector<std::pair<std::uint64_t, Applied>> decided;
   for (auto& [number, proposal] : proposals_) {
-    const bool commit = std::holds_alternative<group::Commit>(proposal.operation);
-    // A commit that is still on its way is of an earlier term, and will be refused.
-    if ((proposal.on_its_way && !(commit && quorate_)) || held_here.contains(number)) continue;
+    const bool once = tried_once(proposal.operation);
+    // One that is tried once and still on its way is of an earlier term, and will be refused.
+    if ((proposal.on_its_way && !(once && quorate_)) || held_here.contains(number)) continue;
     if (quorate_ && has_happened(table_, proposal.operation)) {
       decided.emplace_back(number, Applied::kAccepted);
-    } else if (commit && quorate_) {
+    } else if (once && quorate_) {
       decided.emplace_back(number, Applied::kNoQuorum);
-    } else if (!commit) {
+    } else if (!once) {
       proposal.on_its_way = true;
       effects.send.push_back(message_of(proposal.operation));
     }

@@ -10,8 +10,8 @@
 //
 //   Ready   operation delivered -> judged on the table with all pending ones -> pending -> everyone
 //   sends Ack
-//           Acks of more than half delivered -> carried out: Moved, Ended, Claimed, and Decided at
-//           its proposer
+//           Acks of more than half delivered -> carried out: Moved, Ended, Claimed, Drained, and
+//           Decided at its proposer
 //
 //   View    what we hold but have not seen our own Ack of is forgotten: it may have come behind a
 //   gap. (Others
@@ -68,6 +68,11 @@ class TableReplica {
   struct Claimed {
     TableEntry entry;
   };
+  // The node is closed for guests from now on, or open again (it may have been before).
+  struct Drained {
+    NodeId node;
+    bool drained = true;
+  };
   // Its node says that it has ended; the table will say so when there is quorum.
   struct EndedUnconfirmed {
     group::Retire retire;
@@ -84,8 +89,8 @@ class TableReplica {
   // with what there is on this node: Claim guests that it does not know, end deputies and guests
   // that it does not have.
   struct Established {};
-  using Event =
-      std::variant<Moved, Ended, Claimed, EndedUnconfirmed, Decided, Replaced, Established>;
+  using Event = std::variant<Moved, Ended, Claimed, Drained, EndedUnconfirmed, Decided, Replaced,
+                             Established>;
 
   struct Effects {
     bool save = false;  // write save() to where a restarted ssid finds it
@@ -121,7 +126,8 @@ class TableReplica {
   // Returns the number that Decided will have. A Commit is tried once, and only while established
   // (else it is decided kNoQuorum at once), in the term() in which its move began (else kStale): so
   // a target knows, when a later term is established, that the commit of an earlier one has come or
-  // never will. Retire and Claim are kept and sent again until they are decided.
+  // never will. SetDrained is tried once, likewise: nobody is surprised by it much later. Retire
+  // and Claim are kept and sent again until they are decided.
   //
   // The source of a move proposes its Commit: it alone may thaw before, and has to keep the process
   // frozen from then on until Moved or Decided. Decided may be among the effects of propose()

@@ -44,13 +44,15 @@ void play(std::uint32_t nodes, std::uint64_t seeds, std::uint64_t ms, bool memor
     total.ended += c.ended;
     total.lost += c.lost;
     total.claimed += c.claimed;
+    total.drained += c.drained;
     total.views += c.views;
     total.faults += c.faults;
   }
   MESSAGE(nodes << " nodes, " << count << " seeds: " << total.moves << " moves, " << total.refused
                 << " refused (" << total.unsure << " for the want of quorum), " << total.ended
                 << " ends told (" << total.lost << " of lost ones), " << total.claimed
-                << " claims told, " << total.views << " views, " << total.faults << " faults");
+                << " claims told, " << total.drained << " drains told, " << total.views
+                << " views, " << total.faults << " faults");
   CHECK(total.moves > 0);
 }
 
@@ -166,6 +168,43 @@ TEST_CASE("ssid restarts on both sides of a move: the guest runs on and the tabl
   CHECK(world.broken() == "");
   CHECK(world.replica(n3)->table().find(process)->where == n2);
   CHECK(world.running_at(process) == n2);
+}
+
+TEST_CASE("a drained node is drained for all, over restarts of every ssid and its own reboot") {
+  ReplicaWorld world({.processes = 0});
+  establish(world);
+  const auto drained_for = [&](NodeId node) {
+    return world.replica(node)->table().drained().contains(n2);
+  };
+  REQUIRE(world.set_drained(n1, n2, true));
+  REQUIRE(world.network().run_until([&] { return drained_for(n3) && drained_for(n2); }, 5'000));
+  for (const NodeId node : {n1, n2, n3}) world.kill_ssid(node);
+  world.network().run_for_ms(1'000);
+  for (const NodeId node : {n1, n2, n3}) world.start_ssid(node);
+  establish(world);
+  CHECK((drained_for(n1) && drained_for(n2) && drained_for(n3)));
+  world.power_off(n2);
+  world.network().run_for_ms(2'000);
+  world.power_on(n2);
+  establish(world);
+  CHECK(drained_for(n2));
+  REQUIRE(world.set_drained(n2, n2, false));
+  REQUIRE(world.network().run_until([&] { return !drained_for(n1) && !drained_for(n3); }, 5'000));
+  world.settle(5'000);
+  CHECK(world.broken() == "");
+}
+
+TEST_CASE("a minority drains nothing, now or when the cut is mended") {
+  ReplicaWorld world({.processes = 0});
+  establish(world);
+  world.network().partition({{n1}, {n2, n3}});
+  REQUIRE(world.set_drained(n1, n2, true));  // it does not know of the cut yet
+  world.network().run_for_ms(2'000);
+  CHECK_FALSE(world.set_drained(n1, n2, true));
+  CHECK(world.replica(n1)->table().drained().empty());
+  world.settle(10'000);
+  CHECK(world.broken() == "");
+  CHECK(world.replica(n1)->table().drained().empty());
 }
 
 TEST_CASE("a guest ends in a cut-off minority: told when the cut is mended, with its status") {

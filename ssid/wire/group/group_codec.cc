@@ -80,6 +80,10 @@ Offset<fb::Boots> write(Builder& b, const Boots& m) {
   return fb::CreateBoots(b, boots);
 }
 
+Offset<fb::SetDrained> write(Builder& b, const SetDrained& m) {
+  return fb::CreateSetDrained(b, m.node.value, m.drained, m.proposal, m.term);
+}
+
 fb::Operation type_of(const Operation& operation) {
   return static_cast<fb::Operation>(operation.index() + 1);
 }
@@ -95,8 +99,12 @@ Offset<fb::Snapshot> write(Builder& b, const Snapshot& m) {
   const auto tombstones = write_all(b, m.tombstones, kSnapshotPartItemsMax);
   const auto boots = write_all(b, m.boots, kNodesMax);
   const auto pending = write_all(b, m.pending, kSnapshotPartItemsMax);
+  SSI_CHECK(m.drained.size() <= kNodesMax);
+  std::vector<std::uint32_t> nodes;
+  for (const NodeId node : m.drained) nodes.push_back(node.value);
+  const auto drained = b.CreateVector(nodes);
   return fb::CreateSnapshot(b, m.nonce, m.ballot, m.part, m.parts, m.committed, entries, tombstones,
-                            boots, pending);
+                            boots, pending, drained);
 }
 
 Offset<fb::SyncRequest> write(Builder& b, const SyncRequest& m) {
@@ -277,6 +285,11 @@ Boots read(Reader& r, const fb::Boots& t) {
   return {.boots = read_all<Boot>(r, t.boots(), kNodesMax)};
 }
 
+SetDrained read(Reader& r, const fb::SetDrained& t) {
+  return {
+      .node = r.node(t.node()), .drained = t.drained(), .proposal = t.proposal(), .term = t.term()};
+}
+
 PendingOperation read(Reader& r, const fb::PendingOperation& t) {
   PendingOperation pending{.sender = r.node(t.sender()), .operation = Boots{}};
   r.need(t.operation() != nullptr, "an operation without content");
@@ -294,11 +307,23 @@ PendingOperation read(Reader& r, const fb::PendingOperation& t) {
     case fb::Operation::Boots:
       pending.operation = read(r, *t.operation_as_Boots());
       break;
+    case fb::Operation::SetDrained:
+      pending.operation = read(r, *t.operation_as_SetDrained());
+      break;
     case fb::Operation::NONE:
     default:
       r.need(false, "an unknown operation");
   }
   return pending;
+}
+
+std::vector<NodeId> read_nodes(Reader& r, const flatbuffers::Vector<std::uint32_t>* numbers) {
+  std::vector<NodeId> nodes;
+  if (numbers == nullptr) return nodes;
+  r.need(numbers->size() <= kNodesMax, "too many items");
+  if (r.wrong()) return nodes;
+  for (const std::uint32_t number : *numbers) nodes.push_back(r.node(number));
+  return nodes;
 }
 
 Snapshot read(Reader& r, const fb::Snapshot& t) {
@@ -311,7 +336,8 @@ Snapshot read(Reader& r, const fb::Snapshot& t) {
           .entries = read_all<TableEntry>(r, t.entries(), kSnapshotPartItemsMax),
           .tombstones = read_all<Tombstone>(r, t.tombstones(), kSnapshotPartItemsMax),
           .boots = read_all<Boot>(r, t.boots(), kNodesMax),
-          .pending = read_all<PendingOperation>(r, t.pending(), kSnapshotPartItemsMax)};
+          .pending = read_all<PendingOperation>(r, t.pending(), kSnapshotPartItemsMax),
+          .drained = read_nodes(r, t.drained())};
 }
 
 SyncRequest read(Reader&, const fb::SyncRequest& t) {
@@ -427,6 +453,8 @@ GroupMessage read_body(Reader& r, const fb::Frame& frame) {
       return read(r, *frame.body_as_Reply());
     case fb::Body::Event:
       return read(r, *frame.body_as_Event());
+    case fb::Body::SetDrained:
+      return read(r, *frame.body_as_SetDrained());
     case fb::Body::NONE:
     default:
       r.need(false, "an unknown message");

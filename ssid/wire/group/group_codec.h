@@ -98,7 +98,16 @@ struct Boots {
   bool operator==(const Boots&) const = default;
 };
 
-using Operation = std::variant<Commit, Retire, Claim, Boots>;
+// A node is closed for arriving guests, and everything that can leave it must; or it is open again.
+struct SetDrained {
+  NodeId node;
+  bool drained = true;
+  std::uint64_t proposal = 0;  // set by TableReplica
+  std::uint64_t term = 0;      // it counts in this term only
+  bool operator==(const SetDrained&) const = default;
+};
+
+using Operation = std::variant<Commit, Retire, Claim, Boots, SetDrained>;
 
 struct PendingOperation {
   NodeId sender;
@@ -117,6 +126,7 @@ struct Snapshot {
   std::vector<Tombstone> tombstones;
   std::vector<Boot> boots;
   std::vector<PendingOperation> pending;
+  std::vector<NodeId> drained;
   bool operator==(const Snapshot&) const = default;
 };
 struct SyncRequest {
@@ -213,7 +223,7 @@ struct Event {
 
 using GroupMessage =
     std::variant<Commit, Retire, Claim, Snapshot, SyncRequest, SyncReply, Ack, NodeInfo, Signal,
-                 GuestStopped, GuestContinued, Request, Reply, Event>;
+                 GuestStopped, GuestContinued, Request, Reply, Event, SetDrained>;
 
 // Texts longer than their limit are cut (they come from other programs); counts above theirs are a
 // bug.

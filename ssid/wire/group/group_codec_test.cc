@@ -59,7 +59,9 @@ std::vector<GroupMessage> one_of_each() {
                     .pending = {{NodeId{1}, kCommit},
                                 {NodeId{2}, kRetire},
                                 {NodeId{3}, Claim{entry(5), 8}},
-                                {NodeId{1}, Boots{{{NodeId{1}, "a"}}}}}};
+                                {NodeId{1}, Boots{{{NodeId{1}, "a"}}}},
+                                {NodeId{2}, SetDrained{NodeId{3}, true, 9, 4}}},
+                    .drained = {NodeId{2}, NodeId{5}}};
   return {kCommit,
           kRetire,
           Claim{entry(70050), 12},
@@ -89,7 +91,8 @@ std::vector<GroupMessage> one_of_each() {
           GuestContinued{kProcess, Epoch{2}},
           Request{1, NodeId{1}, NodeId{2}, "migrate", "{}", 1000, 1000},
           Reply{1, NodeId{1}, 2, "migrate 70041: no such process", "{}"},
-          Event{"node 2 joined", "{\"node\":2}"}};
+          Event{"node 2 joined", "{\"node\":2}"},
+          SetDrained{NodeId{2}, false, 13, 6}};
 }
 
 }  // namespace
@@ -138,7 +141,10 @@ TEST_CASE("what makes no sense is refused") {
   commit.process.pid = -1;
   CHECK(why(commit) == "group message: no PID");
   CHECK(why(Signal{kProcess, Epoch{1}, 65, 0, 0, 0}) == "group message: no such signal");
+  CHECK(why(SetDrained{NodeId{0}, true, 1, 1}) == "group message: no node");
   Snapshot snapshot;
+  snapshot.drained = {NodeId{0}};
+  CHECK(why(snapshot) == "group message: no node");
   snapshot.part = 3;
   snapshot.parts = 3;
   CHECK(why(snapshot) == "group message: part beyond the last");
