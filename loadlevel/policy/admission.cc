@@ -14,8 +14,9 @@ Result<> admit(const ClusterLoad& view, const PolicyConfig& config, const Arriva
   const auto refuse = [&](const std::string& why) { return Error(ErrorCode::kRefused, why); };
   const NodeLoad* self = view.find(view.here);
   if (!self) return refuse("it does not know its own load yet");
-  if (self->drained) return refuse("it is drained");
-  if (!self->accepting && !arrival.by_user) return refuse("it is not accepting guests");
+  if (self->drained) return refuse("it is drained: it takes no guests until `cluster bring`");
+  if (!self->accepting && !arrival.by_user && !arrival.must_leave)
+    return refuse("it is not accepting guests");
 
   Level after = Level::of(*self, self->speed_mhz);
   after.add(arrival.demand, static_cast<double>(arrival.bytes));

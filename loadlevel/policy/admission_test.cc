@@ -61,6 +61,9 @@ TEST_CASE(
   must.must_leave = true;
   CHECK(admit(target(3), {}, must).ok());
   auto v = target(1);
+  v.nodes[1].accepting = false;
+  CHECK(admit(v, {}, must).ok());
+  v = target(1);
   CHECK_FALSE(admit(v, {}, arrival(2)).ok());
   v.nodes[1].speed_mhz = 4000;  // twice as fast: two tasks here run as one there
   CHECK(admit(v, {}, arrival(2)).ok());

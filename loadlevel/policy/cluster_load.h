@@ -75,6 +75,11 @@ struct ClusterLoad {
   }
 };
 
+// What a drained node sends away: guests of other homes, and what is load-levelled anyway.
+inline bool must_leave(const ClusterLoad& view, const ProcessLoad& p) {
+  return p.enabled || p.pid.home != view.here;
+}
+
 // What a node publishes as `movable`: the demand of the processes its planner may move.
 inline double movable_demand(const ClusterLoad& view, std::int64_t now_us) {
   double sum = 0;

@@ -127,6 +127,10 @@ class Round {
     const Level& self = levels_[self_];
     if (self_node().drained) {
       mode_ = Mode::kDrain;
+      // Rather to a node whose balancer is off than to stay.
+      last_resort_ = std::none_of(view_.nodes.begin(), view_.nodes.end(), [&](const NodeLoad& n) {
+        return n.id != view_.here && closed_because(n).empty();
+      });
     } else if (self.memory_total_bytes > 0 &&
                memory_ahead() < config_.usher_start * self.memory_total_bytes) {
       mode_ = Mode::kUsher;
@@ -154,7 +158,8 @@ class Round {
   // Why a process is no candidate at all, whatever the loads are.
   std::optional<std::pair<Verdict, std::string>> standing_reason(const ProcessLoad& p) const {
     using R = std::pair<Verdict, std::string>;
-    if (!p.enabled) return R{Verdict::kNotEnabled, "load-levelling is not enabled for it"};
+    const bool candidate = mode_ == Mode::kDrain ? must_leave(view_, p) : p.enabled;
+    if (!candidate) return R{Verdict::kNotEnabled, "load-levelling is not enabled for it"};
     if (p.state == 'Z' || p.state == 'X') return R{Verdict::kEnded, "it has ended (zombie)"};
     if (p.pinned) return R{Verdict::kPinned, "it is pinned to " + node_words(view_.here)};
     if (p.moving) return R{Verdict::kMoving, "it is being moved right now"};
@@ -189,7 +194,7 @@ class Round {
   std::string closed_because(const NodeLoad& node) const {
     if (!node.up) return node_words(node.id) + " is down";
     if (node.drained) return node_words(node.id) + " is drained";
-    if (!node.accepting) return node_words(node.id) + " is not accepting guests";
+    if (!node.accepting && !last_resort_) return node_words(node.id) + " is not accepting guests";
     const double age_s = seconds_since(now_us_, node.taken_us);
     if (age_s > config_.stale_after_s) {
       return node_words(node.id) + " was last heard of " + seconds_words(age_s) + " ago";
@@ -535,6 +540,7 @@ class Round {
   std::vector<Level> levels_;  // as view_.nodes
   std::size_t self_ = 0;
   Mode mode_ = Mode::kBalance;
+  bool last_resort_ = false;  // nodes that take no guests are targets too
   std::vector<const ProcessLoad*> candidates_;
   std::vector<Target> targets_;
   std::vector<bool> left_;  // as view_.processes: planned to move in this round

@@ -326,6 +326,34 @@ TEST_CASE("a drained node sends everything away, even with the balancer off, a f
   for (const auto& m : p.moves) CHECK(m.reasons.at(0) == "node 1 is drained");
 }
 
+TEST_CASE("guests leave a drained node though nobody enabled them; its own processes do not") {
+  ClusterLoad v = view(0, {node(2, 0), node(3, 0)});
+  v.nodes[0].drained = true;
+  v.processes = {job(1), job(1, 0, kMiB, 2), job(2, 0, kMiB, 3)};
+  for (auto& p : v.processes) {
+    p.enabled = false;
+    p.demand = 0;
+  }
+  const Plan p = plan(v, kConfig, kNow_us);
+  REQUIRE(p.moves.size() == 2);
+  for (const auto& m : p.moves) CHECK(m.to == m.pid.home);  // nothing speaks for another node
+  REQUIRE(p.stays.size() == 1);
+  CHECK(p.stays[0].verdict == Verdict::kNotEnabled);
+  v.nodes[0].drained = false;
+  CHECK(plan(v, kConfig, kNow_us).moves.empty());
+}
+
+TEST_CASE("a drained node sends to one that takes no guests if there is no other") {
+  ClusterLoad v = view(1, {node(2, 0), node(3, 0)});
+  v.nodes[0].drained = true;
+  v.nodes[1].accepting = false;
+  REQUIRE(plan(v, kConfig, kNow_us).moves.size() == 1);
+  CHECK(plan(v, kConfig, kNow_us).moves[0].to == NodeId{3});
+  v.nodes[2].drained = true;
+  REQUIRE(plan(v, kConfig, kNow_us).moves.size() == 1);
+  CHECK(plan(v, kConfig, kNow_us).moves[0].to == NodeId{2});
+}
+
 TEST_CASE("as jobs end, what remains is rebalanced if it pays") {
   // 8 jobs as 4 + 4; three end on node 2: one comes over. Then all but one end on node 1: nothing
   // moves.
