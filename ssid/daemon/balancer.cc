@@ -95,12 +95,22 @@ void Balancer::tick() {
   sampler_.watch(tracker_.enabled());
   save_state();
   ledger_.tidy(now);
+  // By the table, not by the event alone: it may have come with a snapshot, or a restart.
+  if (drain_.active() != group_.drained(group_.self())) {
+    on_drained(group_.self(), !drain_.active());
+  }
   ClusterLoad view = view_of_cluster();
   ledger_.annotate(view, now);
   const group::NodeInfo info = own_info(view);
   loads_.heard(info, now);  // at once, and also while there is no group
   (void)group_.broadcast(info);
+  plan_moves(view);
+}
+
+void Balancer::plan_moves(const ClusterLoad& view) {
+  const std::int64_t now = clock_.now_us();
   Plan planned = plan(view, options_.policy, now);
+  drain_.planned(view, planned, now);
   stays_.clear();
   for (Evaluation& e : planned.stays) stays_.emplace(e.pid, std::move(e));
   for (const PlannedMove& move : planned.moves) start_move(move, source_slowdown(view));
@@ -136,8 +146,8 @@ group::NodeInfo Balancer::own_info(const ClusterLoad& view) const {
   for (const group::TableEntry& e : group_.entries()) {
     if (e.process.home == group_.self() && e.where != group_.self()) ++info.guests_out;
   }
-  info.accepting = options_.balancing && !drained_;
-  info.drained = drained_;
+  info.drained = group_.drained(group_.self());
+  info.accepting = options_.balancing && !info.drained;
   info.address = group_.address_of(group_.self());
   info.version = options_.version;
   return info;
@@ -156,10 +166,14 @@ ClusterLoad Balancer::view_of_cluster() const {
   view.all_processes = true;
   for (const ProcessSample& p : sample_->scan.processes) {
     const bool enabled = !p.service && tracker_.enabled(p.key);
-    if (control_.is_deputy(p.key.pid) || (!enabled && p.demand_smoothed <= 0)) continue;
     const auto guest = guest_of.find(p.key.pid);
+    const bool is_guest = guest != guest_of.end();
+    // A drained node sends idle guests away too.
+    const bool counts = enabled || p.demand_smoothed > 0 || (is_guest && drain_.active());
+    if (control_.is_deputy(p.key.pid) || !counts) continue;
+    if (is_guest && control_.guests().find(guest->second) == nullptr) continue;  // it has just left
     ProcessLoad load;
-    load.pid = guest == guest_of.end() ? SsiPid{group_.self(), p.key.pid} : guest->second;
+    load.pid = is_guest ? guest->second : SsiPid{group_.self(), p.key.pid};
     load.enabled = enabled;
     load.moving = control_.is_moving(load.pid);
     load.state = p.state;
@@ -173,7 +187,7 @@ ClusterLoad Balancer::view_of_cluster() const {
     n.id = id;
     n.up = group_.view().has(id);
     n.accepting = heard.info.accepting;
-    n.drained = heard.info.drained;
+    n.drained = group_.drained(id);
     n.taken_us = heard.at_us;
     n.cpus = static_cast<int>(heard.info.cpus);
     n.speed_mhz = heard.info.cpu_speed_mhz;
@@ -195,7 +209,7 @@ void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
   last_moves_[move.pid] = move;
   ledger_.begun({move.pid, move.from, move.to, move.demand, move.bytes}, clock_.now_us());
   const ProcessControl::Wish wish{.by_user = false,
-                                  .must_leave = drained_,
+                                  .must_leave = drain_.active(),
                                   .demand = move.demand,
                                   .source_slowdown = slowdown_here};
   control_.migrate_from_here(
@@ -204,15 +218,39 @@ void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
         if (report) {
           log_info("balancer: {} moved, frozen {} ms", move.pid.to_string(),
                    report->frozen_us / 1000);
+          drain_.left({move.pid, move.from, move.to, report->frozen_us, report->memory_bytes}, now);
+          if (drain_.active()) plan_again();
           return;
         }
         const Error& e = report.error();
         log_info("balancer: {} not moved: {}", move.pid.to_string(), e.message());
         if (e.code() == ErrorCode::kGone) return ledger_.gone(move.pid);
+        drain_.failed(move.pid, e.message());
         if (e.code() == ErrorCode::kRefused)
           return ledger_.refused(move.pid, e.message(), std::nullopt, now);
         ledger_.busy(move.pid, e.message(), move.to, now);
       });
+}
+
+// A drain goes as fast as moves are done.
+void Balancer::plan_again() {
+  ClusterLoad view = view_of_cluster();
+  ledger_.annotate(view, clock_.now_us());
+  plan_moves(view);
+}
+
+void Balancer::on_drained(NodeId node, bool drained) {
+  if (node != group_.self()) return;
+  if (!drained) return drain_.end();
+  drain_.begin(clock_.now_us());
+}
+
+std::size_t Balancer::guests_unseen() const {
+  std::size_t unseen = control_.coming_in();
+  for (const auto& [pid, record] : control_.guests().all()) {
+    if (pid.home != group_.self() && !guest_pids_.contains(pid)) ++unseen;
+  }
+  return unseen;
 }
 
 void Balancer::on_node_info(const group::NodeInfo& info) { loads_.heard(info, clock_.now_us()); }

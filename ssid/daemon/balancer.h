@@ -1,6 +1,7 @@
 // The balancer of this node: once a second it measures, tells the others, plans, and starts the
-// moves that the plan asks for. Decides nothing itself: measuring is loadlevel/metrics, who is
-// enabled loadlevel/tracker, what moves loadlevel/policy.
+// moves that the plan asks for; while this node is drained also whenever a move is done. Decides
+// nothing itself: measuring is loadlevel/metrics, who is enabled loadlevel/tracker, what moves
+// loadlevel/policy.
 //
 // Owned by the daemon; control loop only.
 #pragma once
@@ -15,6 +16,7 @@
 
 #include "loadlevel/list/list_watcher.h"
 #include "loadlevel/metrics/sampler.h"
+#include "loadlevel/policy/drain_progress.h"
 #include "loadlevel/policy/move_ledger.h"
 #include "loadlevel/policy/plan.h"
 #include "loadlevel/tracker/tracker.h"
@@ -44,9 +46,10 @@ class Balancer {
   const NodeSample& last_sample() const { return *sample_; }
   const Tracker& tracker() const { return tracker_; }
   bool balancing() const { return options_.balancing; }
-  bool drained() const { return drained_; }
   void set_balancing(bool on) { options_.balancing = on; }
-  void set_drained(bool drained) { drained_ = drained; }
+  const DrainProgress& drain() const { return drain_; }
+  // Guests here and on their way here that drain() has not seen yet.
+  std::size_t guests_unseen() const;
   const LoadLevelList& list() const { return list_; }
   Result<> set_list_text(const std::string& text);  // as another node has it
 
@@ -64,6 +67,7 @@ class Balancer {
   void on_ended(SsiPid pid);
   void on_arrival_failed(SsiPid pid) { ledger_.failed(pid, clock_.now_us()); }
   void on_left(NodeId node) { loads_.left(node); }
+  void on_drained(NodeId node, bool drained);
 
  private:
   Balancer(boost::asio::io_context& io, const Clock& clock, GroupPort& group,
@@ -73,6 +77,8 @@ class Balancer {
   void take_list();
   void adopt_guests();
   ClusterLoad view_of_cluster() const;
+  void plan_moves(const ClusterLoad& view);
+  void plan_again();
   group::NodeInfo own_info(const ClusterLoad& view) const;
   void start_move(const PlannedMove& move, double slowdown_here);
   void save_state() const;
@@ -95,7 +101,7 @@ class Balancer {
   std::map<SsiPid, pid_t> guest_pids_;  // local PIDs of guests here, as of this second
   std::map<SsiPid, Evaluation> stays_;
   std::map<SsiPid, PlannedMove> last_moves_;
-  bool drained_ = false;
+  DrainProgress drain_;  // active while this node is drained
   std::uint64_t tick_ = 0;
 };
 

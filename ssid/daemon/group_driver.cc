@@ -120,6 +120,12 @@ Result<> GroupDriver::propose(group::Operation operation) {
     if (commit->term != term()) return Error("the cluster has changed while it moved");
     commit->at_ms = wall_ms();
   }
+  if (auto* drained = std::get_if<group::SetDrained>(&operation)) {
+    if (!table_valid() || !cluster_.may_commit()) {
+      return Error(ErrorCode::kNoQuorum, "the cluster has no quorum");
+    }
+    drained->term = term();
+  }
   TableReplica::Effects effects;
   (void)replica_->propose(std::move(operation), effects);
   carry_out(std::move(effects));

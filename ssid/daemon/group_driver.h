@@ -47,6 +47,9 @@ class GroupDriver : public GroupPort {
   std::optional<group::TableEntry> find(SsiPid pid) const override;
   std::optional<group::Tombstone> tombstone(SsiPid pid) const override;
   std::vector<group::TableEntry> entries() const override;
+  bool drained(NodeId node) const override {
+    return replica_ && replica_->table().drained().contains(node);
+  }
   Result<> propose(group::Operation operation) override;
   Result<> broadcast(const group::GroupMessage& message) override;
   std::string address_of(NodeId node) const override;

@@ -86,6 +86,7 @@ Result<> run(const Config& config) {
   const auto grace = std::chrono::milliseconds(static_cast<int>(config.cluster.grace_s * 1000));
   GroupDriver group(io, clock, *cluster,
                     {paths.run_dir, static_cast<std::uint64_t>(grace.count())});
+  DrainControl drains(io, group);
   std::unique_ptr<ProcessControl> control;
   std::unique_ptr<Balancer> balancer;
   std::unique_ptr<Requests> requests;
@@ -93,7 +94,16 @@ Result<> run(const Config& config) {
   EventLog events;
 
   GroupDriver::Handlers g;
-  g.on_event = [&](const TableReplica::Event& event) { control->on_event(event); };
+  g.on_event = [&](const TableReplica::Event& event) {
+    if (const auto* d = std::get_if<TableReplica::Drained>(&event)) {
+      balancer->on_drained(d->node, d->drained);
+      events.add("node " + std::to_string(d->node.value) +
+                     (d->drained ? " is drained" : " takes guests again"),
+                 {{d->drained ? "drained" : "brought", d->node.value}});
+    }
+    drains.on_event(event);
+    control->on_event(event);
+  };
   g.on_tick = [&] { control->on_tick(); };
   g.on_view = [&](const std::vector<NodeId>& joined, const std::vector<NodeId>& left) {
     for (const NodeId n : left) {
@@ -157,7 +167,7 @@ Result<> run(const Config& config) {
         serve_request(*ops, r, std::move(done));
       });
   ops = std::make_unique<OpContext>(
-      OpContext{group, *cluster, *control, *balancer, *requests, events});
+      OpContext{io, group, *cluster, *control, *balancer, *requests, drains, events});
   SSI_TRY(control->start());
   SSI_ASSIGN(const auto links,
              LinkServer::start(

@@ -28,6 +28,7 @@ json EventLog::recent() const { return recent_; }
 const std::vector<OpRow>& op_rows() {
   static const std::vector<OpRow> rows = {
       {"cluster.status", Privilege::kAnyone, false, ops::cluster_status},
+      {"cluster.bring", Privilege::kRoot, true, ops::cluster_bring},
       {"migrate", Privilege::kOwnerOfPid, true, ops::migrate},
       {"loadlevel.enable", Privilege::kOwnerOfPid, false, ops::loadlevel_enable},
       {"loadlevel.disable", Privilege::kOwnerOfPid, false, ops::loadlevel_disable},
@@ -67,6 +68,11 @@ OpTable control_ops(OpContext& context) {
          }
          context.events.follow(std::move(r));
        }});
+  table.push_back(
+      {"cluster.drain", Privilege::kRoot, true,
+       [&context](std::shared_ptr<const Caller>, json args, std::shared_ptr<Responder> r) {
+         ops::cluster_drain(context, args, std::move(r));
+       }});
   return table;
 }
 
@@ -90,6 +96,9 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   }
   if (request.op == "internal.balancing") {
     return ops::local_balancing(context, {request.uid}, args, std::move(done));
+  }
+  if (request.op == "internal.drain") {
+    return ops::local_drain(context, {request.uid}, args, std::move(done));
   }
   if (request.op == "internal.owner") {
     const auto owner = local_process_owner(args.value("pid", 0));

@@ -1,6 +1,6 @@
 // What the commands ask of ssid: one handler an op, in files by subject (ops_cluster.cc,
-// ops_migrate.cc, ops_loadlevel.cc, ops_ssips.cc), joined in one table. docs/control-socket.md
-// tells arguments and answers.
+// ops_drain.cc, ops_migrate.cc, ops_loadlevel.cc, ops_ssips.cc), joined in one table.
+// docs/control-socket.md tells arguments and answers.
 //
 // A handler that concerns a process on another node passes the question on (pass_on) and gives that
 // node's answer. Control loop only.
@@ -15,6 +15,7 @@
 
 #include "ssid/api/op_table.h"
 #include "ssid/daemon/balancer.h"
+#include "ssid/daemon/drain_control.h"
 #include "ssid/daemon/process_control.h"
 #include "ssid/daemon/requests.h"
 
@@ -33,11 +34,13 @@ class EventLog {
 };
 
 struct OpContext {
+  boost::asio::io_context& io;
   GroupPort& group;
   Cluster& cluster;
   ProcessControl& control;
   Balancer& balancer;
   Requests& requests;
+  DrainControl& drains;
   EventLog& events;
 };
 
@@ -65,6 +68,9 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
 namespace ops {
 using nlohmann::json;
 void cluster_status(OpContext&, const OpCaller&, const json&, OpDone);
+void cluster_bring(OpContext&, const OpCaller&, const json&, OpDone);
+// Answers in parts, to who stays to watch.
+void cluster_drain(OpContext&, const json&, std::shared_ptr<Responder>);
 void migrate(OpContext&, const OpCaller&, const json&, OpDone);
 void loadlevel_enable(OpContext&, const OpCaller&, const json&, OpDone);
 void loadlevel_disable(OpContext&, const OpCaller&, const json&, OpDone);
@@ -79,6 +85,7 @@ void ssips(OpContext&, const OpCaller&, const json&, OpDone);
 // Between nodes.
 void local_processes(OpContext&, const OpCaller&, const json&, OpDone);
 void local_balancing(OpContext&, const OpCaller&, const json&, OpDone);
+void local_drain(OpContext&, const OpCaller&, const json&, OpDone);
 
 // The process that args["pid"] names, as a user on this node writes it.
 Result<SsiPid> pid_of(OpContext&, const json& args);

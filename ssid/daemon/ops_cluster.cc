@@ -14,7 +14,8 @@ void cluster_status(OpContext& context, const OpCaller&, const json&, OpDone don
     json n{{"id", node.id.value},
            {"name", node.name},
            {"addresses", node.addresses},
-           {"state", state}};
+           {"state", state},
+           {"drained", context.group.drained(node.id)}};
     if (!node.addresses.empty()) n["address"] = node.addresses.front();
     if (const NodeLoads::Heard* heard = context.balancer.loads().find(node.id);
         heard && view.has(node.id)) {
@@ -27,7 +28,6 @@ void cluster_status(OpContext& context, const OpCaller&, const json&, OpDone don
                 {"guests_in", i.guests_in},
                 {"guests_out", i.guests_out},
                 {"accepting", i.accepting},
-                {"drained", i.drained},
                 {"version", i.version}});
     }
     nodes.push_back(std::move(n));

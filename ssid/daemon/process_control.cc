@@ -173,6 +173,11 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
   if (!group_.view().has(to)) {
     return fail(ErrorCode::kFailed, "node " + std::to_string(to.value) + " is not up");
   }
+  if (group_.drained(to)) {
+    return fail(ErrorCode::kFailed, "node " + std::to_string(to.value) +
+                                        " is drained: it takes no guests until `cluster bring " +
+                                        std::to_string(to.value) + "`");
+  }
   std::optional<GuestRecord> record;
   std::optional<pid_t> host_pid;
   if (const GuestRecord* r = guests_.find(pid)) {
@@ -408,8 +413,9 @@ void ProcessControl::on_event(const TableReplica::Event& event) {
     } else if (const auto* r = std::get_if<group::Retire>(&decided->operation)) {
       on_end_decided(*r);
     }
-  } else if (group_.table_valid()) {  // Established, or Replaced while it is
-    on_established();
+  } else if (std::holds_alternative<TableReplica::Established>(event) ||
+             std::holds_alternative<TableReplica::Replaced>(event)) {
+    if (group_.table_valid()) on_established();
   }
 }
 

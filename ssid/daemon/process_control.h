@@ -48,6 +48,8 @@ class GroupPort {
   virtual std::optional<group::TableEntry> find(SsiPid pid) const = 0;
   virtual std::optional<group::Tombstone> tombstone(SsiPid pid) const = 0;
   virtual std::vector<group::TableEntry> entries() const = 0;
+  // Closed for guests, by the table; also while the table is that of a past view.
+  virtual bool drained(NodeId node) const = 0;
   // What becomes of it: TableReplica::Event. An error: never sent.
   virtual Result<> propose(group::Operation operation) = 0;
   virtual Result<> broadcast(const group::GroupMessage& message) = 0;
@@ -102,6 +104,7 @@ class ProcessControl {
   NodeId where(SsiPid pid) const;
   const Guests& guests() const { return guests_; }
   bool is_moving(SsiPid pid) const { return moves_.is_moving(pid); }
+  std::size_t coming_in() const { return moves_.coming_in(); }
   bool is_deputy(pid_t pid) const { return deputies_.has(pid); }
 
   // What the group has decided and said, in its order.
