@@ -38,6 +38,12 @@ TEST_CASE("cluster -v shows a line a node, what is not known as a dash, and quor
         "takes no guests\n"
         "3: DOWN     n3      10.0.0.3   cpus -   load -     free -         guests - in - out\n"
         "quorum: yes, 2 of 3 nodes, 2 needed\n");
+  CHECK(cluster_text_long(json::parse(
+            R"({"nodes":[{"id":2,"state":"UP","name":"n2","address":"a","accepting":false,
+                          "drained":true},{"id":3,"state":"DOWN","drained":true}]})")) ==
+        "2: UP DRAINED    n2  a  cpus -  load -  free -  guests - in - out\n"
+        "3: DOWN DRAINED  -   -  cpus -  load -  free -  guests - in - out\n"
+        "quorum: no, nothing is moved or changed\n");
   CHECK(
       cluster_text_long(json::parse(R"({"quorate":false,"members":1,"expected":3,"needed":2})")) ==
       "quorum: no, nothing is moved or changed: 1 of 3 nodes, 2 needed\n");

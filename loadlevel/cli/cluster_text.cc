@@ -44,7 +44,8 @@ std::string cluster_text_long(const nlohmann::json& status) {
   std::vector<Row> rows;
   for (const auto& node : list_at(status, "nodes")) {
     Row row;
-    row.head = fmt::format("{}: {}", integer_at(node, "id"), state_of(node));
+    row.head = fmt::format("{}: {}{}", integer_at(node, "id"), state_of(node),
+                           flag_at(node, "drained") ? " DRAINED" : "");
     row.name = text_at(node, "name", "-");
     row.address = text_at(node, "address", "-");
     row.cpus = "cpus " + number_text(node, "cpus", "{:.0f}");
@@ -53,9 +54,7 @@ std::string cluster_text_long(const nlohmann::json& status) {
                (has(node, "mem_free_bytes") ? bytes_text(number_at(node, "mem_free_bytes")) : "-");
     row.guests = fmt::format("guests {} in {} out", number_text(node, "guests_in", "{:.0f}"),
                              number_text(node, "guests_out", "{:.0f}"));
-    if (flag_at(node, "drained"))
-      row.guests += ", drained";
-    else if (has(node, "accepting") && !flag_at(node, "accepting"))
+    if (has(node, "accepting") && !flag_at(node, "accepting") && !flag_at(node, "drained"))
       row.guests += ", takes no guests";
     rows.push_back(std::move(row));
   }

@@ -8,7 +8,8 @@ namespace ssi::cli {
 
 // "1: UP 2: DOWN\n"
 std::string cluster_text(const nlohmann::json& status);
-// A line a node, each beginning "N: UP", "N: DOWN" or "N: JOINING"; the last one says quorum.
+// A line a node, each beginning "N: UP", "N: DOWN" or "N: JOINING", then DRAINED if it is; the last
+// one says quorum.
 std::string cluster_text_long(const nlohmann::json& status);
 // "2026-11-22 05:10:00 node 2 joined\n", in local time; without a time if the event has none.
 std::string event_text(const nlohmann::json& event);

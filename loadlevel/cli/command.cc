@@ -55,6 +55,18 @@ bool print(const std::string& name, const std::string& text) {
   return false;
 }
 
+Asked ask(const Question& question, const std::function<bool(const nlohmann::json&)>& on_part) {
+  auto client = ControlClient::connect();
+  if (!client) return {std::nullopt, fail_question(question, client.error(), {})};
+  auto answer = client->stream(question.op, question.args, on_part, question.timeout_ms);
+  if (answer) return {std::move(*answer), 0};
+  return {std::nullopt, fail_question(question, answer.error(), client->error_details())};
+}
+
+int print_json(const Question& question, const nlohmann::json& answer) {
+  return print(question.name, json_text(answer, 2)) ? 0 : kExitFailed;
+}
+
 int ask_and_print(const Question& question,
                   const std::function<std::string(const nlohmann::json&)>& to_text) {
   return follow_and_print(question, false, nullptr, to_text);
@@ -63,8 +75,6 @@ int ask_and_print(const Question& question,
 int follow_and_print(const Question& question, bool parts_are_progress,
                      const std::function<std::string(const nlohmann::json&)>& part_text,
                      const std::function<std::string(const nlohmann::json&)>& to_text) {
-  auto client = ControlClient::connect();
-  if (!client) return fail_question(question, client.error(), {});
   bool written = true;
   const auto on_part = [&](const nlohmann::json& part) {
     if (!part_text) return true;
@@ -76,12 +86,11 @@ int follow_and_print(const Question& question, bool parts_are_progress,
     }
     return written;
   };
-  auto answer = client->stream(question.op, question.args, on_part, question.timeout_ms);
-  if (!answer) return fail_question(question, answer.error(), client->error_details());
+  const auto [answer, status] = ask(question, on_part);
+  if (!answer) return status;
   if (!written) return kExitFailed;
   // What was said in parts has been printed; an empty answer only ends it.
-  if (question.json && (!part_text || parts_are_progress))
-    return print(question.name, json_text(*answer, 2)) ? 0 : kExitFailed;
+  if (question.json && (!part_text || parts_are_progress)) return print_json(question, *answer);
   const std::string text = question.json ? "" : to_text(*answer);
   return text.empty() || print(question.name, text) ? 0 : kExitFailed;
 }

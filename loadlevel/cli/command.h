@@ -35,6 +35,15 @@ struct Question {
   bool json = false;
   std::int64_t timeout_ms = 60'000;
 };
+// The answer; none: the command has failed and said so, and `status` is its exit status. Each part
+// before it goes to `on_part`, which returns false to ask no further (then the answer is null).
+struct Asked {
+  std::optional<nlohmann::json> answer;
+  int status = 0;
+};
+Asked ask(const Question& question, const std::function<bool(const nlohmann::json&)>& on_part);
+// Prints the answer as --json does; gives the exit status.
+int print_json(const Question& question, const nlohmann::json& answer);
 int ask_and_print(const Question& question,
                   const std::function<std::string(const nlohmann::json&)>& to_text);
 

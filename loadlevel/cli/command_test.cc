@@ -136,6 +136,7 @@ TEST_CASE("help goes to stdout, wrong usage is one line on stderr and status 2")
   }
   CHECK(run({"migrate", "70041"}, "/nonexistent").status == 2);
   CHECK(run({"loadlevel"}, "/nonexistent").status == 2);
+  CHECK(run({"cluster", "drain"}, "/nonexistent").status == 2);
   CHECK(run({"loadlevel", "add", "bin/xz"}, "/nonexistent").err ==
         "loadlevel: bin/xz: not an absolute path\n");
   CHECK(run({"ssips", "-o", "colour"}, "/nonexistent").status == 2);
@@ -145,6 +146,7 @@ TEST_CASE("without ssid every command says so with status 1") {
   for (std::vector<std::string> argv :
        std::vector<std::vector<std::string>>{{"cluster"},
                                              {"cluster", "events", "-f"},
+                                             {"cluster", "drain", "2"},
                                              {"migrate", "7", "2"},
                                              {"loadlevel", "status"},
                                              {"loadlevel", "run", "true"},
@@ -184,6 +186,36 @@ TEST_CASE("events come one a line as they happen, until ssid ends") {
   CHECK(json::parse(broken.out.substr(0, broken.out.find('\n'))) == json::parse(up));
   CHECK(broken.status == 1);
   CHECK(broken.err == "cluster: ssid closed the connection\n");
+}
+
+TEST_CASE("cluster drain prints a line a process and the sum; 1 if a guest stays") {
+  const char* part = R"({"pid":"70041","from":2,"to":1,"frozen_ms":41.4,"memory_bytes":67108864,
+                         "progress":{"moved":1,"to_go":0,"total":1}})";
+  const char* done = R"({"node":2,"up":true,"moved":[{}],"staying":[],"guests_left":0})";
+  OneAnswer drained({answer(R"({"node":2,"drained":true})", true), answer(part, true),
+                     answer(R"({"progress":{"moved":1,"to_go":0,"total":1}})", true),
+                     answer(done)});
+  const Ran ran = drained.ask({"cluster", "drain", "2"});
+  CHECK(ran.status == 0);
+  CHECK(ran.out ==
+        "70041: 2 -> 1, frozen 41 ms, 64 MiB\n"
+        "node 2 is drained: 1 moved, none stays; `cluster bring 2` opens it again\n");
+  CHECK(ran.err.empty());
+  CHECK(drained.asked.op == "cluster.drain");
+  CHECK(drained.args() == json::parse(R"({"node":"2"})"));
+  OneAnswer as_json({answer(part, true), answer(done)});
+  CHECK(json::parse(as_json.ask({"cluster", "drain", "2", "--json"}).out) == json::parse(done));
+  OneAnswer left(
+      {answer(R"({"node":2,"guests_left":1,"staying":[{"pid":"70041","reason":"no"}]})")});
+  CHECK(left.ask({"cluster", "drain", "2"}).status == 1);
+  OneAnswer cut({answer(R"({"node":2,"drained":true})", true)});
+  const Ran broken = cut.ask({"cluster", "drain", "2"});
+  CHECK(broken.status == 1);
+  CHECK(broken.err == "cluster: drain 2: ssid closed the connection\n");
+  OneAnswer opened({answer(R"({"node":2,"drained":false})")});
+  CHECK(opened.ask({"cluster", "bring", "n2"}).out == "node 2 takes guests again\n");
+  CHECK(opened.asked.op == "cluster.bring");
+  CHECK(opened.args() == json::parse(R"({"node":"n2"})"));
 }
 
 TEST_CASE("migrate passes what was typed, shows progress on stderr and the result on stdout") {
