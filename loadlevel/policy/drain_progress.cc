@@ -50,6 +50,7 @@ void DrainProgress::end() {
 }
 
 void DrainProgress::left(const DrainedProcess& process, std::int64_t now_us) {
+  under_way_.erase(process.pid);
   if (!active_) return;
   progress_us_ = now_us;
   failures_.erase(process.pid);
@@ -60,6 +61,7 @@ void DrainProgress::left(const DrainedProcess& process, std::int64_t now_us) {
 }
 
 void DrainProgress::failed(SsiPid pid, std::string reason) {
+  under_way_.erase(pid);
   if (!active_) return;
   Failures& f = failures_[pid];
   ++f.count;
@@ -76,12 +78,14 @@ void DrainProgress::planned(const ClusterLoad& view, const Plan& plan, std::int6
   if (view.tick != last_tick_) ++rounds_;
   last_tick_ = view.tick;
   staying_.clear();
+  seen_.clear();
   std::map<SsiPid, const Evaluation*> evaluations;
   for (const Evaluation& e : plan.stays) evaluations[e.pid] = &e;
 
   bool under_way = false;
   std::vector<StayingProcess> waiting;
   for (const ProcessLoad& p : view.processes) {
+    seen_.insert(p.pid);
     const auto found = evaluations.find(p.pid);
     const Evaluation* e = found == evaluations.end() ? nullptr : found->second;  // null: it moves
     if (!must_leave(view, p) || (e && e->verdict == Verdict::kEnded)) continue;
@@ -96,6 +100,11 @@ void DrainProgress::planned(const ClusterLoad& view, const Plan& plan, std::int6
                                                         : ""});
   }
   to_go_ = waiting.size();
+  for (const SsiPid pid : under_way_) {
+    if (seen_.contains(pid)) continue;
+    ++to_go_;
+    under_way = true;
+  }
   if (under_way || now_us - progress_us_ < kPatience_us) return;
   to_go_ = 0;
   staying_.insert(staying_.end(), waiting.begin(), waiting.end());

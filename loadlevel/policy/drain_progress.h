@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -39,7 +40,9 @@ class DrainProgress {
   void end();
   bool active() const { return active_; }
 
-  // Of a move away from here: it came, or it came to nothing.
+  // Of a move away from here, whether the node is drained or not: it has begun; it came, or it came
+  // to nothing. Between the two the process may not be in any view: its copy here is gone already.
+  void begun(SsiPid pid) { under_way_.insert(pid); }
   void left(const DrainedProcess& process, std::int64_t now_us);
   void failed(SsiPid pid, std::string reason);
   // After each round of planning on a view of this node.
@@ -49,6 +52,8 @@ class DrainProgress {
   std::uint64_t first() const { return first_; }
   std::uint64_t next() const { return dropped_ + left_.size(); }
   std::vector<DrainedProcess> left_since(std::uint64_t number) const;
+  // Whether the last round had it in its view.
+  bool seen(SsiPid pid) const { return seen_.contains(pid); }
   std::size_t to_go() const { return to_go_; }
   const std::vector<StayingProcess>& staying() const { return staying_; }
   // Everything that could leave has left, as far as the last rounds tell.
@@ -73,6 +78,8 @@ class DrainProgress {
   std::uint64_t dropped_ = 0;  // that many before left_[0]
   std::uint64_t first_ = 0;
   std::map<SsiPid, Failures> failures_;
+  std::set<SsiPid> under_way_;
+  std::set<SsiPid> seen_;
   std::size_t to_go_ = 0;
   std::vector<StayingProcess> staying_;
 };

@@ -44,6 +44,8 @@ TEST_CASE("a drain is settled when everything has left, and not before it has lo
   CHECK_FALSE(d.progress.settled());
   d.round();
   CHECK(d.progress.to_go() == 3);
+  CHECK(d.progress.seen(d.view.processes[0].pid));
+  CHECK_FALSE(d.progress.seen({{3}, 9}));  // it has just arrived
   d.leave(0);
   d.leave(0);
   d.leave(0);
@@ -90,6 +92,20 @@ TEST_CASE("what finds no node stays after ten seconds in which nothing left") {
   CHECK(d.progress.settled());
   REQUIRE(d.progress.staying().size() == 2);
   CHECK(d.progress.staying()[0].reason == "node 2 is drained");
+}
+
+TEST_CASE("a drain is not settled while a move is not over, though its process is in no view") {
+  Drain d;
+  d.view.processes.resize(1);
+  const SsiPid last = d.view.processes[0].pid;
+  d.progress.begun(last);
+  d.view.processes.clear();
+  d.round(60);
+  CHECK(d.progress.to_go() == 1);
+  CHECK_FALSE(d.progress.settled());
+  d.progress.left({last, {1}, {2}, 0, 0}, d.now_us);
+  d.round();
+  CHECK(d.progress.settled());
 }
 
 TEST_CASE("a move under way is waited for, but not one that fails again and again") {

@@ -208,6 +208,7 @@ void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
            reasons);
   last_moves_[move.pid] = move;
   ledger_.begun({move.pid, move.from, move.to, move.demand, move.bytes}, clock_.now_us());
+  drain_.begun(move.pid);
   const ProcessControl::Wish wish{.by_user = false,
                                   .must_leave = drain_.active(),
                                   .demand = move.demand,
@@ -224,8 +225,8 @@ void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
         }
         const Error& e = report.error();
         log_info("balancer: {} not moved: {}", move.pid.to_string(), e.message());
-        if (e.code() == ErrorCode::kGone) return ledger_.gone(move.pid);
         drain_.failed(move.pid, e.message());
+        if (e.code() == ErrorCode::kGone) return ledger_.gone(move.pid);
         if (e.code() == ErrorCode::kRefused)
           return ledger_.refused(move.pid, e.message(), std::nullopt, now);
         ledger_.busy(move.pid, e.message(), move.to, now);
@@ -248,7 +249,8 @@ void Balancer::on_drained(NodeId node, bool drained) {
 std::size_t Balancer::guests_unseen() const {
   std::size_t unseen = control_.coming_in();
   for (const auto& [pid, record] : control_.guests().all()) {
-    if (pid.home != group_.self() && !guest_pids_.contains(pid)) ++unseen;
+    if (pid.home == group_.self() || drain_.seen(pid)) continue;
+    if (control_.guests().host_pid(record)) ++unseen;  // else it has just ended
   }
   return unseen;
 }

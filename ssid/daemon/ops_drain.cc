@@ -1,5 +1,7 @@
 // cluster.drain and cluster.bring: the group decides that a node is closed or open; its planner
 // does the rest. Who asked for a drain is told what its planner has come to, asked again and again.
+#include <unistd.h>
+
 #include <boost/asio/steady_timer.hpp>
 
 #include "ssid/daemon/ops.h"
@@ -34,7 +36,7 @@ class DrainWatch : public std::enable_shared_from_this<DrainWatch> {
  private:
   void ask() {
     json args = json::object();
-    if (cursor_) args["since"] = *cursor_;
+    if (cursor_) args.update({{"since", *cursor_}, {"ssid", ssid_}});
     auto answered = [self = shared_from_this()](Result<json> answer) { self->on_answer(answer); };
     if (node_ == context_.group.self()) return local_drain(context_, {}, args, answered);
     context_.requests.ask(node_, "internal.drain", args, 0, kAskTimeout, answered);
@@ -53,6 +55,7 @@ class DrainWatch : public std::enable_shared_from_this<DrainWatch> {
       return responder_->error(Error("it was opened again meanwhile"));
     }
     cursor_ = answer->value("next", std::uint64_t{0});
+    ssid_ = answer->value("ssid", 0);
     const std::size_t to_go = answer->value("to_go", std::size_t{0});
     const json& staying = (*answer)["staying"];
     for (const json& moved : (*answer)["moved"]) moved_.push_back(moved);
@@ -88,6 +91,7 @@ class DrainWatch : public std::enable_shared_from_this<DrainWatch> {
   const std::shared_ptr<Responder> responder_;
   boost::asio::steady_timer timer_;
   std::optional<std::uint64_t> cursor_;
+  int ssid_ = 0;  // whose numbers these are: its PID there
   json moved_ = json::array();
   json counts_;
   int silences_ = 0;
@@ -117,7 +121,9 @@ void cluster_drain(OpContext& context, const json& args, std::shared_ptr<Respond
 // Of this node: what its planner has come to.
 void local_drain(OpContext& context, const OpCaller&, const json& args, OpDone done) {
   const DrainProgress& drain = context.balancer.drain();
-  const std::uint64_t since = args.value("since", drain.first());
+  // A restarted ssid begins its count anew.
+  const bool ours = args.value("ssid", 0) == ::getpid();
+  const std::uint64_t since = ours ? args.value("since", drain.first()) : drain.first();
   json moved = json::array();
   for (const DrainedProcess& p : drain.left_since(since)) {
     moved.push_back({{"pid", p.pid.to_string()},
@@ -135,6 +141,7 @@ void local_drain(OpContext& context, const OpCaller&, const json& args, OpDone d
   const std::size_t unseen = context.balancer.guests_unseen();
   done(json{{"drained", context.group.drained(context.group.self())},
             {"next", drain.next()},
+            {"ssid", ::getpid()},
             {"moved", moved},
             {"staying", staying},
             {"to_go", drain.to_go() + unseen},
