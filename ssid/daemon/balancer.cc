@@ -171,7 +171,10 @@ ClusterLoad Balancer::view_of_cluster() const {
     // A drained node sends idle guests away too.
     const bool counts = enabled || p.demand_smoothed > 0 || (is_guest && drain_.active());
     if (control_.is_deputy(p.key.pid) || !counts) continue;
-    if (is_guest && control_.guests().find(guest->second) == nullptr) continue;  // it has just left
+    if (is_guest && control_.guests().find(guest->second) == nullptr &&
+        !control_.is_moving(guest->second)) {
+      continue;  // it has left since the sample was taken
+    }
     ProcessLoad load;
     load.pid = is_guest ? guest->second : SsiPid{group_.self(), p.key.pid};
     load.enabled = enabled;

@@ -17,6 +17,7 @@ from lab import Lab  # noqa: E402
 NODES = (1, 2, 3)
 GUESTS = {1: 30, 3: 20}  # home: how many
 ENDED = 7
+MOVES_OUT_MAX = 4  # the default of [move] out_max
 MOVED = re.compile(r"(\d+): 2 -> ([13]), frozen [\d.]+ ms, [\d.]+ [KM]iB")
 REFUSED = "node {0} is drained: it takes no guests until `cluster bring {0}`"
 QUIET_S = 6  # long enough for the balancer to have moved what it wants to move
@@ -70,7 +71,7 @@ class Flock:
 class Drain(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.lab = Lab(len(NODES), name="t_drain")
+        cls.lab = Lab(len(NODES), name="t_drain", service_options={"ssid": "--faults"})
         cls.addClassCleanup(cls.lab.down)
         cls.lab.up()
         observe.wait_for_loads(cls.lab)
@@ -200,7 +201,13 @@ class Drain(unittest.TestCase):
             for asked in (3, 2)
         }
         self.assertRegex(watchers[2].stdout.readline(), MOVED)
+        # Dies when all the moves that it makes at a time stand in the midst.
+        faults = self.lab.path(2, "/run/ssid/faults")
+        faults.write_text("migrate.after_send pause\n" * MOVES_OUT_MAX)
+        self.lab.wait_for(
+            lambda: faults.read_text().count(" paused ") == MOVES_OUT_MAX, 30, "the midst of the moves")
         self.lab.service(2, "kill", "ssid")
+        faults.write_text("")
         self.assertEqual(
             watchers[2].communicate(timeout=60)[1], "cluster: drain 2: ssid closed the connection\n")
         self.assertEqual(watchers[2].returncode, 1)
