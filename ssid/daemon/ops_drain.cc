@@ -11,7 +11,7 @@ namespace {
 
 constexpr auto kAskTimeout = std::chrono::seconds(5);
 constexpr auto kAskEvery = std::chrono::milliseconds(250);
-constexpr int kSilencesMax = 3;
+constexpr auto kAbsenceMax = std::chrono::seconds(15);  // an ssid is restarted, a link flaps
 
 Result<NodeId> node_argument(OpContext& context, const json& args) {
   const auto it = args.find("node");
@@ -43,14 +43,14 @@ class DrainWatch : public std::enable_shared_from_this<DrainWatch> {
   }
 
   void on_answer(const Result<json>& answer) {
-    if (!answer && answer.error().code() == ErrorCode::kTimeout && ++silences_ < kSilencesMax) {
-      return ask();
-    }
+    const auto now = std::chrono::steady_clock::now();
     if (!answer) {
+      if (responder_->cancelled()) return;
+      if (now - heard_at_ < kAbsenceMax) return ask_later();
       return responder_->error(
           Error(answer.error().code(), answer.error().message() + "; it stays drained"));
     }
-    silences_ = 0;
+    heard_at_ = now;
     if (!answer->value("drained", false)) {
       return responder_->error(Error("it was opened again meanwhile"));
     }
@@ -70,6 +70,10 @@ class DrainWatch : public std::enable_shared_from_this<DrainWatch> {
     counts_ = counts;
     if (!heard || responder_->cancelled()) return;
     if (answer->value("settled", false)) return finish(staying, true);
+    ask_later();
+  }
+
+  void ask_later() {
     timer_.expires_after(kAskEvery);
     timer_.async_wait([self = shared_from_this()](boost::system::error_code ec) {
       if (!ec) self->ask();
@@ -94,7 +98,7 @@ class DrainWatch : public std::enable_shared_from_this<DrainWatch> {
   int ssid_ = 0;  // whose numbers these are: its PID there
   json moved_ = json::array();
   json counts_;
-  int silences_ = 0;
+  std::chrono::steady_clock::time_point heard_at_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace
@@ -139,13 +143,15 @@ void local_drain(OpContext& context, const OpCaller&, const json& args, OpDone d
                        {"reason", p.reason}});
   }
   const std::size_t unseen = context.balancer.guests_unseen();
-  done(json{{"drained", context.group.drained(context.group.self())},
+  // After a boot it is not known before the table is.
+  const bool known = context.group.table_valid();
+  done(json{{"drained", !known || context.group.drained(context.group.self())},
             {"next", drain.next()},
             {"ssid", ::getpid()},
             {"moved", moved},
             {"staying", staying},
             {"to_go", drain.to_go() + unseen},
-            {"settled", drain.settled() && unseen == 0}});
+            {"settled", known && drain.settled() && unseen == 0}});
 }
 
 }  // namespace ssi::ops
