@@ -16,6 +16,7 @@
 #include "ssid/api/op_table.h"
 #include "ssid/daemon/balancer.h"
 #include "ssid/daemon/process_control.h"
+#include "ssid/daemon/remote_runs.h"
 #include "ssid/daemon/requests.h"
 
 namespace ssi {
@@ -39,6 +40,7 @@ struct OpContext {
   Balancer& balancer;
   Requests& requests;
   EventLog& events;
+  RemoteRuns& remote_runs;
 };
 
 struct OpCaller {
@@ -56,6 +58,9 @@ struct OpRow {
 };
 // Every op that answers once. internal.* are asked by other nodes only.
 const std::vector<OpRow>& op_rows();
+
+// Those that answer in parts, or act on who asks; ops_runon.cc, ops.cc.
+void add_runon_ops(OpContext& context, OpTable& table);
 
 // The table for the control socket.
 OpTable control_ops(OpContext& context);
