@@ -162,6 +162,9 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
   if (!group_.view().quorate) {
     return fail(ErrorCode::kNoQuorum, "the cluster has no quorum; nothing changes hands");
   }
+  if (!group_.view().has(to)) {
+    return fail(ErrorCode::kFailed, "node " + std::to_string(to.value) + " is not up");
+  }
   if (!group_.table_valid()) {
     return fail(ErrorCode::kBusy, "the cluster has just changed; try again");
   }
@@ -169,9 +172,6 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
   if (moves_.going_out() >= options_.moves_out_max) {
     return fail(ErrorCode::kBusy, std::to_string(moves_.going_out()) +
                                       " moves are leaving this node already; try again");
-  }
-  if (!group_.view().has(to)) {
-    return fail(ErrorCode::kFailed, "node " + std::to_string(to.value) + " is not up");
   }
   std::optional<GuestRecord> record;
   std::optional<pid_t> host_pid;
