@@ -272,8 +272,8 @@ Result<> offer_move(MoveLink& link, const MoveTicket& ticket, const MoveSource& 
   SSI_TRY(send_message(link, offer));
   SSI_ASSIGN(const Answer answer, receive<Answer>(link));
   if (!answer.accepted) {
-    return Error("node " + std::to_string(ticket.to.value) +
-                 " does not take it now: " + answer.reason);
+    return Error(ErrorCode::kBusy, "node " + std::to_string(ticket.to.value) +
+                                       " does not take it now: " + answer.reason);
   }
   return {};
 }

@@ -25,7 +25,7 @@ struct MoveSource {
 };
 
 // Sends the offer over a fresh link and waits for the answer: the target has made its realm ready.
-// Nothing has happened to the process yet. kFailed: the target does not want it now.
+// Nothing has happened to the process yet. kBusy: the target does not want it now.
 Result<> offer_move(MoveLink& link, const MoveTicket& ticket, const MoveSource& source);
 
 // The rest. `ticket.from` is this node. kRefused: it can't be moved so; kFailed: the cluster did

@@ -24,7 +24,9 @@ enum class ErrorCode {
   kNoQuorum,  // the cluster may not change anything now
   kUsage,     // wrong arguments
   kTimeout,   // no answer in time
+  kBusy,      // not now: the same, asked again in a moment, may be done
 };
+inline constexpr ErrorCode kErrorCodeMax = ErrorCode::kBusy;
 
 class [[nodiscard]] Error {
  public:

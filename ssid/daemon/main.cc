@@ -166,8 +166,9 @@ Result<> run(const Config& config) {
       std::make_unique<Requests>(io, group, [&](const group::Request& r, Requests::Done done) {
         serve_request(*ops, r, std::move(done));
       });
+  RemoteRuns remote_runs(io, *control);
   ops = std::make_unique<OpContext>(
-      OpContext{io, group, *cluster, *control, *balancer, *requests, drains, events});
+      OpContext{io, group, *cluster, *control, *balancer, *requests, drains, events, remote_runs});
   SSI_TRY(control->start());
   SSI_ASSIGN(const auto links,
              LinkServer::start(

@@ -60,6 +60,7 @@ OpTable control_ops(OpContext& context) {
            });
          }});
   }
+  add_runon_ops(context, table);
   table.push_back(
       {"cluster.events", Privilege::kAnyone, false,
        [&context](std::shared_ptr<const Caller>, json args, std::shared_ptr<Responder> r) {

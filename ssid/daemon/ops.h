@@ -17,6 +17,7 @@
 #include "ssid/daemon/balancer.h"
 #include "ssid/daemon/drain_control.h"
 #include "ssid/daemon/process_control.h"
+#include "ssid/daemon/remote_runs.h"
 #include "ssid/daemon/requests.h"
 
 namespace ssi {
@@ -42,6 +43,7 @@ struct OpContext {
   Requests& requests;
   DrainControl& drains;
   EventLog& events;
+  RemoteRuns& remote_runs;
 };
 
 struct OpCaller {
@@ -59,6 +61,9 @@ struct OpRow {
 };
 // Every op that answers once. internal.* are asked by other nodes only.
 const std::vector<OpRow>& op_rows();
+
+// Those that answer in parts, or act on who asks; ops_runon.cc, ops.cc.
+void add_runon_ops(OpContext& context, OpTable& table);
 
 // The table for the control socket.
 OpTable control_ops(OpContext& context);

@@ -162,14 +162,6 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
   if (!group_.view().quorate) {
     return fail(ErrorCode::kNoQuorum, "the cluster has no quorum; nothing changes hands");
   }
-  if (!group_.table_valid()) {
-    return fail(ErrorCode::kNoQuorum, "the cluster has just changed; try again");
-  }
-  if (moves_.is_moving(pid)) return fail(ErrorCode::kFailed, "it is being moved already");
-  if (moves_.going_out() >= options_.moves_out_max) {
-    return fail(ErrorCode::kFailed, std::to_string(moves_.going_out()) +
-                                        " moves are leaving this node already; try again");
-  }
   if (!group_.view().has(to)) {
     return fail(ErrorCode::kFailed, "node " + std::to_string(to.value) + " is not up");
   }
@@ -177,6 +169,14 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
     return fail(ErrorCode::kFailed, "node " + std::to_string(to.value) +
                                         " is drained: it takes no guests until `cluster bring " +
                                         std::to_string(to.value) + "`");
+  }
+  if (!group_.table_valid()) {
+    return fail(ErrorCode::kBusy, "the cluster has just changed; try again");
+  }
+  if (moves_.is_moving(pid)) return fail(ErrorCode::kBusy, "it is being moved already");
+  if (moves_.going_out() >= options_.moves_out_max) {
+    return fail(ErrorCode::kBusy, std::to_string(moves_.going_out()) +
+                                      " moves are leaving this node already; try again");
   }
   std::optional<GuestRecord> record;
   std::optional<pid_t> host_pid;
@@ -285,6 +285,10 @@ Deputies::Handlers ProcessControl::deputy_handlers() {
     return fate;
   };
   return h;
+}
+
+void ProcessControl::signal(SsiPid pid, int signo) {
+  to_guest({.process = pid, .epoch = {}, .signo = signo});
 }
 
 // To wherever it runs.

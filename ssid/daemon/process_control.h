@@ -100,6 +100,9 @@ class ProcessControl {
   void check_from_here(SsiPid pid, std::function<void(Result<>)> done);
   void serve_link(std::unique_ptr<TlsLink> link) { moves_.serve(std::move(link)); }
 
+  // To a guest, wherever it runs.
+  void signal(SsiPid pid, int signo);
+
   // Where it runs: by the table, else at home.
   NodeId where(SsiPid pid) const;
   const Guests& guests() const { return guests_; }

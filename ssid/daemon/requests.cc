@@ -58,7 +58,7 @@ void Requests::on_request(const group::Request& request) {
 void Requests::on_reply(const group::Reply& reply) {
   if (reply.to != group_.self()) return;
   if (reply.code != 0) {
-    const auto code = reply.code <= 1 + static_cast<std::int32_t>(ErrorCode::kTimeout)
+    const auto code = reply.code <= 1 + static_cast<std::int32_t>(kErrorCodeMax)
                           ? static_cast<ErrorCode>(reply.code - 1)
                           : ErrorCode::kFailed;
     return finish(reply.id, Error(code, reply.error));

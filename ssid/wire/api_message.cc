@@ -49,6 +49,8 @@ ApiCode api_code(ErrorCode code) {
       return ApiCode::kUsage;
     case ErrorCode::kTimeout:
       return ApiCode::kTimeout;
+    case ErrorCode::kBusy:
+      return ApiCode::kBusy;
   }
   return ApiCode::kFailed;
 }
@@ -67,6 +69,8 @@ ErrorCode error_code_of(ApiCode code) {
       return ErrorCode::kUsage;
     case ApiCode::kTimeout:
       return ErrorCode::kTimeout;
+    case ApiCode::kBusy:
+      return ErrorCode::kBusy;
     case ApiCode::kDone:
     case ApiCode::kFailed:
       break;
@@ -75,8 +79,8 @@ ErrorCode error_code_of(ApiCode code) {
 }
 
 std::string_view api_code_name(ApiCode code) {
-  constexpr std::string_view kNames[] = {"done",   "failed",    "gone",  "refused",
-                                         "denied", "no_quorum", "usage", "timeout"};
+  constexpr std::string_view kNames[] = {"done",      "failed", "gone",    "refused", "denied",
+                                         "no_quorum", "usage",  "timeout", "busy"};
   const auto at = static_cast<std::size_t>(code);
   return at < std::size(kNames) ? kNames[at] : "failed";
 }

@@ -40,11 +40,13 @@ enum class ApiCode : std::uint16_t {
   kNoQuorum = 5,
   kUsage = 6,
   kTimeout = 7,
+  kBusy = 8,
 };
 ApiCode api_code(ErrorCode code);
 // A number this version does not know is kFailed.
 ErrorCode error_code_of(ApiCode code);
-// "done", "failed", "gone", "refused", "denied", "no_quorum", "usage", "timeout": for --json.
+// "done", "failed", "gone", "refused", "denied", "no_quorum", "usage", "timeout", "busy": for
+// --json.
 std::string_view api_code_name(ApiCode code);
 
 struct ApiReply {

@@ -12,9 +12,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from demo.jobs import JOBS, PREPARE  # noqa: E402
+from demo.other_work import OtherWork  # noqa: E402
 from lab import Lab  # noqa: E402
 
 FASTER_AT_LEAST = 1.7
+# Of the machine's CPU time. The demo's own shell and this program need some, too.
+OTHER_WORK_MAX = 0.08
 
 # Starts all jobs at once and waits for each, as a person in a shell would; says PIDs and exit codes.
 ROUND = r"""
@@ -111,14 +114,18 @@ def main():
 
         screen.say(f"\nRound 1: {len(JOBS)} jobs on node 1, balancer off: " + ", ".join(j.name for j in JOBS))
         lab.run(1, ["loadlevel", "off"])
+        others = OtherWork(lab.group())
         off, _, off_exits, off_seen = run_round(lab, screen, "off", JOBS)
+        other_work = others.share()
         screen.say(f"  {off:5.1f} s   done")
         if any(len(nodes) > 1 for nodes in off_seen.values()):
             problems.append("a process moved although the balancer was off")
 
         screen.say("\nRound 2: the same jobs on node 1, balancer on")
         lab.run(1, ["loadlevel", "on"])
+        others = OtherWork(lab.group())
         on, pids, on_exits, on_seen = run_round(lab, screen, "on", JOBS)
+        other_work = max(other_work, others.share())
         screen.say(f"  {on:5.1f} s   done")
 
         before, after = checksums(lab, "off", JOBS), checksums(lab, "on", JOBS)
@@ -138,7 +145,10 @@ def main():
             problems.append("nothing moved")
         ratio = off / on
         screen.say(f"\nbalancer off {off:.1f} s, on {on:.1f} s: {ratio:.2f} times faster")
-        if ratio < FASTER_AT_LEAST:
+        if ratio < FASTER_AT_LEAST and other_work > OTHER_WORK_MAX:
+            screen.say(f"({FASTER_AT_LEAST} were expected, but other work took {other_work:.0%} of this machine's CPUs "
+                       "meanwhile: run it again when it is quiet)")
+        elif ratio < FASTER_AT_LEAST:
             problems.append(f"only {ratio:.2f} times faster, {FASTER_AT_LEAST} expected")
     for problem in problems:
         screen.say(f"demo: failed: {problem}")

@@ -88,6 +88,10 @@ class Lab:
         """Where the preset was built."""
         return self.state.checkout / "build" / self.preset
 
+    def group(self):
+        """The cgroup (a path) with everything of the lab in it."""
+        return self._group()
+
     def _group(self, name=""):
         return cgroup.mount_point() / f"ssid-lab-{self.state.key}" / name
 

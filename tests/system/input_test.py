@@ -126,7 +126,9 @@ class Processes(OnThreeNodes):
         self.assert_refused("migrate", "1:2", 2, why=".*([Nn]o such process|thread of the kernel)")
 
     def test_a_zombie(self):
-        pid, words = self.start("sh", "-c", "sh -c 'exit 0' & echo ready $!; exec sleep 600")
+        # It ends when its parent is no shell any more, which might wait for it.
+        child = "while [ $(cat /proc/$PPID/comm) != sleep ]; do sleep 0.05; done"
+        pid, words = self.start("sh", "-c", f"sh -c '{child}' & echo ready $!; exec sleep 600")
         zombie = int(words[1])
         self.lab.wait_for(lambda: observe.state_of(self.lab, 1, zombie) == "Z", 10, "a zombie")
         self.assert_refused("migrate", zombie, 2, why=rf"{zombie}: .*zombie.*")

@@ -37,14 +37,21 @@ def traces(key):
     return found
 
 
-def network_namespaces():
+def network_namespaces(started_before=float("inf")):
+    """Of all processes, or of those that were started (in clock ticks since boot) before that: the number of a
+    namespace that is gone is soon another's."""
     found = set()
-    for path in Path("/proc").glob("[0-9]*/ns/net"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            found.add(os.readlink(path))
+            if int((process / "stat").read_text().rsplit(")", 1)[1].split()[19]) < started_before:
+                found.add(os.readlink(process / "ns/net"))
         except OSError:
             continue
     return found
+
+
+def clock_ticks():
+    return float(Path("/proc/uptime").read_text().split()[0]) * os.sysconf("SC_CLK_TCK")
 
 
 class OneLab(unittest.TestCase):
@@ -304,18 +311,18 @@ class WholeLabs(unittest.TestCase):
 
     def test_down_leaves_nothing(self):
         lab = Lab(2, name="labtest_down")
-        namespaces = network_namespaces()
         mounts = set(Path("/proc/self/mountinfo").read_text().splitlines())
         lab.up()
         lab.run(1, ["sh", "-c", "setsid sleep 300 >/dev/null 2>&1 & mkdir /sys/fs/cgroup/deep; mkdir /sys/fs/cgroup/deep/er"])
         lab.run(1, ["sh", "-c", "setsid sleep 300 >/dev/null 2>&1 & echo $! > /sys/fs/cgroup/deep/er/cgroup.procs"])
         lab.run(1, ["sh", "-c", "echo 1 > /sys/fs/cgroup/deep/cgroup.freeze"])
         pids = cgroup.processes(lab._group())
-        held = network_namespaces() - namespaces
+        held = {os.readlink(f"/proc/{pid}/ns/net") for pid in pids} - {os.readlink("/proc/self/ns/net")}
         self.assertGreaterEqual(len(held), 3)
+        before = clock_ticks()
         lab.down()
         self.assert_no_trace(lab, pids)
-        self.assertEqual(held & network_namespaces(), set())
+        self.assertEqual(held & network_namespaces(started_before=before), set())
         self.assertFalse({m for m in Path("/proc/self/mountinfo").read_text().splitlines() if "ssid-lab" in m} - mounts)
         lab.down()  # nothing to do is fine
 

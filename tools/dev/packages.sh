@@ -3,6 +3,7 @@
 packages=(
   # build
   g++ cmake ninja-build ccache pkg-config git clang-format python3
+  scdoc man-db
   libboost-dev libflatbuffers-dev flatbuffers-compiler libspdlog-dev nlohmann-json3-dev libcli11-dev
   libtomlplusplus-dev libcap-dev libssl-dev libfuse3-dev libprotobuf-dev protobuf-compiler
   libcpg-dev libquorum-dev libvotequorum-dev libcfg-dev libcmap-dev libcorosync-common-dev

@@ -239,7 +239,7 @@ Result<std::span<const std::byte>> decode_carrier_reply(std::span<const std::byt
   read(message);
   if (!read.ok()) return Error("invalid reply");
   if (code != 0) {
-    const auto last = static_cast<std::uint32_t>(ErrorCode::kTimeout);
+    const auto last = static_cast<std::uint32_t>(kErrorCodeMax);
     return Error(code - 1 <= last ? static_cast<ErrorCode>(code - 1) : ErrorCode::kFailed, message);
   }
   return read.rest();
