@@ -203,7 +203,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "ssid: %s\n", config.error().message().c_str());
     return 2;
   }
-  if (auto level = ssi::parse_log_level(config->log_level)) ssi::set_log_level(*level);
+  ssi::set_log_level(*ssi::parse_log_level(config->log_level));
   if (faults || std::getenv("SSID_FAULTS") != nullptr) ssi::faults_arm(config->run_dir + "/faults");
   if (auto done = ssi::run(*config); !done) {
     std::fprintf(stderr, "ssid: %s\n", done.error().message().c_str());

@@ -19,7 +19,7 @@ inline constexpr const char* kConfigPath = "/etc/ssi/ssid.toml";
 
 struct Config {
   // top level
-  std::string log_level = "info";  // trace, debug, info, warn, error
+  std::string log_level = "info";  // kLogLevelNames
   std::string run_dir = "/run/ssid";
   std::string socket = "/run/ssid/ssid.sock";  // the control socket
 

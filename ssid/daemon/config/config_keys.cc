@@ -4,12 +4,14 @@
 #include <array>
 #include <vector>
 
+#include "ssid/base/log.h"
+
 namespace ssi {
 namespace {
 
 constexpr std::array kKeys = {
     ConfigKey{"", "log_level", TextOf([](Config& c) -> std::string& { return c.log_level; }),
-              "trace, debug, info, warn or error", TextKind::kLogLevel},
+              kLogLevelNames, TextKind::kLogLevel},
     ConfigKey{"", "run_dir", TextOf([](Config& c) -> std::string& { return c.run_dir; }),
               "sockets and what must outlive ssid but not a boot", TextKind::kPath},
     ConfigKey{"", "socket", TextOf([](Config& c) -> std::string& { return c.socket; }),
