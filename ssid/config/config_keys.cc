@@ -1,4 +1,4 @@
-#include "ssid/daemon/config/config_keys.h"
+#include "ssid/config/config_keys.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "ssid/daemon/config/config.h"
+#include "ssid/config/config.h"
 
 #include <doctest/doctest.h>
 
@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "ssid/base/log.h"
-#include "ssid/daemon/config/config_keys.h"
+#include "ssid/config/config_keys.h"
 
 using namespace ssi;
 

@@ -1,4 +1,4 @@
-#include "ssid/daemon/config/config.h"
+#include "ssid/config/config.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -8,7 +8,7 @@
 #include <sstream>
 
 #include "ssid/base/log.h"
-#include "ssid/daemon/config/config_keys.h"
+#include "ssid/config/config_keys.h"
 
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
