@@ -123,8 +123,10 @@ TEST_CASE("a failure is one line: name, what, why") {
 }
 
 TEST_CASE("help goes to stdout, wrong usage is one line on stderr and status 2") {
-  for (const char* name : {"cluster", "migrate", "loadlevel", "ssips"}) {
+  for (const char* name :
+       {"cluster", "migrate", "loadlevel", "ssips", "ssid", "ssid-carrier", "ssid-realm"}) {
     CAPTURE(name);
+    CHECK(run({name, "-h"}, "/nonexistent").status == 0);
     const Ran help = run({name, "--help"}, "/nonexistent");
     CHECK(help.status == 0);
     CHECK(help.out.find("Usage:") != std::string::npos);
@@ -134,6 +136,10 @@ TEST_CASE("help goes to stdout, wrong usage is one line on stderr and status 2")
     CHECK(wrong.err.starts_with(std::string(name) + ": usage: "));
     CHECK(wrong.err.find('\n') == wrong.err.size() - 1);
   }
+  CHECK(run({"ssid", "--version"}, "/nonexistent").status == 0);
+  CHECK(run({"ssid-carrier", "--port", "70000"}, "/nonexistent").status == 2);
+  CHECK(run({"ssid-carrier", "word"}, "/nonexistent").status == 2);
+  CHECK(run({"ssid-realm"}, "/nonexistent").status == 2);
   CHECK(run({"migrate", "70041"}, "/nonexistent").status == 2);
   CHECK(run({"loadlevel"}, "/nonexistent").status == 2);
   CHECK(run({"loadlevel", "add", "bin/xz"}, "/nonexistent").err ==

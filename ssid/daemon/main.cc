@@ -2,7 +2,6 @@
 // wires them, runs the loop. Holds no logic.
 #include <signal.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
@@ -10,6 +9,7 @@
 
 #include "migrate/criu/criu_bundle.h"
 #include "ssid/api/control_server.h"
+#include "ssid/base/command_line.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
 #include "ssid/base/notify.h"
@@ -191,11 +191,11 @@ Result<> run(const Config& config) {
 int main(int argc, char** argv) {
   std::string config_path = ssi::kConfigPath;
   bool faults = false;
-  CLI::App app{"The control daemon of a node of the cluster."};
+  CLI::App app("The control daemon of a node of the cluster.", "ssid");
   app.add_option("--config", config_path, "settings of this node");
   app.add_flag("--faults", faults, "obey the fault points armed in /run/ssid/faults (tests)");
   app.set_version_flag("--version", ssi::kVersion);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto ended = ssi::parse_arguments(app, argc, argv)) return *ended;
   ssi::log_start("ssid", ssi::LogLevel::kInfo);
   ::signal(SIGPIPE, SIG_IGN);
   auto config = ssi::read_config(config_path);
