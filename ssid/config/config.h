@@ -2,8 +2,8 @@
 // do. Who is in the cluster, and at which addresses, is corosync's configuration and not repeated
 // here.
 //
-// Read once when ssid starts. What is wrong is one line with file and line number; nothing is
-// guessed, and a key that nobody knows is an error and not ignored.
+// Read once when ssid or ssid-carrier starts. What is wrong is one line with file and line number;
+// nothing is guessed, and a key that nobody knows is an error and not ignored.
 #pragma once
 
 #include <cstdint>
