@@ -7,24 +7,6 @@
 namespace ssi {
 using nlohmann::json;
 
-namespace {
-constexpr std::size_t kRecentMax = 200;
-}
-
-void EventLog::add(const std::string& text, const json& details) {
-  json event = details;
-  event["text"] = text;
-  recent_.push_back(event);
-  if (recent_.size() > kRecentMax) recent_.pop_front();
-  std::erase_if(watchers_, [&](const auto& w) { return !w->more(event); });
-}
-
-void EventLog::follow(std::shared_ptr<Responder> watcher) {
-  watchers_.push_back(std::move(watcher));
-}
-
-json EventLog::recent() const { return recent_; }
-
 const std::vector<OpRow>& op_rows() {
   static const std::vector<OpRow> rows = {
       {"cluster.status", Privilege::kAnyone, false, ops::cluster_status},

@@ -6,7 +6,6 @@
 // node's answer. Control loop only.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -15,23 +14,12 @@
 
 #include "ssid/api/op_table.h"
 #include "ssid/daemon/balancer.h"
+#include "ssid/daemon/event_log.h"
 #include "ssid/daemon/process_control.h"
 #include "ssid/daemon/remote_runs.h"
 #include "ssid/daemon/requests.h"
 
 namespace ssi {
-
-// Those who watch `cluster events -f`, and what happened lately.
-class EventLog {
- public:
-  void add(const std::string& text, const nlohmann::json& details);
-  void follow(std::shared_ptr<Responder> watcher);
-  nlohmann::json recent() const;
-
- private:
-  std::deque<nlohmann::json> recent_;
-  std::vector<std::shared_ptr<Responder>> watchers_;
-};
 
 struct OpContext {
   GroupPort& group;
