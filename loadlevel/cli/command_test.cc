@@ -254,7 +254,9 @@ TEST_CASE("loadlevel's sub-commands are ops of the same name") {
   CHECK(op_of({"status", "70041"}, "{}") == R"(loadlevel.status {"pid":"70041"})");
   CHECK(op_of({"why", "70041"}, "{}") == R"(loadlevel.why {"pid":"70041"})");
   CHECK(op_of({"on"}, "{}") == "loadlevel.on {}");
-  CHECK(op_of({"off", "-n", "2"}, "{}") == R"(loadlevel.off {"node":2})");
+  CHECK(op_of({"off", "-n", "2"}, "{}") == R"(loadlevel.off {"node":"2"})");
+  CHECK(op_of({"off", "-n", ""}, "{}") == R"(loadlevel.off {"node":""})");
+  CHECK(op_of({"on", "--node", "n2"}, "{}") == R"(loadlevel.on {"node":"n2"})");
   CHECK(op_of({"add", "/usr/bin/xz"}, "{}") == R"(loadlevel.add {"path":"/usr/bin/xz"})");
   CHECK(op_of({"remove", "/usr/bin/xz"}, "{}") == R"(loadlevel.remove {"path":"/usr/bin/xz"})");
   CHECK(op_of({"list"}, R"({"paths":["/usr/bin/xz"]})") == "loadlevel.list {}");

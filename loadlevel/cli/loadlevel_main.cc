@@ -43,8 +43,7 @@ int main(int argc, char** argv) {
     return run(std::move(command));
   CLI::App app("Says which processes the cluster may move, and why it did.", "loadlevel");
   app.require_subcommand(1);
-  std::string pid, path;
-  unsigned node = 0;
+  std::string pid, path, node;
   bool json = false;
   const auto sub = [&](const char* name, const char* help) {
     CLI::App* made = app.add_subcommand(name, help);
@@ -60,7 +59,7 @@ int main(int argc, char** argv) {
   CLI::App* on = sub("on", "the balancer moves processes");
   CLI::App* off = sub("off", "the balancer moves nothing");
   for (CLI::App* one : {on, off})
-    one->add_option("-n,--node", node, "on this node only")->check(CLI::PositiveNumber);
+    one->add_option("-n,--node", node, "on this node only, a number or name");
   CLI::App* add = sub("add", "every process of the program PATH is enabled");
   CLI::App* remove = sub("remove", "no longer so");
   for (CLI::App* one : {add, remove})
@@ -75,7 +74,7 @@ int main(int argc, char** argv) {
   Question question{.name = "loadlevel", .what = pid.empty() ? path : pid, .op = "", .json = json};
   if (!pid.empty()) question.args["pid"] = pid;
   if (!path.empty()) question.args["path"] = path;
-  if (node != 0) question.args["node"] = node;
+  if (on->count("-n") + off->count("-n") > 0) question.args["node"] = node;
   if (!path.empty() && path.front() != '/')
     return fail("loadlevel", path, Error(ErrorCode::kUsage, "not an absolute path"));
   const auto ask = [&](const char* op, std::string (*to_text)(const nlohmann::json&)) {

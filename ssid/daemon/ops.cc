@@ -93,7 +93,7 @@ Result<SsiPid> pid_of(OpContext& context, const json& args) {
 }
 
 Result<NodeId> node_of(OpContext& context, const std::string& text, SsiPid pid) {
-  if (text == "home") return pid.home;
+  if (text == "home" && pid.home) return pid.home;
   NodeId wanted;
   const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), wanted.value);
   const bool number = bad == std::errc{} && end == text.data() + text.size();

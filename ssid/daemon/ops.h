@@ -75,7 +75,7 @@ void local_balancing(OpContext&, const OpCaller&, const json&, OpDone);
 
 // The process that args["pid"] names, as a user on this node writes it.
 Result<SsiPid> pid_of(OpContext&, const json& args);
-// NODE of a command: a number, a name, or `home`.
+// NODE of a command: a number, a name, or `home` if it concerns a process.
 Result<NodeId> node_of(OpContext&, const std::string& text, SsiPid pid);
 }  // namespace ops
 

@@ -104,8 +104,8 @@ class Completion(unittest.TestCase):
     def test_loadlevel(self):
         for sub in ("enable", "disable", "status", "why"):
             self.assertEqual(self.offers(f"loadlevel {sub} 131"), ["131100"], sub)
-        self.assertEqual(self.offers("loadlevel on -n "), ["1", "2"])
-        self.assertEqual(self.offers("loadlevel off --node="), ["1", "2"])
+        self.assertEqual(self.offers("loadlevel on -n "), ["1", "2", "n1", "n2"])
+        self.assertEqual(self.offers("loadlevel off --node=n"), ["n1", "n2"])
         self.assertEqual(self.offers("loadlevel list "), [])
         self.assertEqual(self.offers("loadlevel remove "), ["/usr/bin/xz", "/opt/my program"])
 
