@@ -1,17 +1,20 @@
 // loadlevel: which processes may be moved, why one was or was not, and the balancer itself.
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "loadlevel/cli/command.h"
 #include "loadlevel/cli/loadlevel_text.h"
+#include "ssid/base/loadlevel_mark.h"
 
 using namespace ssi;
 using namespace ssi::cli;
 
 namespace {
 
-// Enables this process, then becomes the command: so the PID is the one that was enabled.
+// Enables this process, then becomes the command: so the PID is the one that was enabled. The mark
+// is for descendants whose parents end before ssid has seen them.
 int run(std::vector<std::string> command) {
   auto client = ControlClient::connect();
   if (!client) return fail("loadlevel", "run", client.error());
@@ -19,6 +22,7 @@ int run(std::vector<std::string> command) {
   args["pid"] = ::getpid();
   auto enabled = client->call("loadlevel.enable", args);
   if (!enabled) return fail("loadlevel", "run", enabled.error());
+  ::setenv(kEnvironMarkName, kEnvironMarkValue, 1);
   std::vector<char*> argv;
   for (std::string& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);
