@@ -106,13 +106,13 @@ Result<> run(const Config& config) {
     }
     control->on_view();
   };
-  g.on_message = [&](NodeId, const group::GroupMessage& m) {
+  g.on_message = [&](NodeId from, const group::GroupMessage& m) {
     if (auto* info = std::get_if<group::NodeInfo>(&m)) return balancer->on_node_info(*info);
     if (auto* s = std::get_if<group::Signal>(&m)) return control->on_signal(*s);
     if (auto* s = std::get_if<group::GuestStopped>(&m)) return control->on_guest_stopped(*s);
     if (auto* c = std::get_if<group::GuestContinued>(&m)) return control->on_guest_continued(*c);
     if (auto* r = std::get_if<group::Request>(&m)) return requests->on_request(*r);
-    if (auto* r = std::get_if<group::Reply>(&m)) return requests->on_reply(*r);
+    if (auto* r = std::get_if<group::Reply>(&m)) return requests->on_reply(from, *r);
   };
   SSI_TRY(group.start(std::move(g)));
 

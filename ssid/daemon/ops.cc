@@ -63,6 +63,7 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   if (request.op == "internal.list") {
     if (auto set = context.balancer.set_list_text(request.json); !set) {
       log_warning("loadlevellist: {}", set.error().message());
+      return done(set.error());
     }
     return done(json::object());
   }

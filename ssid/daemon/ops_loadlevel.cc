@@ -74,16 +74,21 @@ void balance(OpContext& context, const OpCaller& caller, const json& args, bool 
   }
 }
 
+// Done when this node has the change, and all that answer in time: it comes to each, here too, as
+// a message of the group.
 void change_list(OpContext& context, const json& args, bool add, OpDone done) {
   const std::string path = args.value("path", "");
   auto changed = add ? context.balancer.list().add(path) : context.balancer.list().remove(path);
   if (!changed) return done(changed.error());
-  group::Request r;
-  r.from = context.group.self();
-  r.op = "internal.list";
-  r.json = changed->text();
-  if (auto sent = context.group.broadcast(r); !sent) return done(sent.error());
-  done(json{{"paths", changed->paths()}});
+  context.requests.ask_all("internal.list", changed->text(), 0, kAskTimeout,
+                           [paths = changed->paths(), done = std::move(done),
+                            self = context.group.self()](const Requests::Answers& answers) {
+                             const auto here = answers.find(self);
+                             if (here == answers.end())
+                               return done(Error("this node is not in the cluster"));
+                             if (!here->second) return done(here->second.error());
+                             done(json{{"paths", paths}});
+                           });
 }
 
 }  // namespace
