@@ -163,9 +163,11 @@ bool ProcessScan::read_process(Entry& entry, bool first) {
   s.ppid = stat->ppid;
   s.process_group = stat->process_group;
   s.session = stat->session;
+  s.tty = stat->tty;
   s.state = stat->state;
   s.threads = std::max(stat->threads, 1);
   s.rss_bytes = stat->rss_pages * page_bytes_;
+  s.vsz_bytes = stat->vsz_bytes;
   if (first || s.comm != stat->comm) s.comm = stat->comm;
 
   const std::int64_t now_us = clock_->now_us();
@@ -239,11 +241,15 @@ Result<ProcessSample> ProcessScan::look(pid_t pid) {
   s.ppid = stat->ppid;
   s.process_group = stat->process_group;
   s.session = stat->session;
+  s.tty = stat->tty;
   s.state = stat->state;
   s.threads = std::max(stat->threads, 1);
   s.rss_bytes = stat->rss_pages * page_bytes_;
+  s.vsz_bytes = stat->vsz_bytes;
   s.cpu_s = static_cast<double>(stat->utime_ticks + stat->stime_ticks) / ticks_per_s_;
   s.wanted_s = s.cpu_s;
+  s.age_s = std::max(0.0, static_cast<double>(clock_->now_us() + boot_offset_us_) / 1e6 -
+                              static_cast<double>(s.key.start_ticks) / ticks_per_s_);
   s.comm = stat->comm;
   const proc::StatLine line = *stat;  // the text behind `comm` goes with the next read
   read_image(entry, line);

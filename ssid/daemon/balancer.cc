@@ -34,7 +34,7 @@ Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group,
       list_changed_(io, ::fcntl(watcher_.fd(), F_DUPFD_CLOEXEC, 3)),
       timer_(io),
       tracker_(
-          {.name_of = {},
+          {.name_of = [this](pid_t local) { return name_of(local); },
            .marked = [](const ProcessSample& p) { return has_environ_mark("/proc", p.key.pid); }}),
       ledger_(options_.policy) {
   sample_ = &sampler_.sample();
@@ -119,6 +119,13 @@ void Balancer::adopt_guests() {
     state->arrived = true;
     tracker_.adopt(sample->key, *state);
   }
+}
+
+std::string Balancer::name_of(pid_t local_pid) const {
+  for (const auto& [pid, local] : guest_pids_) {
+    if (local == local_pid) return pid.to_string();
+  }
+  return SsiPid{group_.self(), local_pid}.to_string();
 }
 
 group::NodeInfo Balancer::own_info(const ClusterLoad& view) const {
@@ -219,6 +226,7 @@ void Balancer::on_node_info(const group::NodeInfo& info) { loads_.heard(info, cl
 
 void Balancer::on_moved(const group::Commit& c) {
   ledger_.committed({c.process, c.from, c.to, 1, 0}, clock_.now_us());
+  if (c.to == group_.self()) adopt_guests();  // what was said about it holds at once
 }
 
 void Balancer::on_ended(SsiPid pid) {

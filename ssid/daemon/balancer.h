@@ -50,6 +50,8 @@ class Balancer {
   const LoadLevelList& list() const { return list_; }
   Result<> set_list_text(const std::string& text);  // as another node has it
 
+  // One process now, for what the last sample does not have.
+  Result<ProcessSample> look(pid_t local_pid) { return sampler_.look(local_pid); }
   Result<> enable(pid_t local_pid, bool on, std::uint32_t by_uid);
   // What goes along with the process when it moves; empty: it is not enabled.
   std::string enablement_of(pid_t local_pid);
@@ -72,6 +74,7 @@ class Balancer {
   void wait_for_list();
   void take_list();
   void adopt_guests();
+  std::string name_of(pid_t local_pid) const;  // as users write it
   ClusterLoad view_of_cluster() const;
   group::NodeInfo own_info(const ClusterLoad& view) const;
   void start_move(const PlannedMove& move, double slowdown_here);

@@ -1,4 +1,5 @@
 #include "loadlevel/list/list_file.h"
+#include "ssid/daemon/node_processes.h"
 #include "ssid/daemon/ops.h"
 
 namespace ssi::ops {
@@ -126,10 +127,13 @@ void loadlevel_list(OpContext& context, const OpCaller&, const json&, OpDone don
 void loadlevel_status(OpContext& context, const OpCaller& caller, const json& args, OpDone done) {
   if (!args.contains("pid")) {
     json enabled = json::array();
+    const NodeProcesses here(context.group, context.control);
     for (const ProcessSample& p : context.balancer.last_sample().scan.processes) {
-      if (!context.balancer.tracker().enabled(p.key) || context.control.is_deputy(p.key.pid))
-        continue;
-      enabled.push_back({{"pid", p.key.pid},
+      if (!context.balancer.tracker().enabled(p.key)) continue;
+      const auto process = here.find(p.key);
+      const auto now = context.balancer.look(p.key.pid);
+      if (!process || !now || now->key != p.key) continue;  // another node's, or ended meanwhile
+      enabled.push_back({{"pid", process->pid.to_string()},
                          {"comm", p.comm},
                          {"reason", context.balancer.tracker().reason(p.key)}});
     }

@@ -71,6 +71,7 @@ void Requests::on_request(const group::Request& request) {
   if (request.to && request.to != group_.self()) return;
   serve_(request, [this, id = request.id, from = request.from](Result<json> result) {
     if (id == 0) return;  // nobody waits
+    if (from == group_.self()) return answered(id, from, std::move(result));
     group::Reply reply;
     reply.id = id;
     reply.to = from;
