@@ -199,7 +199,7 @@ void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
   for (const std::string& r : move.reasons) reasons += (reasons.empty() ? "" : "; ") + r;
   log_info("balancer: {} {} -> {}: {}", move.pid.to_string(), move.from.value, move.to.value,
            reasons);
-  last_moves_[move.pid] = move;
+  decided_.begun(move);
   ledger_.begun({move.pid, move.from, move.to, move.demand, move.bytes}, clock_.now_us());
   const ProcessControl::Wish wish{.by_user = false,
                                   .must_leave = drained_,
@@ -207,6 +207,7 @@ void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
                                   .source_slowdown = slowdown_here};
   control_.migrate_from_here(
       move.pid, move.to, wish, [this, move](Result<migrate::MoveReport> report) {
+        if (!report) decided_.failed(move.pid);
         const std::int64_t now = clock_.now_us();
         if (report) {
           log_info("balancer: {} moved, frozen {} ms", move.pid.to_string(),
@@ -226,12 +227,13 @@ void Balancer::on_node_info(const group::NodeInfo& info) { loads_.heard(info, cl
 
 void Balancer::on_moved(const group::Commit& c) {
   ledger_.committed({c.process, c.from, c.to, 1, 0}, clock_.now_us());
+  decided_.moved(c.process, c.from, c.to);
   if (c.to == group_.self()) adopt_guests();  // what was said about it holds at once
 }
 
 void Balancer::on_ended(SsiPid pid) {
   ledger_.gone(pid);
-  last_moves_.erase(pid);
+  decided_.gone(pid);
 }
 
 Result<> Balancer::enable(pid_t local_pid, bool on, std::uint32_t by_uid) {
@@ -250,11 +252,6 @@ std::string Balancer::enablement_of(pid_t local_pid) {
 std::vector<std::string> Balancer::why(SsiPid pid, pid_t local_pid) {
   std::vector<std::string> lines;
   if (auto sample = sampler_.look(local_pid)) lines.push_back(tracker_.reason(sample->key));
-  if (const auto move = last_moves_.find(pid); move != last_moves_.end()) {
-    lines.push_back("moved " + std::to_string(move->second.from.value) + " -> " +
-                    std::to_string(move->second.to.value) + " because:");
-    lines.insert(lines.end(), move->second.reasons.begin(), move->second.reasons.end());
-  }
   if (const auto stay = stays_.find(pid); stay != stays_.end()) {
     lines.push_back(std::string("stays: ") + verdict_name(stay->second.verdict));
     lines.insert(lines.end(), stay->second.reasons.begin(), stay->second.reasons.end());

@@ -15,6 +15,7 @@
 
 #include "loadlevel/list/list_watcher.h"
 #include "loadlevel/metrics/sampler.h"
+#include "loadlevel/policy/decided_moves.h"
 #include "loadlevel/policy/move_ledger.h"
 #include "loadlevel/policy/plan.h"
 #include "loadlevel/tracker/tracker.h"
@@ -55,8 +56,10 @@ class Balancer {
   Result<> enable(pid_t local_pid, bool on, std::uint32_t by_uid);
   // What goes along with the process when it moves; empty: it is not enabled.
   std::string enablement_of(pid_t local_pid);
-  // Why the process is where it is: sentences.
+  // Why the process, which runs here, is enabled or not, and stays: sentences.
   std::vector<std::string> why(SsiPid pid, pid_t local_pid);
+  // Why this node sent it away when it last left here; none if it was not the balancer.
+  std::vector<std::string> why_moved(SsiPid pid) const { return decided_.why(pid); }
   NodeId best_node_for(NodeId from, NodeId home, double demand, std::uint64_t bytes);
   std::optional<std::string> refuse_arrival(const migrate::MoveTicket& ticket);
 
@@ -97,7 +100,7 @@ class Balancer {
   NodeLoads loads_;
   std::map<SsiPid, pid_t> guest_pids_;  // local PIDs of guests here, as of this second
   std::map<SsiPid, Evaluation> stays_;
-  std::map<SsiPid, PlannedMove> last_moves_;
+  DecidedMoves decided_;
   bool drained_ = false;
   std::uint64_t tick_ = 0;
 };

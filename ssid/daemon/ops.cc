@@ -75,6 +75,9 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   if (request.op == "internal.balancing") {
     return ops::local_balancing(context, {request.uid}, args, std::move(done));
   }
+  if (request.op == "internal.why_moved") {
+    return ops::local_why_moved(context, {request.uid}, args, std::move(done));
+  }
   if (request.op == "internal.owner") {
     const auto owner = local_process_owner(args.value("pid", 0));
     if (!owner) return done(owner.error());

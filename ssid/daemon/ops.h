@@ -72,6 +72,7 @@ void ssips(OpContext&, const OpCaller&, const json&, OpDone);
 // Between nodes.
 void local_processes(OpContext&, const OpCaller&, const json&, OpDone);
 void local_balancing(OpContext&, const OpCaller&, const json&, OpDone);
+void local_why_moved(OpContext&, const OpCaller&, const json&, OpDone);
 
 // The process that args["pid"] names, as a user on this node writes it.
 Result<SsiPid> pid_of(OpContext&, const json& args);

@@ -7,6 +7,11 @@ namespace {
 
 constexpr auto kAskTimeout = std::chrono::seconds(5);
 
+// Means the same on every node.
+std::string full_name(SsiPid pid) {
+  return std::to_string(pid.home.value) + ":" + std::to_string(pid.pid);
+}
+
 // Passes the question to the node where the process runs; false: it is here, as `local` in our
 // /proc.
 bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const json& args,
@@ -14,7 +19,7 @@ bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const j
   const NodeId where = context.control.where(pid);
   if (where == context.group.self()) return false;
   json passed = args;
-  passed["pid"] = std::to_string(pid.home.value) + ":" + std::to_string(pid.pid);
+  passed["pid"] = full_name(pid);
   context.requests.ask(where, op, passed, caller.uid, kAskTimeout, done);
   return true;
 }
@@ -92,11 +97,33 @@ void change_list(OpContext& context, const json& args, bool add, OpDone done) {
                            });
 }
 
+// The last move of a process that runs here was decided by the node from which it came.
+void why_it_came(OpContext& context, SsiPid pid,
+                 std::function<void(std::vector<std::string>)> done) {
+  const GuestRecord* record = context.control.guests().find(pid);
+  if (record == nullptr || record->ticket.from == context.group.self()) return done({});
+  const NodeId from = record->ticket.from;
+  const std::string move =
+      "moved " + std::to_string(from.value) + " -> " + std::to_string(context.group.self().value);
+  context.requests.ask(from, "internal.why_moved", {{"pid", full_name(pid)}}, 0, kAskTimeout,
+                       [move, done = std::move(done)](Result<json> answer) {
+                         if (!answer)
+                           return done({move + "; why is not known: " + answer.error().message()});
+                         done(answer->value("reasons", std::vector<std::string>()));
+                       });
+}
+
 }  // namespace
 
 void local_balancing(OpContext& context, const OpCaller&, const json& args, OpDone done) {
   context.balancer.set_balancing(args.value("on", true));
   done(json::object());
+}
+
+void local_why_moved(OpContext& context, const OpCaller&, const json& args, OpDone done) {
+  const auto pid = pid_of(context, args);
+  if (!pid) return done(pid.error());
+  done(json{{"reasons", context.balancer.why_moved(*pid)}});
 }
 
 void loadlevel_enable(OpContext& c, const OpCaller& caller, const json& args, OpDone done) {
@@ -161,11 +188,15 @@ void loadlevel_why(OpContext& context, const OpCaller& caller, const json& args,
   if (!local) return done(local.error());
   if (!ProcessHandle::open(*local)) return done(Error(ErrorCode::kGone, "no such process"));
   context.control.check_from_here(*pid, [=, &context](Result<> checked) {
-    json answer{{"pid", pid->to_string()},
-                {"node", context.group.self().value},
-                {"reasons", context.balancer.why(*pid, *local)}};
+    json answer{{"pid", pid->to_string()}, {"node", context.group.self().value}};
     if (!checked) answer["cantmove"] = checked.error().message();
-    done(answer);
+    why_it_came(context, *pid, [=, &context](std::vector<std::string> came) {
+      std::vector<std::string> reasons = context.balancer.why(*pid, *local);
+      reasons.insert(reasons.begin() + (reasons.empty() ? 0 : 1), came.begin(), came.end());
+      json told = answer;
+      told["reasons"] = reasons;
+      done(told);
+    });
   });
 }
 
