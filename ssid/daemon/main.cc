@@ -158,7 +158,7 @@ Result<> run(const Config& config) {
       });
   RemoteRuns remote_runs(io, *control);
   ops = std::make_unique<OpContext>(
-      OpContext{group, *cluster, *control, *balancer, *requests, events, remote_runs});
+      OpContext{io, group, *cluster, *control, *balancer, *requests, events, remote_runs});
   SSI_TRY(control->start());
   SSI_ASSIGN(const auto links,
              LinkServer::start(

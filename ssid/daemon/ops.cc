@@ -10,7 +10,6 @@ using nlohmann::json;
 const std::vector<OpRow>& op_rows() {
   static const std::vector<OpRow> rows = {
       {"cluster.status", Privilege::kAnyone, false, ops::cluster_status},
-      {"migrate", Privilege::kOwnerOfPid, true, ops::migrate},
       {"loadlevel.enable", Privilege::kOwnerOfPid, false, ops::loadlevel_enable},
       {"loadlevel.disable", Privilege::kOwnerOfPid, false, ops::loadlevel_disable},
       {"loadlevel.status", Privilege::kAnyone, false, ops::loadlevel_status},
@@ -41,6 +40,7 @@ OpTable control_ops(OpContext& context) {
            });
          }});
   }
+  add_migrate_op(context, table);
   add_runon_ops(context, table);
   table.push_back(
       {"cluster.events", Privilege::kAnyone, false,
@@ -74,6 +74,9 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   }
   if (request.op == "internal.balancing") {
     return ops::local_balancing(context, {request.uid}, args, std::move(done));
+  }
+  if (request.op == "internal.migrate") {
+    return ops::migrate(context, {request.uid}, args, std::move(done));
   }
   if (request.op == "internal.why_moved") {
     return ops::local_why_moved(context, {request.uid}, args, std::move(done));

@@ -22,6 +22,7 @@
 namespace ssi {
 
 struct OpContext {
+  boost::asio::io_context& io;
   GroupPort& group;
   Cluster& cluster;
   ProcessControl& control;
@@ -47,7 +48,8 @@ struct OpRow {
 // Every op that answers once. internal.* are asked by other nodes only.
 const std::vector<OpRow>& op_rows();
 
-// Those that answer in parts, or act on who asks; ops_runon.cc, ops.cc.
+// Those that answer in parts, or act on who asks; ops_migrate.cc, ops_runon.cc, ops.cc.
+void add_migrate_op(OpContext& context, OpTable& table);
 void add_runon_ops(OpContext& context, OpTable& table);
 
 // The table for the control socket.
@@ -58,6 +60,7 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
 namespace ops {
 using nlohmann::json;
 void cluster_status(OpContext&, const OpCaller&, const json&, OpDone);
+// One try, from any node; kBusy: another may do.
 void migrate(OpContext&, const OpCaller&, const json&, OpDone);
 void loadlevel_enable(OpContext&, const OpCaller&, const json&, OpDone);
 void loadlevel_disable(OpContext&, const OpCaller&, const json&, OpDone);
