@@ -46,7 +46,7 @@ struct Config {
 
   struct LoadLevel {
     bool on = true;         // the balancer of this node, as it starts
-    bool accepting = true;  // takes guests
+    bool accepting = true;  // other nodes' balancers may send processes here
     std::string list = "/etc/ssi/loadlevellist";
     PolicyConfig policy;  // its keys stand in [loadlevel] too
   } loadlevel;

@@ -53,7 +53,7 @@ constexpr std::array kKeys = {
               "whether the balancer starts switched on"},
     ConfigKey{"loadlevel", "accepting",
               FlagOf([](Config& c) -> bool& { return c.loadlevel.accepting; }),
-              "whether this node takes guests"},
+              "whether the balancers of other nodes may send processes to this one"},
     ConfigKey{"loadlevel", "list",
               TextOf([](Config& c) -> std::string& { return c.loadlevel.list; }),
               "the programs that are levelled wherever they are started", TextKind::kPath},

@@ -143,7 +143,7 @@ group::NodeInfo Balancer::own_info(const ClusterLoad& view) const {
   for (const group::TableEntry& e : group_.entries()) {
     if (e.process.home == group_.self() && e.where != group_.self()) ++info.guests_out;
   }
-  info.accepting = options_.balancing && !drained_;
+  info.accepting = options_.balancing && options_.accepting && !drained_;
   info.drained = drained_;
   info.address = group_.address_of(group_.self());
   info.version = options_.version;

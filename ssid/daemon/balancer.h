@@ -33,6 +33,7 @@ class Balancer {
     std::string version;
     std::string boot_id;
     bool balancing = true;
+    bool accepting = true;  // other nodes' balancers may send processes here
   };
 
   static Result<std::unique_ptr<Balancer>> create(boost::asio::io_context& io, const Clock& clock,

@@ -151,7 +151,8 @@ Result<> run(const Config& config) {
                                          .state_path = paths.run_dir + "/enabled",
                                          .version = kVersion,
                                          .boot_id = group.boot_id(),
-                                         .balancing = config.loadlevel.on}));
+                                         .balancing = config.loadlevel.on,
+                                         .accepting = config.loadlevel.accepting}));
   requests =
       std::make_unique<Requests>(io, group, [&](const group::Request& r, Requests::Done done) {
         serve_request(*ops, r, std::move(done));
