@@ -6,6 +6,8 @@
 #include <cmath>
 #include <ctime>
 
+#include "ssid/base/own_programs.h"
+
 namespace ssi {
 namespace {
 
@@ -22,11 +24,6 @@ std::int64_t thread_cpu_us() {
 
 double smooth(double old_value, double new_value, double dt_s, double tau_s) {
   return old_value + (new_value - old_value) * (1 - std::exp(-dt_s / tau_s));
-}
-
-std::string_view file_name(std::string_view path) {
-  const auto slash = path.rfind('/');
-  return slash == std::string_view::npos ? path : path.substr(slash + 1);
 }
 
 }  // namespace
@@ -327,7 +324,7 @@ void ProcessScan::read_image(Entry& entry, const proc::StatLine& stat) {
   s.exe = files_.read_link(stat.pid, "exe");
   s.exe_deleted = s.exe.ends_with(kDeleted);
   if (s.exe_deleted) s.exe.resize(s.exe.size() - kDeleted.size());
-  s.service = options_.service_names.contains(file_name(s.exe));
+  s.service = is_own_program(s.exe);
   if (const auto uid = proc::parse_status_uid(files_.read(stat.pid, "status"))) s.uid = *uid;
   entry.until_uid = kUidEvery;
 }
