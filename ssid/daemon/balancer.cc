@@ -173,6 +173,8 @@ ClusterLoad Balancer::view_of_cluster() const {
     load.demand = p.demand_smoothed;
     load.rss_bytes = p.rss_bytes;
     load.wanted_s = p.wanted_s;
+    load.pinned = tracker_.pinned(p.key);
+    load.enabled |= load.pinned;  // else the plan would say only that it is not enabled
     view.processes.push_back(std::move(load));
   }
   for (const auto& [id, heard] : loads_.all()) {
@@ -239,6 +241,13 @@ void Balancer::on_ended(SsiPid pid) {
 Result<> Balancer::enable(pid_t local_pid, bool on, std::uint32_t by_uid) {
   SSI_ASSIGN(const auto sample, sampler_.look(local_pid));
   SSI_TRY(on ? tracker_.enable(sample, by_uid) : tracker_.disable(sample, by_uid));
+  save_state();
+  return {};
+}
+
+Result<> Balancer::pin(pid_t local_pid, std::uint32_t by_uid) {
+  SSI_ASSIGN(const auto sample, sampler_.look(local_pid));
+  SSI_TRY(tracker_.pin(sample, by_uid));
   save_state();
   return {};
 }

@@ -55,6 +55,7 @@ class Balancer {
   // One process now, for what the last sample does not have.
   Result<ProcessSample> look(pid_t local_pid) { return sampler_.look(local_pid); }
   Result<> enable(pid_t local_pid, bool on, std::uint32_t by_uid);
+  Result<> pin(pid_t local_pid, std::uint32_t by_uid);
   // What goes along with the process when it moves; empty: it is not enabled.
   std::string enablement_of(pid_t local_pid);
   // Why the process, which runs here, is enabled or not, and stays: sentences.

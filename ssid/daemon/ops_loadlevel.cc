@@ -41,7 +41,12 @@ void enable(OpContext& context, const OpCaller& caller, const json& args, bool o
     return;
   const auto local = local_pid(context, *pid);
   if (!local) return done(local.error());
-  if (auto set = context.balancer.enable(*local, on, caller.uid); !set) return done(set.error());
+  const bool pin = !on && args.value("pin", false);
+  if (auto set = pin ? context.balancer.pin(*local, caller.uid)
+                     : context.balancer.enable(*local, on, caller.uid);
+      !set) {
+    return done(set.error());
+  }
   done(json{{"pid", pid->to_string()}, {"enabled", on}});
 }
 
