@@ -18,7 +18,8 @@ ROOMS = {
     "ssid/cluster": ("ssid/wire", "ssid/base"),
     "ssid/registry": ("ssid/cluster", "ssid/wire", "ssid/base"),
     "ssid/api": ("ssid/wire", "ssid/base"),
-    "ssid/carrier": ("fs", "migrate/streams", "ssid/wire", "ssid/base"),  # composition root of ssid-carrier
+    "ssid/config": ("loadlevel/policy", "ssid/base"),
+    "ssid/carrier": ("fs", "migrate/streams", "ssid/config", "ssid/wire", "ssid/base"),  # root of ssid-carrier
     "ssid/daemon": ALL,  # composition root of ssid
     "fs": ("ssid/registry", "ssid/cluster", "ssid/wire", "ssid/base"),
     "migrate": ("migrate/streams", "ssid/wire", "ssid/base", "shim"),

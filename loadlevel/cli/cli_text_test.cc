@@ -73,7 +73,8 @@ TEST_CASE("migrate says from where to where, how long frozen, how much") {
         "1:345: 1 -> 2, can be moved\n");
   CHECK(migrate_progress_text(json::parse(R"({"pid":7,"waiting":"it is being moved"})")) ==
         "7: waiting: it is being moved\n");
-  CHECK(migrate_progress_text(json::parse(R"({"pid":7,"step":"dump"})")) == "7: dump\n");
+  CHECK(migrate_text(json::parse(R"({"pid":"70041","from":2,"to":2,"already":true})")) ==
+        "70041: runs on node 2 already\n");
 }
 
 TEST_CASE("loadlevel's answers in words") {

@@ -36,18 +36,6 @@ int fail(const std::string& name, const std::string& what, const Error& error) {
   return error.code() == ErrorCode::kUsage ? kExitUsage : kExitFailed;
 }
 
-std::optional<int> parse_arguments(CLI::App& app, int argc, char** argv) {
-  try {
-    app.parse(argc, argv);
-    return std::nullopt;
-  } catch (const CLI::CallForHelp&) {
-    return print(app.get_name(), app.help()) ? 0 : kExitFailed;
-  } catch (const CLI::ParseError& error) {
-    return fail(app.get_name(), "usage",
-                Error(ErrorCode::kUsage, std::string(error.what()) + " (see --help)"));
-  }
-}
-
 bool print(const std::string& name, const std::string& text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0)
     return true;

@@ -1,11 +1,11 @@
 // What all commands have in common: the way they fail, help, usage and --json.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
+#include "ssid/base/command_line.h"
 #include "ssid/base/result.h"
 #include "ssid/wire/control_client.h"
 
@@ -20,8 +20,7 @@ std::string failure_line(const std::string& name, const std::string& what, const
 // Prints that line to stderr; gives the exit status.
 int fail(const std::string& name, const std::string& what, const Error& error);
 
-// Parses; if the command ends here (--help, wrong usage), gives the exit status.
-std::optional<int> parse_arguments(CLI::App& app, int argc, char** argv);
+using ssi::parse_arguments;
 
 // Prints to stdout; false (and a line on stderr) if that fails: a full disk, a closed pipe.
 bool print(const std::string& name, const std::string& text);

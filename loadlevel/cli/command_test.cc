@@ -123,8 +123,10 @@ TEST_CASE("a failure is one line: name, what, why") {
 }
 
 TEST_CASE("help goes to stdout, wrong usage is one line on stderr and status 2") {
-  for (const char* name : {"cluster", "migrate", "loadlevel", "ssips"}) {
+  for (const char* name :
+       {"cluster", "migrate", "loadlevel", "ssips", "ssid", "ssid-carrier", "ssid-realm"}) {
     CAPTURE(name);
+    CHECK(run({name, "-h"}, "/nonexistent").status == 0);
     const Ran help = run({name, "--help"}, "/nonexistent");
     CHECK(help.status == 0);
     CHECK(help.out.find("Usage:") != std::string::npos);
@@ -134,6 +136,10 @@ TEST_CASE("help goes to stdout, wrong usage is one line on stderr and status 2")
     CHECK(wrong.err.starts_with(std::string(name) + ": usage: "));
     CHECK(wrong.err.find('\n') == wrong.err.size() - 1);
   }
+  CHECK(run({"ssid", "--version"}, "/nonexistent").status == 0);
+  CHECK(run({"ssid-carrier", "--port", "70000"}, "/nonexistent").status == 2);
+  CHECK(run({"ssid-carrier", "word"}, "/nonexistent").status == 2);
+  CHECK(run({"ssid-realm"}, "/nonexistent").status == 2);
   CHECK(run({"migrate", "70041"}, "/nonexistent").status == 2);
   CHECK(run({"loadlevel"}, "/nonexistent").status == 2);
   CHECK(run({"cluster", "drain"}, "/nonexistent").status == 2);
@@ -252,12 +258,13 @@ TEST_CASE("ssid's reason reaches the user, with --json its details too") {
 
 TEST_CASE("loadlevel run enables itself and becomes the command with its PID") {
   OneAnswer enabled({answer(R"({"pid":1,"enabled":true})")});
-  const Ran ran = enabled.ask({"loadlevel", "run", "sh", "-c", "echo $$; exit 7", "--json"});
+  const Ran ran =
+      enabled.ask({"loadlevel", "run", "sh", "-c", "echo $$ $SSI_LOADLEVEL; exit 7", "--json"});
   CHECK(ran.status == 7);
   CHECK(enabled.asked.op == "loadlevel.enable");
   CHECK(enabled.asked_by > 0);
   CHECK(enabled.args()["pid"] == enabled.asked_by);
-  CHECK(ran.out == std::to_string(enabled.asked_by) + "\n");
+  CHECK(ran.out == std::to_string(enabled.asked_by) + " run\n");
   OneAnswer denied({{.code = ApiCode::kDenied, .error = "no", .json = "", .more = false}});
   const Ran refused = denied.ask({"loadlevel", "run", "--", "sh", "-c", "echo started"});
   CHECK(refused.status == 1);
@@ -280,7 +287,9 @@ TEST_CASE("loadlevel's sub-commands are ops of the same name") {
   CHECK(op_of({"status", "70041"}, "{}") == R"(loadlevel.status {"pid":"70041"})");
   CHECK(op_of({"why", "70041"}, "{}") == R"(loadlevel.why {"pid":"70041"})");
   CHECK(op_of({"on"}, "{}") == "loadlevel.on {}");
-  CHECK(op_of({"off", "-n", "2"}, "{}") == R"(loadlevel.off {"node":2})");
+  CHECK(op_of({"off", "-n", "2"}, "{}") == R"(loadlevel.off {"node":"2"})");
+  CHECK(op_of({"off", "-n", ""}, "{}") == R"(loadlevel.off {"node":""})");
+  CHECK(op_of({"on", "--node", "n2"}, "{}") == R"(loadlevel.on {"node":"n2"})");
   CHECK(op_of({"add", "/usr/bin/xz"}, "{}") == R"(loadlevel.add {"path":"/usr/bin/xz"})");
   CHECK(op_of({"remove", "/usr/bin/xz"}, "{}") == R"(loadlevel.remove {"path":"/usr/bin/xz"})");
   CHECK(op_of({"list"}, R"({"paths":["/usr/bin/xz"]})") == "loadlevel.list {}");

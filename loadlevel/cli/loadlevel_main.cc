@@ -1,17 +1,20 @@
 // loadlevel: which processes may be moved, why one was or was not, and the balancer itself.
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 
 #include "loadlevel/cli/command.h"
 #include "loadlevel/cli/loadlevel_text.h"
+#include "ssid/base/loadlevel_mark.h"
 
 using namespace ssi;
 using namespace ssi::cli;
 
 namespace {
 
-// Enables this process, then becomes the command: so the PID is the one that was enabled.
+// Enables this process, then becomes the command: so the PID is the one that was enabled. The mark
+// is for descendants whose parents end before ssid has seen them.
 int run(std::vector<std::string> command) {
   auto client = ControlClient::connect();
   if (!client) return fail("loadlevel", "run", client.error());
@@ -19,6 +22,7 @@ int run(std::vector<std::string> command) {
   args["pid"] = ::getpid();
   auto enabled = client->call("loadlevel.enable", args);
   if (!enabled) return fail("loadlevel", "run", enabled.error());
+  ::setenv(kEnvironMarkName, kEnvironMarkValue, 1);
   std::vector<char*> argv;
   for (std::string& word : command) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -43,8 +47,7 @@ int main(int argc, char** argv) {
     return run(std::move(command));
   CLI::App app("Says which processes the cluster may move, and why it did.", "loadlevel");
   app.require_subcommand(1);
-  std::string pid, path;
-  unsigned node = 0;
+  std::string pid, path, node;
   bool json = false;
   const auto sub = [&](const char* name, const char* help) {
     CLI::App* made = app.add_subcommand(name, help);
@@ -60,7 +63,7 @@ int main(int argc, char** argv) {
   CLI::App* on = sub("on", "the balancer moves processes");
   CLI::App* off = sub("off", "the balancer moves nothing");
   for (CLI::App* one : {on, off})
-    one->add_option("-n,--node", node, "on this node only")->check(CLI::PositiveNumber);
+    one->add_option("-n,--node", node, "on this node only, a number or name");
   CLI::App* add = sub("add", "every process of the program PATH is enabled");
   CLI::App* remove = sub("remove", "no longer so");
   for (CLI::App* one : {add, remove})
@@ -75,7 +78,7 @@ int main(int argc, char** argv) {
   Question question{.name = "loadlevel", .what = pid.empty() ? path : pid, .op = "", .json = json};
   if (!pid.empty()) question.args["pid"] = pid;
   if (!path.empty()) question.args["path"] = path;
-  if (node != 0) question.args["node"] = node;
+  if (on->count("-n") + off->count("-n") > 0) question.args["node"] = node;
   if (!path.empty() && path.front() != '/')
     return fail("loadlevel", path, Error(ErrorCode::kUsage, "not an absolute path"));
   const auto ask = [&](const char* op, std::string (*to_text)(const nlohmann::json&)) {

@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   app.add_option("PID", pid, "process: 70041, or NODE:PID if it is older than ssid")->required();
   app.add_option("NODE", to, "number or name of a node, `home` or `best`")->required();
   app.add_flag("--dry-run", dry_run, "only say whether it can be moved, and what would be");
-  app.add_flag("--wait", wait, "until it runs there (as without), and show what is waited for");
+  app.add_flag("--wait", wait, "while something is busy, try again and show what is waited for");
   app.add_flag("--stats", stats, "show how long each step took");
   app.add_flag("--json", json, "print ssid's answer as JSON");
   if (auto status = parse_arguments(app, argc, argv)) return *status;

@@ -58,6 +58,7 @@ Result<> pin_here() {
   SSI_ASSIGN(auto client, ControlClient::connect());
   nlohmann::json args;
   args["pid"] = ::getpid();
+  args["pin"] = true;
   SSI_TRY(client.call("loadlevel.disable", args));
   return {};
 }

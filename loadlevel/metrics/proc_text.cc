@@ -79,6 +79,9 @@ std::optional<StatLine> parse_stat(std::string_view text) {
       case 6:
         good = to_number(word, s.session);
         break;
+      case 7:
+        good = to_number(word, s.tty);
+        break;
       case 9:
         good = to_number(word, s.flags);
         break;
@@ -93,6 +96,9 @@ std::optional<StatLine> parse_stat(std::string_view text) {
         break;
       case 22:
         good = to_number(word, s.start_ticks);
+        break;
+      case 23:
+        good = to_number(word, s.vsz_bytes);
         break;
       case 24:
         good = to_number(word, rss);
@@ -118,6 +124,21 @@ std::optional<StatLine> parse_stat(std::string_view text) {
   s.rss_pages = rss > 0 ? static_cast<std::uint64_t>(rss) : 0;
   s.image_print = image;
   return s;
+}
+
+// The device number as the kernel writes it here: minor 0-7, major 8-19, minor 20-31.
+std::string tty_name(std::int32_t tty) {
+  if (tty == 0) return "";
+  const auto number = static_cast<std::uint32_t>(tty);
+  const std::uint32_t major = number >> 8 & 0xfff;
+  const std::uint32_t minor = (number & 0xff) | (number >> 12 & 0xfff00);
+  constexpr std::uint32_t kVirtual = 4, kSerial = 64, kConsole = 5, kPts = 136, kPtsLast = 143;
+  if (major >= kPts && major <= kPtsLast)
+    return "pts/" + std::to_string((major - kPts) * 256 + minor);
+  if (major == kVirtual && minor < kSerial) return "tty" + std::to_string(minor);
+  if (major == kVirtual) return "ttyS" + std::to_string(minor - kSerial);
+  if (major == kConsole && minor == 1) return "console";
+  return std::to_string(major) + ":" + std::to_string(minor);
 }
 
 std::optional<SchedStat> parse_schedstat(std::string_view text) {

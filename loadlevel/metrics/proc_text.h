@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace ssi::proc {
@@ -18,17 +19,22 @@ struct StatLine {
   pid_t ppid = 0;
   pid_t process_group = 0;
   pid_t session = 0;
+  std::int32_t tty = 0;  // device number of the controlling terminal, 0: none
   std::uint64_t flags = 0;
   std::uint64_t utime_ticks = 0;
   std::uint64_t stime_ticks = 0;
   std::int32_t threads = 0;
   std::uint64_t start_ticks = 0;
+  std::uint64_t vsz_bytes = 0;
   std::uint64_t rss_pages = 0;
   std::uint64_t image_print = 0;  // changes when the process executes another program
 
   bool kernel_thread() const;
 };
 std::optional<StatLine> parse_stat(std::string_view text);
+
+// As below /dev: "pts/3", "tty1", "ttyS0"; "MAJOR:MINOR" of other kinds; "" for 0.
+std::string tty_name(std::int32_t tty);
 
 // /proc/PID/task/TID/schedstat: time on a CPU, and time runnable but waiting for one.
 struct SchedStat {

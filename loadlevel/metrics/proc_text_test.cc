@@ -37,6 +37,8 @@ TEST_CASE("a recorded stat line is read field by field") {
   CHECK(s->ppid == 10280);
   CHECK(s->process_group == 10281);
   CHECK(s->session == 7316);
+  CHECK(s->tty == 0);
+  CHECK(s->vsz_bytes == 3133440);
   CHECK(s->utime_ticks == 12);
   CHECK(s->stime_ticks == 30);
   CHECK(s->threads == 4);
@@ -54,6 +56,19 @@ TEST_CASE("a name with brackets, blanks and newlines does not shift the fields")
   CHECK(s->comm == "a) R 1 (b\n)");
   CHECK(s->ppid == 10280);
   CHECK(s->start_ticks == 414271);
+}
+
+TEST_CASE("a terminal's number has the name of its device") {
+  std::string text(kStat);
+  text.replace(text.find(" 7316 0 "), 8, " 7316 34819 ");
+  CHECK(proc::parse_stat(text)->tty == 34819);
+  CHECK(proc::tty_name(34819) == "pts/3");
+  CHECK(proc::tty_name(34816 + (1 << 20)) == "pts/256");
+  CHECK(proc::tty_name(1025) == "tty1");
+  CHECK(proc::tty_name(1024 + 65) == "ttyS1");
+  CHECK(proc::tty_name(1281) == "console");
+  CHECK(proc::tty_name(229 << 8) == "229:0");
+  CHECK(proc::tty_name(0).empty());
 }
 
 TEST_CASE("executing another program changes the image print, running on does not") {

@@ -25,11 +25,13 @@ struct ProcessSample {
   pid_t ppid = 0;
   pid_t process_group = 0;
   pid_t session = 0;
+  std::int32_t tty = 0;   // controlling terminal, for proc::tty_name(); 0: none
   std::uint32_t uid = 0;  // real uid
   char state = '?';       // as in /proc/PID/stat: R S D T t Z X I
   std::int32_t threads = 1;
   bool service = false;           // ssid itself and its helpers: never counted, never moved
   std::uint64_t rss_bytes = 0;    // resident
+  std::uint64_t vsz_bytes = 0;    // address space
   double cpu_share = 0;           // CPUs used since the previous reading: 0 .. threads
   double cpu_share_smoothed = 0;  // the same, over the last seconds
   double demand = 0;           // CPUs used or waited for since the previous reading: 0 .. threads

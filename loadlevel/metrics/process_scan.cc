@@ -6,6 +6,8 @@
 #include <cmath>
 #include <ctime>
 
+#include "ssid/base/own_programs.h"
+
 namespace ssi {
 namespace {
 
@@ -22,11 +24,6 @@ std::int64_t thread_cpu_us() {
 
 double smooth(double old_value, double new_value, double dt_s, double tau_s) {
   return old_value + (new_value - old_value) * (1 - std::exp(-dt_s / tau_s));
-}
-
-std::string_view file_name(std::string_view path) {
-  const auto slash = path.rfind('/');
-  return slash == std::string_view::npos ? path : path.substr(slash + 1);
 }
 
 }  // namespace
@@ -163,9 +160,11 @@ bool ProcessScan::read_process(Entry& entry, bool first) {
   s.ppid = stat->ppid;
   s.process_group = stat->process_group;
   s.session = stat->session;
+  s.tty = stat->tty;
   s.state = stat->state;
   s.threads = std::max(stat->threads, 1);
   s.rss_bytes = stat->rss_pages * page_bytes_;
+  s.vsz_bytes = stat->vsz_bytes;
   if (first || s.comm != stat->comm) s.comm = stat->comm;
 
   const std::int64_t now_us = clock_->now_us();
@@ -239,11 +238,15 @@ Result<ProcessSample> ProcessScan::look(pid_t pid) {
   s.ppid = stat->ppid;
   s.process_group = stat->process_group;
   s.session = stat->session;
+  s.tty = stat->tty;
   s.state = stat->state;
   s.threads = std::max(stat->threads, 1);
   s.rss_bytes = stat->rss_pages * page_bytes_;
+  s.vsz_bytes = stat->vsz_bytes;
   s.cpu_s = static_cast<double>(stat->utime_ticks + stat->stime_ticks) / ticks_per_s_;
   s.wanted_s = s.cpu_s;
+  s.age_s = std::max(0.0, static_cast<double>(clock_->now_us() + boot_offset_us_) / 1e6 -
+                              static_cast<double>(s.key.start_ticks) / ticks_per_s_);
   s.comm = stat->comm;
   const proc::StatLine line = *stat;  // the text behind `comm` goes with the next read
   read_image(entry, line);
@@ -321,7 +324,7 @@ void ProcessScan::read_image(Entry& entry, const proc::StatLine& stat) {
   s.exe = files_.read_link(stat.pid, "exe");
   s.exe_deleted = s.exe.ends_with(kDeleted);
   if (s.exe_deleted) s.exe.resize(s.exe.size() - kDeleted.size());
-  s.service = options_.service_names.contains(file_name(s.exe));
+  s.service = is_own_program(s.exe);
   if (const auto uid = proc::parse_status_uid(files_.read(stat.pid, "status"))) s.uid = *uid;
   entry.until_uid = kUidEvery;
 }

@@ -17,7 +17,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -32,10 +31,6 @@ namespace ssi {
 
 struct ProcessScanOptions {
   std::string proc_root = "/proc";
-  // File names of programs that are ssid's own: their load is shown apart, they are never
-  // candidates.
-  std::set<std::string, std::less<>> service_names = {"ssid", "ssid-carrier", "ssid-realm",
-                                                      "ssid-deputy", "criu"};
   double smoothing_s = 3;             // time constant of the smoothed values
   std::size_t kept_fds_max = 256;     // descriptors kept open for busy processes
   std::size_t threads_read_max = 64;  // of one process per pass; the rest is scaled up

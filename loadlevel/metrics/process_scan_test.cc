@@ -149,6 +149,11 @@ TEST_CASE("a look at one process, between the passes") {
   CHECK(found->key == ProcessKey{70, 77});
   CHECK(found->exe == "/usr/bin/new");
   CHECK(found->comm == "new");
+  CHECK(found->vsz_bytes == 3133440);
+  CHECK(found->tty == 0);
+  b.pass();  // from now on it knows when the machine was booted
+  CHECK(b.scan.look(70)->age_s == doctest::Approx(20 - 0.77));
+  CHECK(b.find(70)->vsz_bytes == 3133440);
   CHECK(b.scan.look(2).error().message() == "process 2: a kernel thread");
   CHECK(b.scan.look(71).error().code() == ErrorCode::kRefused);
   CHECK(b.scan.look(72).error().code() == ErrorCode::kGone);

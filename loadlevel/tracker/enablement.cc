@@ -46,7 +46,8 @@ std::string Enablement::reason() const {
   std::string text;
   switch (source) {
     case Source::kUser:
-      text = (on ? "enabled by uid " : "disabled by uid ") + std::to_string(by_uid);
+      text = on ? "enabled" : pinned ? "pinned" : "disabled";
+      text += " by uid " + std::to_string(by_uid);
       break;
     case Source::kInherited:
       text = "inherited from " + from;
@@ -59,7 +60,7 @@ std::string Enablement::reason() const {
 }
 
 std::string Enablement::to_line() const {
-  std::string line = on ? "on " : "off ";
+  std::string line = on ? "on " : pinned ? "pinned " : "off ";
   switch (source) {
     case Source::kUser:
       line += "user ";
@@ -85,8 +86,9 @@ std::optional<Enablement> Enablement::from_line(std::string_view line) {
   const auto source = word();
   const auto where = word();
   const auto uid = word();
-  if (on != "on" && on != "off") return {};
+  if (on != "on" && on != "off" && on != "pinned") return {};
   e.on = on == "on";
+  e.pinned = on == "pinned";
   if (source == "user") {
     e.source = Source::kUser;
   } else if (source == "inherited") {

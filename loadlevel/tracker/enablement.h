@@ -16,12 +16,14 @@ struct Enablement {
   };
 
   bool on = false;
+  bool pinned = false;  // kUser, off: `runon -p`; no balancer moves it, from a drained node neither
   Source source = Source::kUser;
   std::uint32_t by_uid = 0;  // kUser
   std::string from;      // kInherited: the parent, as users name it; kList: the line of the list
   bool arrived = false;  // decided on another node, came here with the process
 
-  // "enabled by uid 1000", "inherited from 70041", "on the list: /usr/bin/xz", "disabled by uid 0".
+  // "enabled by uid 1000", "inherited from 70041", "on the list: /usr/bin/xz", "disabled by uid 0",
+  // "pinned by uid 0".
   std::string reason() const;
 
   // One line without newline, for saving and for going along with a moving process.

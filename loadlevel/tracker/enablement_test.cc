@@ -10,6 +10,7 @@ using Source = Enablement::Source;
 TEST_CASE("reasons in words") {
   CHECK(Enablement{.on = true, .by_uid = 1000}.reason() == "enabled by uid 1000");
   CHECK(Enablement{.on = false}.reason() == "disabled by uid 0");
+  CHECK(Enablement{.on = false, .pinned = true, .by_uid = 7}.reason() == "pinned by uid 7");
   CHECK(Enablement{.on = true, .source = Source::kInherited, .from = "70041"}.reason() ==
         "inherited from 70041");
   CHECK(Enablement{.on = true, .source = Source::kList, .from = "/usr/bin/xz"}.reason() ==
@@ -20,6 +21,7 @@ TEST_CASE("written lines are read back; garbage is refused") {
   const Enablement all[] = {
       {.on = true, .by_uid = 4294967295},
       {.on = false, .by_uid = 1},
+      {.on = false, .pinned = true, .by_uid = 1},
       {.on = true, .source = Source::kInherited, .from = "1:345", .arrived = true},
       {.on = true, .source = Source::kList, .from = "/a b%\n\t\x7f\xc3\xa4"}};
   for (const auto& e : all) {
@@ -37,7 +39,7 @@ TEST_CASE("written lines are read back; garbage is refused") {
   }
   std::mt19937 random(3);
   for (int round = 0; round < 20000; ++round) {
-    std::string line = all[random() % 4].to_line();
+    std::string line = all[random() % std::size(all)].to_line();
     for (auto n = random() % 4; n > 0 && !line.empty(); --n) {
       line[random() % line.size()] = static_cast<char>(random());
     }

@@ -8,12 +8,11 @@
 
 #include <string>
 
+#include "ssid/base/loadlevel_mark.h"
+
 namespace ssi {
 
-inline constexpr const char* kEnvironMarkName = "SSI_LOADLEVEL";
-inline constexpr const char* kEnvironMarkValue = "run";
-
-// Looks for NAME=VALUE in PROC_ROOT/PID/environ (the first 128 KiB). False if it can't be read.
+// Looks for the mark in PROC_ROOT/PID/environ (the first 128 KiB). False if it can't be read.
 bool has_environ_mark(const std::string& proc_root, pid_t pid);
 
 }  // namespace ssi

@@ -93,23 +93,27 @@ void Tracker::update(const std::vector<ProcessSample>& processes, const Resolved
   updated_ = true;
 }
 
-Result<> Tracker::set(const ProcessSample& p, bool on, std::uint32_t by_uid) {
+Result<> Tracker::set(const ProcessSample& p, Enablement state) {
   const auto refuse = [&](const char* why) {
     return Error(ErrorCode::kRefused, "process " + std::to_string(p.key.pid) + ": " + why);
   };
   if (p.key.pid == 1) return refuse("the first process of the node is never moved");
   if (p.service) return refuse("belongs to ssid itself");
-  records_[p.key] = {.on = on, .source = Enablement::Source::kUser, .by_uid = by_uid};
+  records_[p.key] = std::move(state);
   fresh_.insert(p.key);
   return {};
 }
 
 Result<> Tracker::enable(const ProcessSample& process, std::uint32_t by_uid) {
-  return set(process, true, by_uid);
+  return set(process, {.on = true, .by_uid = by_uid});
 }
 
 Result<> Tracker::disable(const ProcessSample& process, std::uint32_t by_uid) {
-  return set(process, false, by_uid);
+  return set(process, {.on = false, .by_uid = by_uid});
+}
+
+Result<> Tracker::pin(const ProcessSample& process, std::uint32_t by_uid) {
+  return set(process, {.on = false, .pinned = true, .by_uid = by_uid});
 }
 
 void Tracker::adopt(ProcessKey key, Enablement state) {
@@ -128,6 +132,11 @@ const Enablement* Tracker::find(ProcessKey key) const {
 bool Tracker::enabled(ProcessKey key) const {
   const Enablement* state = find(key);
   return state && state->on;
+}
+
+bool Tracker::pinned(ProcessKey key) const {
+  const Enablement* state = find(key);
+  return state && state->pinned;
 }
 
 std::string Tracker::reason(ProcessKey key) const {

@@ -50,6 +50,8 @@ class Tracker {
   // may, and has just looked at the process (ProcessScan::look).
   Result<> enable(const ProcessSample& process, std::uint32_t by_uid);
   Result<> disable(const ProcessSample& process, std::uint32_t by_uid);
+  // As disable, and it stays even where everything else has to leave.
+  Result<> pin(const ProcessSample& process, std::uint32_t by_uid);
 
   // A process moved here, or came back, with what was known about it. Take `find(key)` on the old
   // node.
@@ -58,6 +60,7 @@ class Tracker {
   void forget(ProcessKey key);
 
   bool enabled(ProcessKey key) const;
+  bool pinned(ProcessKey key) const;
   // Null if nobody ever said anything about it: not enabled.
   const Enablement* find(ProcessKey key) const;
   std::string reason(ProcessKey key) const;  // "not enabled" if unknown
@@ -70,7 +73,7 @@ class Tracker {
   std::size_t load(std::string_view text);
 
  private:
-  Result<> set(const ProcessSample& process, bool on, std::uint32_t by_uid);
+  Result<> set(const ProcessSample& process, Enablement state);
 
   TrackerOptions options_;
   std::unordered_map<ProcessKey, Enablement> records_;

@@ -117,6 +117,23 @@ TEST_CASE("disabling a child concerns that child and what it starts from then on
   CHECK(n.on(16));
 }
 
+TEST_CASE("a pinned process is not enabled, and is enabled by a user's word only") {
+  Node n;
+  n.start(10, 1, "/usr/bin/xz");
+  n.start(11, 10);
+  n.update();
+  CHECK(n.tracker.pin(n.at(10), 1000).ok());
+  n.on_list("/usr/bin/xz\n");
+  n.update();
+  CHECK_FALSE(n.on(10));
+  CHECK(n.tracker.pinned(n.at(10).key));
+  CHECK_FALSE(n.tracker.pinned(n.at(11).key));
+  CHECK(n.why(10) == "pinned by uid 1000");
+  CHECK(n.tracker.enable(n.at(10), 1000).ok());
+  CHECK(n.on(10));
+  CHECK_FALSE(n.tracker.pinned(n.at(10).key));
+}
+
 TEST_CASE("disabling the parent leaves the children it has as they are") {
   Node n;
   n.start(10, 1);

@@ -6,11 +6,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <cstdio>
 
 #include "migrate/realm/namespaces.h"
 #include "migrate/realm/realm_init.h"
+#include "ssid/base/command_line.h"
 
 namespace ssi::migrate {
 namespace {
@@ -78,8 +78,9 @@ Result<> start(const RealmOptions& options, const std::string& socket_path) {
 int main(int argc, char** argv) {
   ssi::migrate::RealmOptions options;
   std::string socket_path;
-  CLI::App app{
-      "Makes the namespaces in which guests of one home node live, and becomes their init."};
+  CLI::App app(
+      "Makes the namespaces in which guests of one home node live, and becomes their init.",
+      "ssid-realm");
   app.add_option("--home", options.home.value, "node whose processes will live here")->required();
   app.add_option("--node", options.node.value, "this node")->required();
   app.add_option("--root", options.root, "where home's files are mounted")->required();
@@ -87,7 +88,7 @@ int main(int argc, char** argv) {
   app.add_option("--criu", options.criu_bundle, "directory of criu, ld.so and libraries")
       ->required();
   app.add_option("--socket", socket_path, "where to listen for ssid")->required();
-  CLI11_PARSE(app, argc, argv);
+  if (const auto ended = ssi::parse_arguments(app, argc, argv)) return *ended;
   if (auto started = ssi::migrate::start(options, socket_path); !started) {
     std::fprintf(stderr, "ssid-realm: %s\n", started.error().message().c_str());
     return 1;

@@ -102,8 +102,8 @@ Result<LogLevel> parse_log_level(std::string_view name) {
   if (name == "info") return LogLevel::kInfo;
   if (name == "warning") return LogLevel::kWarning;
   if (name == "error") return LogLevel::kError;
-  return Error(ErrorCode::kUsage,
-               "'" + std::string(name) + "' is not a log level (debug, info, warning or error)");
+  return Error(ErrorCode::kUsage, "'" + std::string(name) + "' is not a log level (" +
+                                      std::string(kLogLevelNames) + ")");
 }
 
 void set_log_sink(LogSink sink) {

@@ -26,7 +26,9 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 void log_start(std::string_view program, LogLevel level);
 void set_log_level(LogLevel level);
 bool log_enabled(LogLevel level);
-// "debug", "info", "warning", "error"
+// As parse_log_level() takes them.
+inline constexpr std::string_view kLogLevelNames = "debug, info, warning or error";
+// kUsage: it is none of these.
 Result<LogLevel> parse_log_level(std::string_view name);
 
 void log_line(LogLevel level, std::string_view message);

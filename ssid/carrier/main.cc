@@ -84,5 +84,6 @@ int main(int argc, char** argv) {
   int status = 0;
   const auto options = ssi::parse_carrier_options(argc, argv, status);
   if (!options) return status;
+  ssi::set_log_level(options->log_level);
   return ssi::run(*options);
 }

@@ -1,17 +1,19 @@
-// Command line and configuration of ssid-carrier.
+// What ssid-carrier goes by: ssid.toml, and its command line, which is stronger.
 #pragma once
 
 #include <optional>
 #include <string>
 
 #include "ssid/base/ids.h"
+#include "ssid/base/log.h"
 #include "ssid/wire/carrier/carrier_messages.h"
 
 namespace ssi {
 
 struct CarrierOptions {
   NodeId node;
-  std::string address;
+  LogLevel log_level = LogLevel::kInfo;
+  std::string address;  // to listen at; empty: every one
   std::uint16_t port = kCarrierPort;
   std::string key_file = "/etc/corosync/authkey";
   std::string socket = kCarrierSocket;
@@ -19,7 +21,8 @@ struct CarrierOptions {
   bool force = false;  // SIGTERM ends it even with views mounted
 };
 
-// Empty: the program is to end with `status` (help was shown, or the usage is wrong).
+// Empty: the program is to end with `status` (help was shown, or usage or settings are wrong and a
+// line on stderr has said so).
 std::optional<CarrierOptions> parse_carrier_options(int argc, char** argv, int& status);
 
 }  // namespace ssi

@@ -58,7 +58,7 @@ class Carrier:
 
     def start(self):
         self.process = subprocess.Popen(
-            [CARRIER, "--node", str(self.node), "--address", "127.0.0.1", "--port", str(self.port), "--key",
+            [CARRIER, "--config", "/dev/null", "--node", str(self.node), "--address", "127.0.0.1", "--port", str(self.port), "--key",
              f"{WORK}/key", "--socket", self.socket, "--root", self.root, "--force"],
             stdin=subprocess.DEVNULL, stderr=open(f"{WORK}/{self.node}.log", "a"))
         until(lambda: subprocess.run([CTL, "--socket", self.socket, "stats"], stdout=subprocess.DEVNULL,

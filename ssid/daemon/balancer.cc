@@ -34,7 +34,7 @@ Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group,
       list_changed_(io, ::fcntl(watcher_.fd(), F_DUPFD_CLOEXEC, 3)),
       timer_(io),
       tracker_(
-          {.name_of = {},
+          {.name_of = [this](pid_t local) { return name_of(local); },
            .marked = [](const ProcessSample& p) { return has_environ_mark("/proc", p.key.pid); }}),
       ledger_(options_.policy) {
   sample_ = &sampler_.sample();
@@ -131,6 +131,13 @@ void Balancer::adopt_guests() {
   }
 }
 
+std::string Balancer::name_of(pid_t local_pid) const {
+  for (const auto& [pid, local] : guest_pids_) {
+    if (local == local_pid) return pid.to_string();
+  }
+  return SsiPid{group_.self(), local_pid}.to_string();
+}
+
 group::NodeInfo Balancer::own_info(const ClusterLoad& view) const {
   group::NodeInfo info;
   info.node = group_.self();
@@ -147,7 +154,7 @@ group::NodeInfo Balancer::own_info(const ClusterLoad& view) const {
     if (e.process.home == group_.self() && e.where != group_.self()) ++info.guests_out;
   }
   info.drained = group_.drained(group_.self());
-  info.accepting = options_.balancing && !info.drained;
+  info.accepting = options_.balancing && options_.accepting && !info.drained;
   info.address = group_.address_of(group_.self());
   info.version = options_.version;
   return info;
@@ -183,6 +190,8 @@ ClusterLoad Balancer::view_of_cluster() const {
     load.demand = p.demand_smoothed;
     load.rss_bytes = p.rss_bytes;
     load.wanted_s = p.wanted_s;
+    load.pinned = tracker_.pinned(p.key);
+    load.enabled |= load.pinned;  // else the plan would say only that it is not enabled
     view.processes.push_back(std::move(load));
   }
   for (const auto& [id, heard] : loads_.all()) {
@@ -209,7 +218,7 @@ void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
   for (const std::string& r : move.reasons) reasons += (reasons.empty() ? "" : "; ") + r;
   log_info("balancer: {} {} -> {}: {}", move.pid.to_string(), move.from.value, move.to.value,
            reasons);
-  last_moves_[move.pid] = move;
+  decided_.begun(move);
   ledger_.begun({move.pid, move.from, move.to, move.demand, move.bytes}, clock_.now_us());
   drain_.begun(move.pid);
   const ProcessControl::Wish wish{.by_user = false,
@@ -218,6 +227,7 @@ void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
                                   .source_slowdown = slowdown_here};
   control_.migrate_from_here(
       move.pid, move.to, wish, [this, move](Result<migrate::MoveReport> report) {
+        if (!report) decided_.failed(move.pid);
         const std::int64_t now = clock_.now_us();
         if (report) {
           log_info("balancer: {} moved, frozen {} ms", move.pid.to_string(),
@@ -262,16 +272,25 @@ void Balancer::on_node_info(const group::NodeInfo& info) { loads_.heard(info, cl
 
 void Balancer::on_moved(const group::Commit& c) {
   ledger_.committed({c.process, c.from, c.to, 1, 0}, clock_.now_us());
+  decided_.moved(c.process, c.from, c.to);
+  if (c.to == group_.self()) adopt_guests();  // what was said about it holds at once
 }
 
 void Balancer::on_ended(SsiPid pid) {
   ledger_.gone(pid);
-  last_moves_.erase(pid);
+  decided_.gone(pid);
 }
 
 Result<> Balancer::enable(pid_t local_pid, bool on, std::uint32_t by_uid) {
   SSI_ASSIGN(const auto sample, sampler_.look(local_pid));
   SSI_TRY(on ? tracker_.enable(sample, by_uid) : tracker_.disable(sample, by_uid));
+  save_state();
+  return {};
+}
+
+Result<> Balancer::pin(pid_t local_pid, std::uint32_t by_uid) {
+  SSI_ASSIGN(const auto sample, sampler_.look(local_pid));
+  SSI_TRY(tracker_.pin(sample, by_uid));
   save_state();
   return {};
 }
@@ -285,11 +304,6 @@ std::string Balancer::enablement_of(pid_t local_pid) {
 std::vector<std::string> Balancer::why(SsiPid pid, pid_t local_pid) {
   std::vector<std::string> lines;
   if (auto sample = sampler_.look(local_pid)) lines.push_back(tracker_.reason(sample->key));
-  if (const auto move = last_moves_.find(pid); move != last_moves_.end()) {
-    lines.push_back("moved " + std::to_string(move->second.from.value) + " -> " +
-                    std::to_string(move->second.to.value) + " because:");
-    lines.insert(lines.end(), move->second.reasons.begin(), move->second.reasons.end());
-  }
   if (const auto stay = stays_.find(pid); stay != stays_.end()) {
     lines.push_back(std::string("stays: ") + verdict_name(stay->second.verdict));
     lines.insert(lines.end(), stay->second.reasons.begin(), stay->second.reasons.end());

@@ -16,6 +16,7 @@
 
 #include "loadlevel/list/list_watcher.h"
 #include "loadlevel/metrics/sampler.h"
+#include "loadlevel/policy/decided_moves.h"
 #include "loadlevel/policy/drain_progress.h"
 #include "loadlevel/policy/move_ledger.h"
 #include "loadlevel/policy/plan.h"
@@ -34,6 +35,7 @@ class Balancer {
     std::string version;
     std::string boot_id;
     bool balancing = true;
+    bool accepting = true;  // other nodes' balancers may send processes here
   };
 
   static Result<std::unique_ptr<Balancer>> create(boost::asio::io_context& io, const Clock& clock,
@@ -53,11 +55,16 @@ class Balancer {
   const LoadLevelList& list() const { return list_; }
   Result<> set_list_text(const std::string& text);  // as another node has it
 
+  // One process now, for what the last sample does not have.
+  Result<ProcessSample> look(pid_t local_pid) { return sampler_.look(local_pid); }
   Result<> enable(pid_t local_pid, bool on, std::uint32_t by_uid);
+  Result<> pin(pid_t local_pid, std::uint32_t by_uid);
   // What goes along with the process when it moves; empty: it is not enabled.
   std::string enablement_of(pid_t local_pid);
-  // Why the process is where it is: sentences.
+  // Why the process, which runs here, is enabled or not, and stays: sentences.
   std::vector<std::string> why(SsiPid pid, pid_t local_pid);
+  // Why this node sent it away when it last left here; none if it was not the balancer.
+  std::vector<std::string> why_moved(SsiPid pid) const { return decided_.why(pid); }
   NodeId best_node_for(NodeId from, NodeId home, double demand, std::uint64_t bytes);
   std::optional<std::string> refuse_arrival(const migrate::MoveTicket& ticket);
 
@@ -76,6 +83,7 @@ class Balancer {
   void wait_for_list();
   void take_list();
   void adopt_guests();
+  std::string name_of(pid_t local_pid) const;  // as users write it
   ClusterLoad view_of_cluster() const;
   void plan_moves(const ClusterLoad& view);
   void plan_again();
@@ -100,7 +108,7 @@ class Balancer {
   NodeLoads loads_;
   std::map<SsiPid, pid_t> guest_pids_;  // local PIDs of guests here, as of this second
   std::map<SsiPid, Evaluation> stays_;
-  std::map<SsiPid, PlannedMove> last_moves_;
+  DecidedMoves decided_;
   DrainProgress drain_;  // active while this node is drained
   std::uint64_t tick_ = 0;
 };

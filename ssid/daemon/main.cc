@@ -2,7 +2,6 @@
 // wires them, runs the loop. Holds no logic.
 #include <signal.h>
 
-#include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
@@ -10,13 +9,14 @@
 
 #include "migrate/criu/criu_bundle.h"
 #include "ssid/api/control_server.h"
+#include "ssid/base/command_line.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
 #include "ssid/base/notify.h"
 #include "ssid/base/spawn.h"
 #include "ssid/cluster/corosync/corosync_cluster.h"
+#include "ssid/config/config.h"
 #include "ssid/daemon/capabilities.h"
-#include "ssid/daemon/config/config.h"
 #include "ssid/daemon/group_driver.h"
 #include "ssid/daemon/ops.h"
 #include "ssid/daemon/pid_range.h"
@@ -116,13 +116,13 @@ Result<> run(const Config& config) {
     }
     control->on_view();
   };
-  g.on_message = [&](NodeId, const group::GroupMessage& m) {
+  g.on_message = [&](NodeId from, const group::GroupMessage& m) {
     if (auto* info = std::get_if<group::NodeInfo>(&m)) return balancer->on_node_info(*info);
     if (auto* s = std::get_if<group::Signal>(&m)) return control->on_signal(*s);
     if (auto* s = std::get_if<group::GuestStopped>(&m)) return control->on_guest_stopped(*s);
     if (auto* c = std::get_if<group::GuestContinued>(&m)) return control->on_guest_continued(*c);
     if (auto* r = std::get_if<group::Request>(&m)) return requests->on_request(*r);
-    if (auto* r = std::get_if<group::Reply>(&m)) return requests->on_reply(*r);
+    if (auto* r = std::get_if<group::Reply>(&m)) return requests->on_reply(from, *r);
   };
   SSI_TRY(group.start(std::move(g)));
 
@@ -161,7 +161,8 @@ Result<> run(const Config& config) {
                                          .state_path = paths.run_dir + "/enabled",
                                          .version = kVersion,
                                          .boot_id = group.boot_id(),
-                                         .balancing = config.loadlevel.on}));
+                                         .balancing = config.loadlevel.on,
+                                         .accepting = config.loadlevel.accepting}));
   requests =
       std::make_unique<Requests>(io, group, [&](const group::Request& r, Requests::Done done) {
         serve_request(*ops, r, std::move(done));
@@ -201,11 +202,11 @@ Result<> run(const Config& config) {
 int main(int argc, char** argv) {
   std::string config_path = ssi::kConfigPath;
   bool faults = false;
-  CLI::App app{"The control daemon of a node of the cluster."};
+  CLI::App app("The control daemon of a node of the cluster.", "ssid");
   app.add_option("--config", config_path, "settings of this node");
   app.add_flag("--faults", faults, "obey the fault points armed in /run/ssid/faults (tests)");
   app.set_version_flag("--version", ssi::kVersion);
-  CLI11_PARSE(app, argc, argv);
+  if (const auto ended = ssi::parse_arguments(app, argc, argv)) return *ended;
   ssi::log_start("ssid", ssi::LogLevel::kInfo);
   ::signal(SIGPIPE, SIG_IGN);
   auto config = ssi::read_config(config_path);
@@ -213,7 +214,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "ssid: %s\n", config.error().message().c_str());
     return 2;
   }
-  if (auto level = ssi::parse_log_level(config->log_level)) ssi::set_log_level(*level);
+  ssi::set_log_level(*ssi::parse_log_level(config->log_level));
   if (faults || std::getenv("SSID_FAULTS") != nullptr) ssi::faults_arm(config->run_dir + "/faults");
   if (auto done = ssi::run(*config); !done) {
     std::fprintf(stderr, "ssid: %s\n", done.error().message().c_str());

@@ -10,6 +10,7 @@
 
 #include "migrate/check/check.h"
 #include "migrate/check/read_facts.h"
+#include "ssid/base/own_programs.h"
 #include "ssid/base/process_handle.h"
 
 namespace ssi {
@@ -21,6 +22,7 @@ using migrate::StreamRef;
 
 Result<check::ProcessFacts> movable_facts(pid_t pid, bool is_guest) {
   SSI_ASSIGN(auto facts, check::read_facts(pid));
+  if (is_own_program(facts.exe)) return Error(ErrorCode::kRefused, "it is a part of ssid itself");
   check::CheckContext context;
   context.is_guest = is_guest;
   context.own_processes = {::getpid()};

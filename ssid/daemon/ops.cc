@@ -7,29 +7,10 @@
 namespace ssi {
 using nlohmann::json;
 
-namespace {
-constexpr std::size_t kRecentMax = 200;
-}
-
-void EventLog::add(const std::string& text, const json& details) {
-  json event = details;
-  event["text"] = text;
-  recent_.push_back(event);
-  if (recent_.size() > kRecentMax) recent_.pop_front();
-  std::erase_if(watchers_, [&](const auto& w) { return !w->more(event); });
-}
-
-void EventLog::follow(std::shared_ptr<Responder> watcher) {
-  watchers_.push_back(std::move(watcher));
-}
-
-json EventLog::recent() const { return recent_; }
-
 const std::vector<OpRow>& op_rows() {
   static const std::vector<OpRow> rows = {
       {"cluster.status", Privilege::kAnyone, false, ops::cluster_status},
       {"cluster.bring", Privilege::kRoot, true, ops::cluster_bring},
-      {"migrate", Privilege::kOwnerOfPid, true, ops::migrate},
       {"loadlevel.enable", Privilege::kOwnerOfPid, false, ops::loadlevel_enable},
       {"loadlevel.disable", Privilege::kOwnerOfPid, false, ops::loadlevel_disable},
       {"loadlevel.status", Privilege::kAnyone, false, ops::loadlevel_status},
@@ -60,6 +41,7 @@ OpTable control_ops(OpContext& context) {
            });
          }});
   }
+  add_migrate_op(context, table);
   add_runon_ops(context, table);
   table.push_back(
       {"cluster.events", Privilege::kAnyone, false,
@@ -87,6 +69,7 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   if (request.op == "internal.list") {
     if (auto set = context.balancer.set_list_text(request.json); !set) {
       log_warning("loadlevellist: {}", set.error().message());
+      return done(set.error());
     }
     return done(json::object());
   }
@@ -100,6 +83,12 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   }
   if (request.op == "internal.drain") {
     return ops::local_drain(context, {request.uid}, args, std::move(done));
+  }
+  if (request.op == "internal.migrate") {
+    return ops::migrate(context, {request.uid}, args, std::move(done));
+  }
+  if (request.op == "internal.why_moved") {
+    return ops::local_why_moved(context, {request.uid}, args, std::move(done));
   }
   if (request.op == "internal.owner") {
     const auto owner = local_process_owner(args.value("pid", 0));
@@ -120,7 +109,7 @@ Result<SsiPid> pid_of(OpContext& context, const json& args) {
 }
 
 Result<NodeId> node_of(OpContext& context, const std::string& text, SsiPid pid) {
-  if (text == "home") return pid.home;
+  if (text == "home" && pid.home) return pid.home;
   NodeId wanted;
   const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), wanted.value);
   const bool number = bad == std::errc{} && end == text.data() + text.size();

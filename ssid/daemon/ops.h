@@ -6,7 +6,6 @@
 // node's answer. Control loop only.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -16,23 +15,12 @@
 #include "ssid/api/op_table.h"
 #include "ssid/daemon/balancer.h"
 #include "ssid/daemon/drain_control.h"
+#include "ssid/daemon/event_log.h"
 #include "ssid/daemon/process_control.h"
 #include "ssid/daemon/remote_runs.h"
 #include "ssid/daemon/requests.h"
 
 namespace ssi {
-
-// Those who watch `cluster events -f`, and what happened lately.
-class EventLog {
- public:
-  void add(const std::string& text, const nlohmann::json& details);
-  void follow(std::shared_ptr<Responder> watcher);
-  nlohmann::json recent() const;
-
- private:
-  std::deque<nlohmann::json> recent_;
-  std::vector<std::shared_ptr<Responder>> watchers_;
-};
 
 struct OpContext {
   boost::asio::io_context& io;
@@ -62,7 +50,8 @@ struct OpRow {
 // Every op that answers once. internal.* are asked by other nodes only.
 const std::vector<OpRow>& op_rows();
 
-// Those that answer in parts, or act on who asks; ops_runon.cc, ops.cc.
+// Those that answer in parts, or act on who asks; ops_migrate.cc, ops_runon.cc, ops.cc.
+void add_migrate_op(OpContext& context, OpTable& table);
 void add_runon_ops(OpContext& context, OpTable& table);
 
 // The table for the control socket.
@@ -76,6 +65,7 @@ void cluster_status(OpContext&, const OpCaller&, const json&, OpDone);
 void cluster_bring(OpContext&, const OpCaller&, const json&, OpDone);
 // Answers in parts, to who stays to watch.
 void cluster_drain(OpContext&, const json&, std::shared_ptr<Responder>);
+// One try, from any node; kBusy: another may do.
 void migrate(OpContext&, const OpCaller&, const json&, OpDone);
 void loadlevel_enable(OpContext&, const OpCaller&, const json&, OpDone);
 void loadlevel_disable(OpContext&, const OpCaller&, const json&, OpDone);
@@ -91,10 +81,11 @@ void ssips(OpContext&, const OpCaller&, const json&, OpDone);
 void local_processes(OpContext&, const OpCaller&, const json&, OpDone);
 void local_balancing(OpContext&, const OpCaller&, const json&, OpDone);
 void local_drain(OpContext&, const OpCaller&, const json&, OpDone);
+void local_why_moved(OpContext&, const OpCaller&, const json&, OpDone);
 
 // The process that args["pid"] names, as a user on this node writes it.
 Result<SsiPid> pid_of(OpContext&, const json& args);
-// NODE of a command: a number, a name, or `home`.
+// NODE of a command: a number, a name, or `home` if it concerns a process.
 Result<NodeId> node_of(OpContext&, const std::string& text, SsiPid pid);
 }  // namespace ops
 

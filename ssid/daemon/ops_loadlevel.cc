@@ -1,10 +1,16 @@
 #include "loadlevel/list/list_file.h"
+#include "ssid/daemon/node_processes.h"
 #include "ssid/daemon/ops.h"
 
 namespace ssi::ops {
 namespace {
 
 constexpr auto kAskTimeout = std::chrono::seconds(5);
+
+// Means the same on every node.
+std::string full_name(SsiPid pid) {
+  return std::to_string(pid.home.value) + ":" + std::to_string(pid.pid);
+}
 
 // Passes the question to the node where the process runs; false: it is here, as `local` in our
 // /proc.
@@ -13,7 +19,7 @@ bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const j
   const NodeId where = context.control.where(pid);
   if (where == context.group.self()) return false;
   json passed = args;
-  passed["pid"] = std::to_string(pid.home.value) + ":" + std::to_string(pid.pid);
+  passed["pid"] = full_name(pid);
   context.requests.ask(where, op, passed, caller.uid, kAskTimeout, done);
   return true;
 }
@@ -35,7 +41,12 @@ void enable(OpContext& context, const OpCaller& caller, const json& args, bool o
     return;
   const auto local = local_pid(context, *pid);
   if (!local) return done(local.error());
-  if (auto set = context.balancer.enable(*local, on, caller.uid); !set) return done(set.error());
+  const bool pin = !on && args.value("pin", false);
+  if (auto set = pin ? context.balancer.pin(*local, caller.uid)
+                     : context.balancer.enable(*local, on, caller.uid);
+      !set) {
+    return done(set.error());
+  }
   done(json{{"pid", pid->to_string()}, {"enabled", on}});
 }
 
@@ -74,16 +85,37 @@ void balance(OpContext& context, const OpCaller& caller, const json& args, bool 
   }
 }
 
+// Done when this node has the change, and all that answer in time: it comes to each, here too, as
+// a message of the group.
 void change_list(OpContext& context, const json& args, bool add, OpDone done) {
   const std::string path = args.value("path", "");
   auto changed = add ? context.balancer.list().add(path) : context.balancer.list().remove(path);
   if (!changed) return done(changed.error());
-  group::Request r;
-  r.from = context.group.self();
-  r.op = "internal.list";
-  r.json = changed->text();
-  if (auto sent = context.group.broadcast(r); !sent) return done(sent.error());
-  done(json{{"paths", changed->paths()}});
+  context.requests.ask_all("internal.list", changed->text(), 0, kAskTimeout,
+                           [paths = changed->paths(), done = std::move(done),
+                            self = context.group.self()](const Requests::Answers& answers) {
+                             const auto here = answers.find(self);
+                             if (here == answers.end())
+                               return done(Error("this node is not in the cluster"));
+                             if (!here->second) return done(here->second.error());
+                             done(json{{"paths", paths}});
+                           });
+}
+
+// The last move of a process that runs here was decided by the node from which it came.
+void why_it_came(OpContext& context, SsiPid pid,
+                 std::function<void(std::vector<std::string>)> done) {
+  const GuestRecord* record = context.control.guests().find(pid);
+  if (record == nullptr || record->ticket.from == context.group.self()) return done({});
+  const NodeId from = record->ticket.from;
+  const std::string move =
+      "moved " + std::to_string(from.value) + " -> " + std::to_string(context.group.self().value);
+  context.requests.ask(from, "internal.why_moved", {{"pid", full_name(pid)}}, 0, kAskTimeout,
+                       [move, done = std::move(done)](Result<json> answer) {
+                         if (!answer)
+                           return done({move + "; why is not known: " + answer.error().message()});
+                         done(answer->value("reasons", std::vector<std::string>()));
+                       });
 }
 
 }  // namespace
@@ -91,6 +123,12 @@ void change_list(OpContext& context, const json& args, bool add, OpDone done) {
 void local_balancing(OpContext& context, const OpCaller&, const json& args, OpDone done) {
   context.balancer.set_balancing(args.value("on", true));
   done(json::object());
+}
+
+void local_why_moved(OpContext& context, const OpCaller&, const json& args, OpDone done) {
+  const auto pid = pid_of(context, args);
+  if (!pid) return done(pid.error());
+  done(json{{"reasons", context.balancer.why_moved(*pid)}});
 }
 
 void loadlevel_enable(OpContext& c, const OpCaller& caller, const json& args, OpDone done) {
@@ -121,10 +159,13 @@ void loadlevel_list(OpContext& context, const OpCaller&, const json&, OpDone don
 void loadlevel_status(OpContext& context, const OpCaller& caller, const json& args, OpDone done) {
   if (!args.contains("pid")) {
     json enabled = json::array();
+    const NodeProcesses here(context.group, context.control);
     for (const ProcessSample& p : context.balancer.last_sample().scan.processes) {
-      if (!context.balancer.tracker().enabled(p.key) || context.control.is_deputy(p.key.pid))
-        continue;
-      enabled.push_back({{"pid", p.key.pid},
+      if (!context.balancer.tracker().enabled(p.key)) continue;
+      const auto process = here.find(p.key);
+      const auto now = context.balancer.look(p.key.pid);
+      if (!process || !now || now->key != p.key) continue;  // another node's, or ended meanwhile
+      enabled.push_back({{"pid", process->pid.to_string()},
                          {"comm", p.comm},
                          {"reason", context.balancer.tracker().reason(p.key)}});
     }
@@ -152,11 +193,15 @@ void loadlevel_why(OpContext& context, const OpCaller& caller, const json& args,
   if (!local) return done(local.error());
   if (!ProcessHandle::open(*local)) return done(Error(ErrorCode::kGone, "no such process"));
   context.control.check_from_here(*pid, [=, &context](Result<> checked) {
-    json answer{{"pid", pid->to_string()},
-                {"node", context.group.self().value},
-                {"reasons", context.balancer.why(*pid, *local)}};
+    json answer{{"pid", pid->to_string()}, {"node", context.group.self().value}};
     if (!checked) answer["cantmove"] = checked.error().message();
-    done(answer);
+    why_it_came(context, *pid, [=, &context](std::vector<std::string> came) {
+      std::vector<std::string> reasons = context.balancer.why(*pid, *local);
+      reasons.insert(reasons.begin() + (reasons.empty() ? 0 : 1), came.begin(), came.end());
+      json told = answer;
+      told["reasons"] = reasons;
+      done(told);
+    });
   });
 }
 

@@ -1,9 +1,12 @@
+#include <boost/asio/steady_timer.hpp>
+
 #include "ssid/daemon/ops.h"
 
 namespace ssi::ops {
 namespace {
 
 constexpr auto kMoveTimeout = std::chrono::minutes(10);
+constexpr auto kPause = std::chrono::milliseconds(100);  // between two tries of `migrate --wait`
 
 double ms(std::uint64_t us) { return static_cast<double>(us) / 1000; }
 
@@ -37,6 +40,49 @@ Result<NodeId> target_of(OpContext& context, const json& args, SsiPid pid, NodeI
   return best;
 }
 
+// A user's wish: tried once, or with `wait` again and again while something is busy, until the
+// asker goes away. Keeps itself.
+class Wish : public std::enable_shared_from_this<Wish> {
+ public:
+  Wish(OpContext& context, OpCaller caller, json args, std::shared_ptr<Responder> responder)
+      : context_(context),
+        caller_(caller),
+        args_(std::move(args)),
+        responder_(std::move(responder)),
+        pause_(context.io) {}
+
+  void try_once() {
+    migrate(context_, caller_, args_,
+            [self = shared_from_this()](Result<json> result) { self->tried(std::move(result)); });
+  }
+
+ private:
+  void tried(Result<json> result) {
+    if (result) return responder_->reply(*result);
+    const Error& why = result.error();
+    if (why.code() != ErrorCode::kBusy || !args_.value("wait", false)) {
+      return responder_->error(why);
+    }
+    if (responder_->cancelled()) return;
+    if (why.message() != told_) {
+      told_ = why.message();
+      (void)responder_->more({{"pid", args_["pid"]}, {"waiting", told_}});
+    }
+    args_["waited"] = true;
+    pause_.expires_after(kPause);
+    pause_.async_wait([self = shared_from_this()](boost::system::error_code ec) {
+      if (!ec && !self->responder_->cancelled()) self->try_once();
+    });
+  }
+
+  OpContext& context_;
+  OpCaller caller_;
+  json args_;
+  std::shared_ptr<Responder> responder_;
+  boost::asio::steady_timer pause_;
+  std::string told_;
+};
+
 }  // namespace
 
 void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDone done) {
@@ -46,11 +92,17 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
   if (from != context.group.self()) {
     json passed = args;
     passed["pid"] = std::to_string(pid->home.value) + ":" + std::to_string(pid->pid);
-    return context.requests.ask(from, "migrate", passed, caller.uid, kMoveTimeout, std::move(done));
+    return context.requests.ask(from, "internal.migrate", passed, caller.uid, kMoveTimeout,
+                                std::move(done));
   }
   const auto to = target_of(context, args, *pid, from);
   if (!to) return done(to.error());
   if (*to == from) {
+    // Whoever made it busy has brought it here.
+    if (args.value("waited", false)) {
+      return done(json{
+          {"pid", pid->to_string()}, {"from", from.value}, {"to", to->value}, {"already", true}});
+    }
     return done(Error("it runs on node " + std::to_string(to->value) + " already"));
   }
   if (args.value("dry_run", false)) {
@@ -67,3 +119,17 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
 }
 
 }  // namespace ssi::ops
+
+namespace ssi {
+
+void add_migrate_op(OpContext& context, OpTable& table) {
+  table.push_back({"migrate", Privilege::kOwnerOfPid, true,
+                   [&context](std::shared_ptr<const Caller> caller, nlohmann::json args,
+                              std::shared_ptr<Responder> responder) {
+                     std::make_shared<ops::Wish>(context, OpCaller{caller->uid}, std::move(args),
+                                                 std::move(responder))
+                         ->try_once();
+                   }});
+}
+
+}  // namespace ssi

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 
 #include "ssid/daemon/process_control.h"
@@ -19,6 +20,7 @@ namespace ssi {
 class Requests {
  public:
   using Done = std::function<void(Result<nlohmann::json>)>;
+  using Answers = std::map<NodeId, Result<nlohmann::json>>;
   // Answers a request of another node.
   using Serve = std::function<void(const group::Request&, Done)>;
 
@@ -27,18 +29,26 @@ class Requests {
 
   void ask(NodeId to, const std::string& op, const nlohmann::json& args, std::uint32_t uid,
            std::chrono::milliseconds timeout, Done done);
+  // Every member, this node too, by one message: each answers at the same place of the group's
+  // order. `payload` is handed over as it is. `done` gets an answer or an error for each; nothing
+  // at all while this node is a member of nothing.
+  void ask_all(const std::string& op, std::string payload, std::uint32_t uid,
+               std::chrono::milliseconds timeout, std::function<void(Answers)> done);
 
   void on_request(const group::Request& request);
-  void on_reply(const group::Reply& reply);
+  void on_reply(NodeId from, const group::Reply& reply);
   void on_left(NodeId node);
 
  private:
   struct Open {
-    NodeId to;
-    Done done;
+    std::set<NodeId> awaited;
+    Answers answers;
+    std::function<void(Answers)> done;
     std::unique_ptr<boost::asio::steady_timer> timer;
   };
-  void finish(std::uint64_t id, Result<nlohmann::json> result);
+  void send(group::Request request, std::set<NodeId> to, std::chrono::milliseconds timeout,
+            std::function<void(Answers)> done);
+  void answered(std::uint64_t id, NodeId node, Result<nlohmann::json> answer);
 
   boost::asio::io_context& io_;
   GroupPort& group_;

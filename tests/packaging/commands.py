@@ -9,8 +9,11 @@ import subprocess
 from pathlib import Path
 
 BUILD = Path(os.environ.get("SSID_BUILD", "build/dev"))
-PROGRAMS = ("cluster", "loadlevel", "migrate", "ssid", "ssid-carrier", "ssips")
-SECTIONS = {"cluster": 8, "loadlevel": 1, "migrate": 1, "ssid": 8, "ssid-carrier": 8, "ssips": 1}
+SECTIONS = {
+    "cluster": 8, "loadlevel": 1, "migrate": 1, "onall": 1, "runon": 1, "ssid": 8, "ssid-carrier": 8, "ssips": 1,
+}
+PROGRAMS = tuple(SECTIONS)
+RUN_OTHERS = {"onall", "runon"}  # what follows their first argument is another command's
 HELP = {"-h", "--help"}  # in no synopsis
 
 
@@ -88,6 +91,8 @@ def examples(page):
                 break
             if word.startswith("-"):
                 options.add(word.partition("=")[0])
+            elif program in RUN_OTHERS:
+                break
             elif not sub and not options and word in help_of(program).subcommands:
                 sub = word
                 if sub == "run":

@@ -104,8 +104,8 @@ class Completion(unittest.TestCase):
     def test_loadlevel(self):
         for sub in ("enable", "disable", "status", "why"):
             self.assertEqual(self.offers(f"loadlevel {sub} 131"), ["131100"], sub)
-        self.assertEqual(self.offers("loadlevel on -n "), ["1", "2"])
-        self.assertEqual(self.offers("loadlevel off --node="), ["1", "2"])
+        self.assertEqual(self.offers("loadlevel on -n "), ["1", "2", "n1", "n2"])
+        self.assertEqual(self.offers("loadlevel off --node=n"), ["n1", "n2"])
         self.assertEqual(self.offers("loadlevel list "), [])
         self.assertEqual(self.offers("loadlevel remove "), ["/usr/bin/xz", "/opt/my program"])
 
@@ -121,6 +121,21 @@ class Completion(unittest.TestCase):
         self.assertIn("ssips", self.offers("loadlevel run ssi"))
         self.assertIn("ssips", self.offers("loadlevel run -- ssi"))
         self.assertEqual(self.offers("loadlevel run cat dat"), ["data"])
+
+    def test_runon(self):
+        self.assertEqual(self.offers("runon "), ["home", "best", "1", "2", "n1", "n2"])
+        self.assertEqual(self.offers("runon -p n"), ["n1", "n2"])
+        self.assertIn("ssips", self.offers("runon 2 ssi"))
+        self.assertIn("ssips", self.offers("runon -p 2 -- ssi"))
+        self.assertEqual(self.offers("runon 2 cat dat"), ["data"])
+        self.assertEqual(self.offers("runon 2 cat -p dat"), ["data"])
+        self.assertEqual(self.offers("runon 2 --he"), [])
+
+    def test_onall(self):
+        self.assertIn("ssips", self.offers("onall ssi"))
+        self.assertIn("ssips", self.offers("onall -- ssi"))
+        self.assertEqual(self.offers("onall cat dat"), ["data"])
+        self.assertEqual(self.offers("onall cat --he"), [])
 
     def test_ssips(self):
         self.assertEqual(self.offers("ssips -p "), ["1:345", "65600", "131100"])

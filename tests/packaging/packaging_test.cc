@@ -9,8 +9,8 @@
 #include <variant>
 #include <vector>
 
-#include "ssid/daemon/config/config.h"
-#include "ssid/daemon/config/config_keys.h"
+#include "ssid/config/config.h"
+#include "ssid/config/config_keys.h"
 
 namespace ssi {
 namespace {

@@ -137,8 +137,10 @@ class Processes(OnThreeNodes):
     def test_the_first_process_and_ssid_itself(self):
         services = self.lab.services(1)
         self.assert_refused("migrate", "1:1", 2, why=".*first process.*")
-        self.assert_refused("migrate", f"1:{services['ssid']['pid']}", 2, why=".*part of ssid.*")
-        self.assert_refused("migrate", f"1:{services['ssid-carrier']['pid']}", 2)
+        for name in ("ssid", "ssid-carrier", "corosync"):
+            pid = f"1:{services[name]['pid']}"
+            self.assert_refused("migrate", pid, 2, why=f"{pid}: it is a part of ssid itself")
+            self.assert_refused("loadlevel", "enable", pid, why=f"{pid}: .*belongs to ssid itself")
 
     def test_io_uring(self):
         pid = self.start_python(

@@ -125,7 +125,7 @@ class Runon(unittest.TestCase):
 
     def test_pinned(self):
         shell = "runon -p 2 sleep 300 & sleep 1; loadlevel status $!; kill $!"
-        self.assertIn("not enabled, on node 2: disabled by uid 0", self.local("sh", "-c", shell))
+        self.assertIn("not enabled, on node 2: pinned by uid 0", self.local("sh", "-c", shell))
 
     def test_many_at_once(self):
         shell = "for i in $(seq 40); do runon $((i % 2 + 2)) echo $i & done; wait"

@@ -2,8 +2,8 @@
 // do. Who is in the cluster, and at which addresses, is corosync's configuration and not repeated
 // here.
 //
-// Read once when ssid starts. What is wrong is one line with file and line number; nothing is
-// guessed, and a key that nobody knows is an error and not ignored.
+// Read once when ssid or ssid-carrier starts. What is wrong is one line with file and line number;
+// nothing is guessed, and a key that nobody knows is an error and not ignored.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ inline constexpr const char* kConfigPath = "/etc/ssi/ssid.toml";
 
 struct Config {
   // top level
-  std::string log_level = "info";  // trace, debug, info, warn, error
+  std::string log_level = "info";  // kLogLevelNames
   std::string run_dir = "/run/ssid";
   std::string socket = "/run/ssid/ssid.sock";  // the control socket
 
@@ -46,7 +46,7 @@ struct Config {
 
   struct LoadLevel {
     bool on = true;         // the balancer of this node, as it starts
-    bool accepting = true;  // takes guests
+    bool accepting = true;  // other nodes' balancers may send processes here
     std::string list = "/etc/ssi/loadlevellist";
     PolicyConfig policy;  // its keys stand in [loadlevel] too
   } loadlevel;

@@ -1,4 +1,4 @@
-#include "ssid/daemon/config/config.h"
+#include "ssid/config/config.h"
 
 #include <doctest/doctest.h>
 
@@ -7,7 +7,8 @@
 #include <random>
 #include <sstream>
 
-#include "ssid/daemon/config/config_keys.h"
+#include "ssid/base/log.h"
+#include "ssid/config/config_keys.h"
 
 using namespace ssi;
 
@@ -66,7 +67,7 @@ TEST_CASE("an unknown key is one line with file, line and the key that is near")
 TEST_CASE("a value that does not fit says what would") {
   CHECK(why("log_level = 3\n") == "ssid.toml:1: \"log_level\" must be a text in quotes");
   CHECK(why("log_level = \"loud\"\n") ==
-        "ssid.toml:1: \"log_level\" must be trace, debug, info, warn or error");
+        "ssid.toml:1: \"log_level\" must be debug, info, warning or error");
   CHECK(why("socket = \"here\"\n") == "ssid.toml:1: \"socket\" must be an absolute path");
   CHECK(why("[link]\nport = 70000\n") ==
         "ssid.toml:2: \"port\" must be a whole number from 1 to 65535");
@@ -77,6 +78,17 @@ TEST_CASE("a value that does not fit says what would") {
   CHECK(why("[loadlevel]\non = \"yes\"\n") == "ssid.toml:2: \"on\" must be true or false");
   CHECK(why("[loadlevel]\nmin_demand = 7\n").starts_with("ssid.toml:2: "));
   CHECK(why("[loadlevel]\nmin_demand = true\n") == "ssid.toml:2: \"min_demand\" must be a number");
+}
+
+TEST_CASE("the log levels that the file may name are those that there are") {
+  for (const char* level : {"debug", "info", "warning", "error"}) {
+    CHECK(parse_config("log_level = \"" + std::string(level) + "\"", "ssid.toml").ok());
+    CHECK(parse_log_level(level).ok());
+  }
+  for (const char* level : {"trace", "warn", "INFO", ""}) {
+    CHECK_FALSE(parse_config("log_level = \"" + std::string(level) + "\"", "ssid.toml").ok());
+    CHECK_FALSE(parse_log_level(level).ok());
+  }
 }
 
 TEST_CASE("what is no TOML is one line too") {

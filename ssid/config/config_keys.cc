@@ -1,15 +1,17 @@
-#include "ssid/daemon/config/config_keys.h"
+#include "ssid/config/config_keys.h"
 
 #include <algorithm>
 #include <array>
 #include <vector>
+
+#include "ssid/base/log.h"
 
 namespace ssi {
 namespace {
 
 constexpr std::array kKeys = {
     ConfigKey{"", "log_level", TextOf([](Config& c) -> std::string& { return c.log_level; }),
-              "trace, debug, info, warn or error", TextKind::kLogLevel},
+              kLogLevelNames, TextKind::kLogLevel},
     ConfigKey{"", "run_dir", TextOf([](Config& c) -> std::string& { return c.run_dir; }),
               "sockets and what must outlive ssid but not a boot", TextKind::kPath},
     ConfigKey{"", "socket", TextOf([](Config& c) -> std::string& { return c.socket; }),
@@ -51,7 +53,7 @@ constexpr std::array kKeys = {
               "whether the balancer starts switched on"},
     ConfigKey{"loadlevel", "accepting",
               FlagOf([](Config& c) -> bool& { return c.loadlevel.accepting; }),
-              "whether this node takes guests"},
+              "whether the balancers of other nodes may send processes to this one"},
     ConfigKey{"loadlevel", "list",
               TextOf([](Config& c) -> std::string& { return c.loadlevel.list; }),
               "the programs that are levelled wherever they are started", TextKind::kPath},

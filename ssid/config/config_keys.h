@@ -6,7 +6,7 @@
 #include <string_view>
 #include <variant>
 
-#include "ssid/daemon/config/config.h"
+#include "ssid/config/config.h"
 
 namespace ssi {
 

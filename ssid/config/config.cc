@@ -1,12 +1,14 @@
-#include "ssid/daemon/config/config.h"
+#include "ssid/config/config.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
-#include "ssid/daemon/config/config_keys.h"
+#include "ssid/base/log.h"
+#include "ssid/config/config_keys.h"
 
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
@@ -86,7 +88,7 @@ class ConfigReader {
     if (const auto* text_of = std::get_if<TextOf>(&key.value)) {
       if (!node.is_string()) return wrong(at, name + " must be a text in quotes");
       const std::string text = node.as_string()->get();
-      if (const char* why = unfit(key.kind, text)) return wrong(at, name + " " + why);
+      if (const auto why = unfit(key.kind, text)) return wrong(at, name + " " + *why);
       (*text_of)(config_) = text;
       return {};
     }
@@ -114,24 +116,24 @@ class ConfigReader {
     return {};
   }
 
-  static const char* unfit(TextKind kind, const std::string& text) {
+  static std::optional<std::string> unfit(TextKind kind, const std::string& text) {
     switch (kind) {
       case TextKind::kAny:
-        return nullptr;
+        return std::nullopt;
       case TextKind::kPathOrEmpty:
-        if (text.empty()) return nullptr;
+        if (text.empty()) return std::nullopt;
         [[fallthrough]];
       case TextKind::kPath:
-        return text.starts_with('/') ? nullptr : "must be an absolute path";
+        if (text.starts_with('/')) return std::nullopt;
+        return "must be an absolute path";
       case TextKind::kName:
-        return !text.empty() && text.size() < 128 ? nullptr : "must have 1 to 127 characters";
+        if (!text.empty() && text.size() < 128) return std::nullopt;
+        return "must have 1 to 127 characters";
       case TextKind::kLogLevel:
-        for (const char* level : {"trace", "debug", "info", "warn", "error"}) {
-          if (text == level) return nullptr;
-        }
-        return "must be trace, debug, info, warn or error";
+        if (parse_log_level(text)) return std::nullopt;
+        return "must be " + std::string(kLogLevelNames);
     }
-    return nullptr;
+    return std::nullopt;
   }
 
   std::string name_;
