@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "migrate/criu/criu_process.h"
+#include "migrate/criu/tty_image.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
@@ -173,6 +174,7 @@ class TargetMove {
 
   Result<> restore(const ImageDir& images, const StagedMemory& staged) {
     if (!criu_) return Error("the source did not say that it is frozen");
+    SSI_TRY(images.change(kTtyImage, without_sessions));
     RestoreOptions options;
     options.images_fd = kCriuImagesFd;
     options.inherit = inherit_;
