@@ -99,8 +99,8 @@ TEST_CASE("descriptors: what moves, and what does not with its number and what i
   facts.fds[0].details = "tcp 0.0.0.0:80";
   facts.fds[0].listening = true;
   CHECK(reason(facts) == "fd 5 is a listening network socket (tcp 0.0.0.0:80)");
-  facts.fds = {{.number = 0, .kind = FdKind::kTty, .target = "/dev/pts/3"}};
-  CHECK(reason(facts) == "fd 0 is a terminal (/dev/pts/3)");
+  facts.fds = {{.number = 3, .kind = FdKind::kPtyMaster, .target = "/dev/ptmx"}};
+  CHECK(reason(facts) == "fd 3 is the inner side of a terminal (a pty master) (/dev/ptmx)");
   facts.fds = {{.number = 7, .kind = FdKind::kIoUring, .target = "anon_inode:[io_uring]"}};
   CHECK(reason(facts) == "fd 7 is an io_uring");
   facts.fds = {{.number = 8, .kind = FdKind::kOther, .target = "anon_inode:[secret]"}};
@@ -116,14 +116,14 @@ TEST_CASE("descriptors: what moves, and what does not with its number and what i
 TEST_CASE("all reasons are listed, the most basic first; the table of kinds can be changed") {
   auto facts = plain();
   facts.children = {{1, "a"}};
-  facts.fds = {{.number = 0, .kind = FdKind::kTty, .target = "/dev/pts/3"},
-               {.number = 1, .kind = FdKind::kTty, .target = "/dev/pts/3"}};
+  facts.fds = {{.number = 0, .kind = FdKind::kDevice, .target = "/dev/x"},
+               {.number = 1, .kind = FdKind::kDevice, .target = "/dev/x"}};
   const auto refusal = check(facts, {});
   REQUIRE(refusal);
   CHECK(refusal->reasons.size() == 3);
   CHECK(refusal->reason().starts_with("it has 1 child"));
   CheckContext context;
-  context.fds.kinds[static_cast<std::size_t>(FdKind::kTty)] = true;
+  context.fds.kinds[static_cast<std::size_t>(FdKind::kDevice)] = true;
   CHECK(check(facts, context)->reasons.size() == 1);
 }
 

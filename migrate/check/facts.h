@@ -19,6 +19,8 @@ enum class FdKind : std::uint8_t {
   kFifo,
   kNullLike,  // null zero full random urandom
   kTty,
+  kControllingTty,  // opened as /dev/tty
+  kPtyMaster,
   kDevice,
   kUnixSocket,
   kInetSocket,
@@ -58,6 +60,7 @@ struct FdFact {
   std::string target;        // as /proc shows it
   std::uint64_t device = 0;  // st_dev
   std::uint64_t inode = 0;
+  std::string key;      // pipes, terminals: what criu calls it
   std::string details;  // sockets: "tcp 10.77.0.1:41000 -> 10.77.0.2:80"
   bool listening = false;
   bool locked = false;  // a lock is held by it (flock, fcntl or a lease)

@@ -14,12 +14,14 @@
 #include <utility>
 
 #include "migrate/check/socket_table.h"
+#include "migrate/move/stream_key.h"
 
 namespace ssi::check {
 namespace {
 
 constexpr unsigned kMemoryDevices = 1, kTtyDevices = 4, kTtyAlternates = 5, kMiscDevices = 10;
 constexpr unsigned kPtsFirst = 136, kPtsLast = 143, kFuseMinor = 229;
+constexpr unsigned kTtyMinor = 0, kPtmxMinor = 2;
 
 FdKind anonymous_kind(std::string_view name) {
   static constexpr std::pair<std::string_view, FdKind> kNames[] = {
@@ -42,6 +44,8 @@ FdKind character_device_kind(dev_t device) {
     return low == 3 || low == 5 || low == 7 || low == 8 || low == 9 ? FdKind::kNullLike
                                                                     : FdKind::kDevice;
   }
+  if (high == kTtyAlternates && low == kTtyMinor) return FdKind::kControllingTty;
+  if (high == kTtyAlternates && low == kPtmxMinor) return FdKind::kPtyMaster;
   if (high == kTtyDevices || high == kTtyAlternates || (high >= kPtsFirst && high <= kPtsLast)) {
     return FdKind::kTty;
   }
@@ -131,6 +135,7 @@ Result<FdFact> read_fd(const ProcDir& proc, const std::string& number) {
   fd.device = st.st_dev;
   fd.inode = st.st_ino;
   fd.kind = kind_of(proc, file, fd, st);
+  if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty) fd.key = migrate::stream_key(st);
   return fd;
 }
 

@@ -65,6 +65,24 @@ Result<DumpDone> ImageDir::for_each_part(
   return done;
 }
 
+Result<> ImageDir::change(
+    const char* name, const std::function<Result<std::string>(std::string_view)>& change) const {
+  UniqueFd file(::openat(*fd_, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!file && errno == ENOENT) return {};
+  if (!file) return Error::from_errno(std::string("open ") + name);
+  std::string image(kPartBytes, '\0');
+  const ssize_t n = ::pread(*file, image.data(), image.size(), 0);
+  if (n < 0 || n == static_cast<ssize_t>(kPartBytes)) {
+    return Error(std::string(name) + " can't be read");
+  }
+  SSI_ASSIGN(const std::string changed, change({image.data(), static_cast<std::size_t>(n)}));
+  if (::ftruncate(*file, 0) != 0 ||
+      ::pwrite(*file, changed.data(), changed.size(), 0) != static_cast<ssize_t>(changed.size())) {
+    return Error::from_errno(std::string("write ") + name);
+  }
+  return {};
+}
+
 Result<> ImageDir::write_part(const ImageFile& part) {
   if (part.offset > kImageBytesMax) return Error("image " + part.name + " is too large");
   UniqueFd file(

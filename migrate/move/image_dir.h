@@ -23,6 +23,9 @@ class ImageDir {
 
   // The text of a log file in it ("" if there is none).
   std::string read_log(const std::string& name) const;
+  // Replaces a (small) image by what `change` makes of it; nothing if there is none.
+  Result<> change(const char* name,
+                  const std::function<Result<std::string>(std::string_view)>& change) const;
   // Cuts every image (not logs) into parts for the link.
   Result<DumpDone> for_each_part(const std::function<Result<>(const ImageFile&)>& send) const;
   Result<> write_part(const ImageFile& part);

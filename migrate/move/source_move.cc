@@ -12,6 +12,7 @@
 #include "migrate/move/image_dir.h"
 #include "migrate/move/move_codec.h"
 #include "migrate/move/step_fault.h"
+#include "migrate/move/stream_key.h"
 #include "migrate/pages/early_copy.h"
 #include "migrate/pages/page_pump.h"
 #include "migrate/realm/realm_client.h"
@@ -128,7 +129,7 @@ class SourceMove {
     }
     for (const StreamRef& s : source_.guest ? source_.streams : std::vector<StreamRef>()) {
       drained_.push_back(s);  // also one that does not get empty in time stands still
-      SSI_TRY(env_.streams.drain(s).context("pipe " + s.key));
+      SSI_TRY(env_.streams.drain(s).context(s.key));
     }
     SSI_TRY(send_message(link_, Frozen{}));
     report_.freeze_us = micros_since(frozen_since_);
@@ -200,6 +201,9 @@ class SourceMove {
     o.images_fd = kCriuImagesFd;
     o.page_server_fd = kCriuFirstExtraFd;
     o.freeze_cgroup = copy.cgroup().dir();
+    for (const StreamRef& s : source_.streams) {
+      if (is_terminal_key(s.key) && s.write_end) o.external.push_back(s.key);
+    }
     if (local_criu_) {
       SSI_TRY(step_fault(SSI_FAULT("migrate.dump"), local_criu_->pid()));
       o.pid = source_.host_pid;

@@ -3,13 +3,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <thread>
 
 #include "migrate/criu/criu_process.h"
+#include "migrate/criu/tty_image.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
+#include "migrate/move/stream_key.h"
 #include "migrate/pages/lazy_socket.h"
 #include "migrate/pages/page_images.h"
 #include "migrate/pages/staged_memory.h"
@@ -56,7 +59,7 @@ class TargetMove {
     }
     (void)SSI_FAULT("migrate.target_committed");
     for (const StreamRef& s : streams_) {
-      SSI_TRY(env_.streams.start(s).context("pipe " + s.key));
+      SSI_TRY(env_.streams.start(s).context(s.key));
     }
     SSI_TRY(cgroup_.thaw());
     // Should this not be heard, the pager begins by itself a little later.
@@ -151,11 +154,13 @@ class TargetMove {
     for (StreamRef& s : streams_) {
       SSI_ASSIGN(UniqueFd end, env_.streams.attach(ticket_.pid.home, s));
       struct stat st;
-      if (::fstat(*end, &st) != 0) return Error::from_errno("look at a pipe");
-      s.local_inode = st.st_ino;
+      if (::fstat(*end, &st) != 0) return Error::from_errno("look at a stream's end");
+      s.local_key = stream_key(st);
+      ++attached_;
+      // A terminal has two streams, and is one file.
+      if (std::ranges::find(inherit_, s.key, &InheritFd::key) != inherit_.end()) continue;
       inherit_.push_back({s.key, kCriuFirstExtraFd + static_cast<int>(stream_ends.size())});
       stream_ends.push_back(std::move(end));
-      attached_ = stream_ends.size();
     }
     SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
     SSI_ASSIGN(UniqueFd procs, cgroup_.open_procs());
@@ -169,6 +174,7 @@ class TargetMove {
 
   Result<> restore(const ImageDir& images, const StagedMemory& staged) {
     if (!criu_) return Error("the source did not say that it is frozen");
+    SSI_TRY(images.change(kTtyImage, without_sessions));
     RestoreOptions options;
     options.images_fd = kCriuImagesFd;
     options.inherit = inherit_;

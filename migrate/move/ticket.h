@@ -9,19 +9,18 @@
 
 namespace ssi::migrate {
 
-// A pipe of the process whose other end is not in it. The carriers relay it; `id` names it in the
-// whole cluster for as long as the guest lives, `generation` grows with each move (old ones are
-// refused).
+// A pipe of the process whose other end is not in it, or one direction of its terminal. The
+// carriers relay it; `id` names it in the whole cluster for as long as the guest lives,
+// `generation` grows with each move (old ones are refused).
 struct StreamRef {
   std::uint64_t id = 0;
-  std::string key;         // what criu calls it: "pipe:[123]"
+  std::string key;         // what criu calls it: "pipe:[123]", "tty[8803:15]"
   bool write_end = false;  // the process writes
   std::uint32_t capacity = 65536;
   std::uint32_t generation = 0;
-  bool on_demand =
-      false;  // others at home read the same pipe: not a byte is taken ahead of the guest
-  std::uint64_t local_inode =
-      0;  // of the pipe that the carrier made where the guest runs; 0 at home
+  bool on_demand = false;  // others at home read it, too: not a byte is taken ahead of the guest
+  std::uint64_t terminal = 0;  // not 0: both directions of a terminal have it
+  std::string local_key;       // of what the carrier made where the guest runs; empty at home
 };
 
 // Who moves, from where to where, and the epoch that the move will bring. Never changes once made.

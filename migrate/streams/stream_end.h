@@ -17,6 +17,7 @@
 #include <string>
 #include <thread>
 
+#include "migrate/streams/stream_device.h"
 #include "migrate/streams/stream_wire.h"
 #include "ssid/base/unique_fd.h"
 #include "ssid/wire/carrier/channel.h"
@@ -46,8 +47,8 @@ class StreamEnd {
   bool finished() const;
 
  protected:
-  // `fd`: opened for this end alone, non-blocking.
-  explicit StreamEnd(UniqueFd fd);
+  // `fd`: opened for this end alone, non-blocking. No device: a pipe.
+  StreamEnd(UniqueFd fd, std::unique_ptr<StreamDevice> device);
   void start(void (*run)(StreamEnd&));
   void stop();  // by the destructor of the derived class
 
@@ -64,6 +65,7 @@ class StreamEnd {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  const std::unique_ptr<StreamDevice> device_;
   UniqueFd fd_;
   StreamChannel channel_;
   bool stopped_ = false;
@@ -79,7 +81,7 @@ class StreamEnd {
 class Source final : public StreamEnd {
  public:
   // `keep_until_read`: at home: bytes are kept until the guest itself has read them.
-  Source(UniqueFd fd, bool keep_until_read);
+  Source(UniqueFd fd, bool keep_until_read, std::unique_ptr<StreamDevice> device = nullptr);
   ~Source() override { stop(); }
 
   bool on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan data) override;
@@ -87,6 +89,8 @@ class Source final : public StreamEnd {
   // Everything that is in the pipe now is at the other end afterwards; `written`: and in its pipe.
   // The guest is frozen or gone. False: not in time.
   bool drain(int timeout_ms, bool written);
+  // The terminal is the guest's from now on: its settings count.
+  void open();
   // Where a new sink has to begin.
   std::uint64_t base() const;
   // Nobody writes any more, but the other end does not have everything yet.
@@ -98,6 +102,8 @@ class Source final : public StreamEnd {
   void on_connect(std::uint64_t position) override;
   std::uint64_t position_locked() const override { return base_; }
   void drop_below(std::uint64_t position);
+  void tell_state(std::uint64_t position);
+  bool send_state(std::unique_lock<std::mutex>& lock);
   std::uint64_t end() const { return base_ + buffer_.size(); }
 
   const bool keep_until_read_;
@@ -113,6 +119,9 @@ class Source final : public StreamEnd {
   bool draining_ = false;
   bool emptied_ = false;  // since draining began, the pipe was found empty
   bool reply_drained_ = false;
+  bool opened_;             // the device's state is worth telling
+  bool state_due_ = false;  // to be told when everything below state_at_ is sent
+  std::uint64_t state_at_ = 0;
 };
 
 // Receives and writes to the descriptor.
@@ -120,7 +129,8 @@ class Sink final : public StreamEnd {
  public:
   // `guest_reads`: the pipe is the guest's, and what it has not read does not count as consumed.
   // Such a sink asks for nothing before open(): until the commit the bytes are home's.
-  Sink(UniqueFd fd, std::uint64_t capacity, bool guest_reads);
+  Sink(UniqueFd fd, std::uint64_t capacity, bool guest_reads,
+       std::unique_ptr<StreamDevice> device = nullptr);
   ~Sink() override { stop(); }
 
   bool on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan data) override;
@@ -134,6 +144,8 @@ class Sink final : public StreamEnd {
   bool drain(int timeout_ms);
   // After drain(): goes on after all.
   void resume();
+  // Terminals: asks home how it is set now, and sets the guest's so. False: not in time.
+  bool refresh_state(int timeout_ms);
   // Where the source has to go on. A sink that has not received anything believes what the source
   // says
   // (`source_position`): home's carrier was restarted, and only the source knows how far it was.
@@ -149,6 +161,7 @@ class Sink final : public StreamEnd {
   enum class Window { kHeld, kOnDemand, kFree };
   bool credit_due(std::uint64_t used, StreamFrame& credit) const;
   std::uint64_t consumed() const;
+  std::size_t writable_now() const;
 
   const std::uint64_t capacity_;
   const bool guest_reads_;
@@ -167,6 +180,11 @@ class Sink final : public StreamEnd {
   bool drained_known_ = false;  // how far the guest has read, for good
   bool drained_sent_ = false;
   bool drained_ok_ = false;
+  // Terminals: as the source said, to be set when everything below state_at_ is written.
+  std::optional<TerminalState> state_;
+  std::uint64_t state_at_ = 0;
+  std::uint64_t states_ = 0;  // that came
+  bool ask_state_ = false;
 };
 
 // An own, non-blocking opening of the pipe (or terminal) that `fd` is: flags of an open file are

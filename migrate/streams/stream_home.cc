@@ -3,8 +3,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cerrno>
+
+#include "ssid/base/process_handle.h"
 
 namespace ssi::migrate {
 namespace {
@@ -23,16 +26,26 @@ ByteSpan bytes_of(const StreamFrame& frame) {
 Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd fd,
                                UniqueFd owner) {
   const bool reads = direction == StreamDirection::kGuestReads;
-  SSI_ASSIGN(UniqueFd own, reopen_nonblocking(*fd, reads ? O_RDONLY : O_WRONLY));
+  std::unique_ptr<StreamDevice> device;
+  const bool terminal = ::isatty(*fd) != 0;
+  if (terminal) {
+    UniqueFd second(owner ? ::fcntl(*owner, F_DUPFD_CLOEXEC, 0) : -1);
+    if (!second) return Error("a terminal without the process that uses it");
+    SSI_ASSIGN(const auto process, ProcessHandle::from_pidfd(std::move(second)));
+    device = home_terminal(process.pid());
+  }
+  const int mode = terminal ? O_RDWR : reads ? O_RDONLY : O_WRONLY;
+  SSI_ASSIGN(UniqueFd own, reopen_nonblocking(*fd, mode));
   const int capacity = ::fcntl(*own, F_GETPIPE_SZ);
   auto made = std::make_shared<Export>();
   made->direction = direction;
   if (owner) made->owner = std::make_shared<const UniqueFd>(std::move(owner));
   if (reads) {
-    made->source = std::make_unique<Source>(std::move(own), true);
+    made->source = std::make_unique<Source>(std::move(own), true, std::move(device));
   } else {
-    made->sink = std::make_unique<Sink>(
-        std::move(own), capacity > 0 ? static_cast<std::uint64_t>(capacity) : 65536, false);
+    made->sink = std::make_unique<Sink>(std::move(own),
+                                        capacity > 0 ? static_cast<std::uint64_t>(capacity) : 65536,
+                                        false, std::move(device));
   }
   std::lock_guard lock(mutex_);
   if (stopped_) return Error("the carrier is ending");

@@ -22,7 +22,8 @@ class StreamHome {
   // From now on `fd`, a pipe or terminal, can be attached by the target of a guest. `owner`, a
   // pidfd: the process at home whose pipe it is; when it has ended (the original, or the deputy
   // that it became), the stream is closed: whoever reads or writes the other end must not wait for
-  // one that is gone, also if its node or our ssid died. Errors: the id is taken.
+  // one that is gone, also if its node or our ssid died. A terminal is exported twice, once for
+  // each direction, and needs its owner for job control. Errors: the id is taken.
   Result<> export_fd(StreamId id, StreamDirection direction, UniqueFd fd, UniqueFd owner = {});
   // The guest ended: what is under way is still written (in the background, at most `linger_ms`,
   // and while there is somebody to send it), then the descriptor is closed.

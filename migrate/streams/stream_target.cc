@@ -1,6 +1,8 @@
 #include "migrate/streams/stream_target.h"
 
+#include <asm/ioctls.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +21,8 @@ ByteSpan bytes_of(const StreamFrame& frame) {
 // How long a home that does not know a stream (any more) is asked again: its carrier was restarted,
 // and its ssid exports the stream again.
 constexpr std::chrono::seconds kUnknownMax{20};
+constexpr int kFirstStateMs = 2000;
+constexpr std::uint64_t kTerminalBytes = 4096;  // what a terminal holds
 
 std::uint64_t random_number() {
   std::random_device random;
@@ -36,10 +40,37 @@ Error error_of_home(int error) {
 // One stream: the pipe, its end, and the thread that keeps the connection.
 class StreamTarget::Attachment {
  public:
-  explicit Attachment(Attach what) : what_(std::move(what)) {}
+  Attachment(Attach what, std::shared_ptr<PtyPair> terminal)
+      : what_(std::move(what)), terminal_(std::move(terminal)) {}
   ~Attachment() { stop(); }
 
   Result<UniqueFd> begin() {
+    SSI_ASSIGN(UniqueFd handed, terminal_ ? begin_terminal() : begin_pipe());
+    auto channel = connect_once(true);
+    if (!channel.ok()) return std::move(channel).error();
+    thread_ = std::thread([this, first = *channel] { run(first); });
+    if (terminal_ && sink_ && !refresh(kFirstStateMs)) {
+      return Error(ErrorCode::kTimeout, "home did not tell how the terminal is set");
+    }
+    return handed;
+  }
+
+  Result<UniqueFd> begin_terminal() {
+    UniqueFd master(::fcntl(*terminal_->master, F_DUPFD_CLOEXEC, 0));
+    if (!master) return Error::from_errno("duplicate a descriptor");
+    if (what_.direction == StreamDirection::kGuestReads) {
+      sink_ = std::make_unique<Sink>(std::move(master), kTerminalBytes, true,
+                                     guest_terminal(*terminal_->slave));
+    } else {
+      source_ =
+          std::make_unique<Source>(std::move(master), false, guest_terminal(*terminal_->slave));
+    }
+    UniqueFd handed(::ioctl(*terminal_->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+    if (!handed) return Error::from_errno("open a terminal");
+    return handed;
+  }
+
+  Result<UniqueFd> begin_pipe() {
     int pair[2];
     if (::pipe2(pair, O_CLOEXEC) != 0) return Error::from_errno("make a pipe");
     UniqueFd reader(pair[0]), writer(pair[1]);
@@ -60,9 +91,6 @@ class StreamTarget::Attachment {
     }
     guest_end_ =
         std::move(guests);  // kept until start(): nobody's closing counts before the commit
-    auto channel = connect_once(true);
-    if (!channel.ok()) return std::move(channel).error();
-    thread_ = std::thread([this, first = *channel] { run(first); });
     return handed;
   }
 
@@ -72,7 +100,9 @@ class StreamTarget::Attachment {
       guest_end_.reset();
     }
     if (sink_) sink_->open(what_.on_demand);
+    if (source_) source_->open();
   }
+  bool refresh(int timeout_ms) { return sink_ && sink_->refresh_state(timeout_ms); }
   void demand(std::uint64_t bytes) {
     if (sink_) sink_->demand(bytes);
   }
@@ -211,6 +241,7 @@ class StreamTarget::Attachment {
   bool claim_ = false;  // a move was called off: the stream is ours, whoever has attached it
   StreamChannel channel_;
   UniqueFd guest_end_;
+  const std::shared_ptr<PtyPair> terminal_;  // outlives the ends that use it
   std::unique_ptr<Source> source_;
   std::unique_ptr<Sink> sink_;
   std::thread thread_;
@@ -237,11 +268,36 @@ Result<UniqueFd> StreamTarget::attach(Attach what) {
     });
   }
   useless.clear();
-  auto attachment = std::make_shared<Attachment>(std::move(what));
+  std::shared_ptr<PtyPair> terminal;
+  if (what.terminal != 0) {
+    SSI_ASSIGN(terminal, terminal_of(what));
+  }
+  auto attachment = std::make_shared<Attachment>(std::move(what), std::move(terminal));
   SSI_ASSIGN(UniqueFd guest_end, attachment->begin());
   std::lock_guard lock(mutex_);
   attachments_.insert_or_assign(id, std::move(attachment));
   return guest_end;
+}
+
+// The one that the other direction got; its guest comes for the first time if there is none.
+Result<std::shared_ptr<PtyPair>> StreamTarget::terminal_of(const Attach& what) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(terminals_, [](const auto& known) { return known.second.expired(); });
+  auto& known = terminals_[{what.terminal, what.generation}];
+  if (auto pair = known.lock()) return pair;
+  SSI_ASSIGN(auto made, make_external_pty());
+  auto pair = std::make_shared<PtyPair>(std::move(made));
+  known = pair;
+  return pair;
+}
+
+Result<> StreamTarget::refresh_terminal(StreamId id, int timeout_ms) {
+  const auto attachment = find(id);
+  if (!attachment) return Error(ErrorCode::kGone, "no such stream");
+  if (!attachment->refresh(timeout_ms)) {
+    return Error(ErrorCode::kTimeout, "home did not answer in time");
+  }
+  return {};
 }
 
 Result<> StreamTarget::start(StreamId id) {

@@ -33,7 +33,9 @@ class StreamTarget {
     StreamDirection direction{};
     std::uint32_t capacity = 0;  // of home's pipe (F_GETPIPE_SZ), bytes; 0: the default
     Dial dial;
-    bool on_demand = false;  // kGuestReads: others at home read the same pipe
+    bool on_demand = false;  // kGuestReads: others at home read the same pipe, or it is a terminal
+    // Not 0: a terminal; both its streams have the same number here, and get the same one.
+    StreamId terminal = 0;
   };
   // Answers when home has accepted; the guest's end. Errors: kGone (home does not have it),
   // kRefused (a later generation is attached), kFailed (home can't be reached).
@@ -45,6 +47,8 @@ class StreamTarget {
   // repeated.
   Result<> drain(StreamId id, int timeout_ms, bool written);
   Result<> resume(StreamId id);
+  // A terminal's kGuestReads: the guest's is set as home's is now. kTimeout: home does not answer.
+  Result<> refresh_terminal(StreamId id, int timeout_ms);
   // kGone: not attached here in that generation; a later one is left alone. What the guest wrote
   // before it closed its end by itself still goes home.
   Result<> close(StreamId id, std::uint64_t generation);
@@ -57,8 +61,12 @@ class StreamTarget {
   class Attachment;
   std::shared_ptr<Attachment> find(StreamId id) const;
 
+  Result<std::shared_ptr<PtyPair>> terminal_of(const Attach& what);
+
   mutable std::mutex mutex_;
   std::map<StreamId, std::shared_ptr<Attachment>> attachments_;
+  // Of those that are attached, by terminal and generation.
+  std::map<std::pair<StreamId, std::uint64_t>, std::weak_ptr<PtyPair>> terminals_;
 };
 
 }  // namespace ssi::migrate

@@ -1,5 +1,6 @@
-// What the two carriers of a moved pipe say to each other. Positions count the bytes of the stream
-// from its export on; fixed little-endian structures.
+// What the two carriers of a moved pipe, or of one direction of a moved terminal, say to each
+// other. Positions count the bytes of the stream from its export on; fixed little-endian
+// structures.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,9 @@ enum class StreamFrameType : std::uint32_t {
   kBroken = 6,   // sink -> source: nobody reads any more
   kDrained = 7,  // target sink -> home source: a = the guest has read the bytes below, and no more
   kDrainedOk = 8,  // home source -> target sink
+  // Terminals. A TerminalState follows.
+  kTerminal = 9,      // source -> sink: so it is from position a on
+  kTerminalAsk = 10,  // target sink -> home source: tell it now
 };
 
 struct StreamFrame {

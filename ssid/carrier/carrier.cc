@@ -243,6 +243,7 @@ Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted) {
   attach.direction = direction_of(wanted.direction);
   attach.capacity = wanted.capacity;
   attach.on_demand = wanted.on_demand;
+  attach.terminal = wanted.terminal;
   attach.dial = [this, home = wanted.home]() -> Result<std::unique_ptr<Channel>> {
     SSI_ASSIGN(auto channel, dial(home));
     LinkHello hello;

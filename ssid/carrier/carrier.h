@@ -44,6 +44,9 @@ class Carrier {
   Result<> demand_stream(const DemandStream& wanted);
   Result<> drain_stream(const DrainStream& wanted);
   Result<> resume_stream(std::uint64_t id) { return targets_.resume(id); }
+  Result<> refresh_terminal(const StreamRef& m) {
+    return targets_.refresh_terminal(m.id, m.timeout_ms);
+  }
   Result<> detach_stream(const DetachStream& m) { return targets_.close(m.id, m.generation); }
   CarrierStats stats();
 

@@ -131,6 +131,9 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
     case CarrierOp::kResumeStream:
       return plain(static_cast<StreamRef*>(nullptr),
                    [&](const StreamRef& m) { return carrier_.resume_stream(m.id); });
+    case CarrierOp::kRefreshTerminal:
+      return plain(static_cast<StreamRef*>(nullptr),
+                   [&](const StreamRef& m) { return carrier_.refresh_terminal(m); });
     case CarrierOp::kDetachStream:
       return plain(static_cast<DetachStream*>(nullptr),
                    [&](const DetachStream& m) { return carrier_.detach_stream(m); });

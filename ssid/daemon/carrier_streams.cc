@@ -9,6 +9,7 @@ namespace {
 
 constexpr std::int32_t kDrainTimeoutMs = 5000;
 constexpr std::int32_t kLingerMs = 30'000;
+constexpr std::int32_t kRefreshTimeoutMs = 1000;
 
 CarrierDirection direction(const migrate::StreamRef& s) {
   return s.write_end ? CarrierDirection::kGuestWrites : CarrierDirection::kGuestReads;
@@ -30,7 +31,8 @@ Result<UniqueFd> CarrierStreams::attach(NodeId home, const migrate::StreamRef& s
                                 .direction = direction(stream),
                                 .capacity = stream.capacity,
                                 .home = std::move(peer),
-                                .on_demand = stream.on_demand});
+                                .on_demand = stream.on_demand,
+                                .terminal = stream.terminal});
 }
 
 Result<> CarrierStreams::start(const migrate::StreamRef& stream) {
@@ -46,6 +48,11 @@ Result<> CarrierStreams::drain(const migrate::StreamRef& stream) {
 Result<> CarrierStreams::resume(const migrate::StreamRef& stream) {
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
   return carrier.resume_stream(stream.id);
+}
+
+void CarrierStreams::refresh_terminal(const migrate::StreamRef& stream) {
+  auto carrier = CarrierClient::connect();
+  if (carrier) (void)carrier->refresh_terminal(stream.id, kRefreshTimeoutMs);
 }
 
 void CarrierStreams::detach(const migrate::StreamRef& stream) {

@@ -19,7 +19,8 @@ std::string to_json(const GuestRecord& record) {
                        {"capacity", s.capacity},
                        {"generation", s.generation},
                        {"on_demand", s.on_demand},
-                       {"local_inode", s.local_inode}});
+                       {"terminal", s.terminal},
+                       {"local_key", s.local_key}});
   }
   return json{{"home", t.pid.home.value},
               {"pid", t.pid.pid},
@@ -60,7 +61,8 @@ Result<GuestRecord> guest_record_from_json(const std::string& text) {
     r.committed = j.at("committed");
     for (const json& s : j.at("streams")) {
       r.streams.push_back({s.at("id"), s.at("key"), s.at("write_end"), s.at("capacity"),
-                           s.at("generation"), s.at("on_demand"), s.at("local_inode")});
+                           s.at("generation"), s.at("on_demand"), s.at("terminal"),
+                           s.at("local_key")});
     }
     return r;
   } catch (const json::exception& e) {

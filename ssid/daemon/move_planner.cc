@@ -51,30 +51,49 @@ std::uint64_t random_id() {
 
 bool writes(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_RDONLY; }
 
-// Pipes whose other end is outside: one stream for each pipe, whatever number of descriptors it
-// has.
-std::map<std::uint64_t, const FdFact*> outer_pipes(const check::ProcessFacts& facts) {
-  std::map<std::uint64_t, const FdFact*> pipes;
+// Pipes whose other end is outside, and terminals, by their keys: one whatever number of
+// descriptors it has.
+using OuterEnds = std::map<std::string, const FdFact*>;
+OuterEnds outer_ends(const check::ProcessFacts& facts) {
+  OuterEnds ends;
   for (const FdFact& fd : facts.fds) {
-    if (fd.kind == FdKind::kPipe && !fd.other_end_inside) pipes.emplace(fd.inode, &fd);
+    const bool outer =
+        fd.kind == FdKind::kTty || (fd.kind == FdKind::kPipe && !fd.other_end_inside);
+    if (outer) ends.emplace(fd.key, &fd);
   }
-  return pipes;
+  return ends;
 }
 
-std::set<std::uint64_t> inodes(const std::map<std::uint64_t, const FdFact*>& pipes) {
-  std::set<std::uint64_t> all;
-  for (const auto& [inode, fd] : pipes) all.insert(inode);
+std::set<std::string> keys(const OuterEnds& ends) {
+  std::set<std::string> all;
+  for (const auto& [key, fd] : ends) all.insert(key);
   return all;
 }
 
 // Of the frozen process: it may have changed while its memory was sent ahead.
-Result<> check_again(pid_t pid, bool is_guest, const std::set<std::uint64_t>& pipes) {
+Result<> check_again(pid_t pid, bool is_guest, const std::set<std::string>& ends) {
   SSI_ASSIGN(const auto facts, movable_facts(pid, is_guest));
-  if (inodes(outer_pipes(facts)) == pipes) return {};
-  return Error(ErrorCode::kRefused, "it has just opened or closed a pipe");
+  if (keys(outer_ends(facts)) == ends) return {};
+  return Error(ErrorCode::kRefused, "it has just opened or closed a pipe or terminal");
 }
 
-std::string pipe_key(std::uint64_t inode) { return "pipe:[" + std::to_string(inode) + "]"; }
+std::vector<StreamRef> streams_of(const FdFact& fd, std::uint32_t capacity) {
+  StreamRef stream{.id = random_id(),
+                   .key = fd.key,
+                   .write_end = writes(fd),
+                   .capacity = capacity,
+                   .on_demand = !writes(fd) && fd.read_by_others};
+  if (fd.kind != FdKind::kTty) return {stream};
+  // Others at home read it, or may: nothing is taken from it that the process does not wait for.
+  StreamRef input = stream;
+  stream.write_end = true;
+  stream.on_demand = false;
+  input.id = random_id();
+  input.write_end = false;
+  input.on_demand = true;
+  stream.terminal = input.terminal = stream.id;
+  return {stream, input};
+}
 
 }  // namespace
 
@@ -88,22 +107,20 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
   prepared.ticket.to = to;
   prepared.ticket.epoch = epoch;
   prepared.source.host_pid = pid;
-  for (const auto& [inode, fd] : outer_pipes(facts)) {
+  for (const auto& [key, fd] : outer_ends(facts)) {
     UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, process.pidfd(), fd->number, 0)));
     if (!held) return Error::from_errno("take descriptor " + std::to_string(fd->number));
     const int capacity = ::fcntl(*held, F_GETPIPE_SZ);
-    StreamRef stream{.id = random_id(),
-                     .key = pipe_key(inode),
-                     .write_end = writes(*fd),
-                     .capacity = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536),
-                     .on_demand = !writes(*fd) && fd->read_by_others};
-    prepared.source.streams.push_back(stream);
-    prepared.source.to_export.emplace_back(stream, *held);
+    const auto bytes = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536);
+    for (const StreamRef& stream : streams_of(*fd, bytes)) {
+      prepared.source.streams.push_back(stream);
+      prepared.source.to_export.emplace_back(stream, *held);
+    }
     prepared.held.push_back(std::move(held));
   }
   if (!process.alive()) return Error(ErrorCode::kGone, "no such process");
-  prepared.source.check_again = [pid, pipes = inodes(outer_pipes(facts))] {
-    return check_again(pid, false, pipes);
+  prepared.source.check_again = [pid, ends = keys(outer_ends(facts))] {
+    return check_again(pid, false, ends);
   };
   return prepared;
 }
@@ -122,20 +139,21 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, No
   prepared.source.host_pid = host_pid;
   prepared.source.guest = record.name();
   prepared.source.realm_socket = realm_socket;
-  // The local pipes that its carrier gave it: their order is the record's, their names are new
-  // ones.
-  const auto pipes = outer_pipes(facts);
+  // What its carrier gave it: the order is the record's, the names are those of here.
+  const auto ends = outer_ends(facts);
+  std::set<std::string> found;
   for (const StreamRef& known : record.streams) {
-    if (!pipes.contains(known.local_inode)) continue;  // it has closed that one
+    if (!ends.contains(known.local_key)) continue;  // it has closed that one
     StreamRef stream = known;
-    stream.key = pipe_key(known.local_inode);
+    stream.key = known.local_key;
+    found.insert(stream.key);
     prepared.source.streams.push_back(stream);
   }
-  if (prepared.source.streams.size() != pipes.size()) {
+  if (found.size() != ends.size()) {
     return Error(ErrorCode::kRefused,
                  "it has a pipe to a process that stays (made where it runs now)");
   }
-  prepared.source.check_again = [host_pid, known = inodes(pipes)] {
+  prepared.source.check_again = [host_pid, known = keys(ends)] {
     return check_again(host_pid, true, known);
   };
   return prepared;

@@ -71,8 +71,7 @@ Result<migrate::MoveReport> Moves::run_out(OutgoingMove& move,
   TlsMoveLink link(std::move(tls_link));
   auto moved = [&]() -> Result<migrate::MoveReport> {
     for (const auto& [stream, fd] : source.to_export) {
-      SSI_TRY(
-          env_.streams.export_at_home(stream, fd, source.host_pid).context("pipe " + stream.key));
+      SSI_TRY(env_.streams.export_at_home(stream, fd, source.host_pid).context(stream.key));
     }
     SSI_TRY(offer_move(link, ticket, source));
     const auto checked = std::chrono::steady_clock::now() - since;

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -10,6 +11,8 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+
+#include "migrate/move/stream_key.h"
 
 namespace ssi {
 namespace fs = std::filesystem;
@@ -31,63 +34,62 @@ std::vector<T> read_memory(pid_t pid, std::uint64_t address, std::uint64_t count
   return items;
 }
 
-bool is_pipe(pid_t pid, std::uint64_t fd, std::uint64_t inode) {
-  std::error_code ec;
-  const auto target =
-      fs::read_symlink("/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd), ec);
-  return !ec && target == "pipe:[" + std::to_string(inode) + "]";
+bool is_stream(pid_t pid, std::uint64_t fd, const std::string& key) {
+  struct stat st {};
+  const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
+  return ::stat(path.c_str(), &st) == 0 && migrate::stream_key(st) == key;
 }
 
-bool polls(pid_t pid, const BlockedCall& call, std::uint64_t inode) {
+bool polls(pid_t pid, const BlockedCall& call, const std::string& key) {
   const auto polled =
       read_memory<pollfd>(pid, call.arguments[0], std::min(call.arguments[1], kPollsMax));
   return std::any_of(polled.begin(), polled.end(), [&](const pollfd& p) {
     return (p.events & POLLIN) != 0 && p.fd >= 0 &&
-           is_pipe(pid, static_cast<std::uint64_t>(p.fd), inode);
+           is_stream(pid, static_cast<std::uint64_t>(p.fd), key);
   });
 }
 
-bool selects(pid_t pid, const BlockedCall& call, std::uint64_t inode) {
+bool selects(pid_t pid, const BlockedCall& call, const std::string& key) {
   const std::uint64_t count = std::min<std::uint64_t>(call.arguments[0], FD_SETSIZE);
   const auto words = read_memory<std::uint64_t>(pid, call.arguments[1], (count + 63) / 64);
   for (std::uint64_t fd = 0; fd < count && fd / 64 < words.size(); ++fd) {
-    if ((words[fd / 64] >> (fd % 64) & 1) != 0 && is_pipe(pid, fd, inode)) return true;
+    if ((words[fd / 64] >> (fd % 64) & 1) != 0 && is_stream(pid, fd, key)) return true;
   }
   return false;
 }
 
-bool epolls(pid_t pid, const BlockedCall& call, std::uint64_t inode) {
+bool epolls(pid_t pid, const BlockedCall& call, const std::string& key) {
   std::ifstream info("/proc/" + std::to_string(pid) + "/fdinfo/" +
                      std::to_string(call.arguments[0]));
   for (std::string line; std::getline(info, line);) {
     if (line.starts_with("tfd:") &&
-        is_pipe(pid, std::strtoull(line.c_str() + 4, nullptr, 10), inode)) {
+        is_stream(pid, std::strtoull(line.c_str() + 4, nullptr, 10), key)) {
       return true;
     }
   }
   return false;
 }
 
-std::uint64_t wanted_by(pid_t pid, const BlockedCall& call, std::uint64_t inode) {
+std::uint64_t wanted_by(pid_t pid, const BlockedCall& call, const std::string& key) {
   switch (call.number) {
     case SYS_read:
-      return is_pipe(pid, call.arguments[0], inode) ? std::min(call.arguments[2], kReadMax) : 0;
+      return is_stream(pid, call.arguments[0], key) ? std::min(call.arguments[2], kReadMax) : 0;
     case SYS_readv:
     case SYS_splice:
     case SYS_tee:
-      return is_pipe(pid, call.arguments[0], inode) ? kSome : 0;
+      return is_stream(pid, call.arguments[0], key) ? kSome : 0;
     case SYS_sendfile:
-      return is_pipe(pid, call.arguments[1], inode) ? kSome : 0;
+      return is_stream(pid, call.arguments[1], key) ? kSome : 0;
     case SYS_poll:
     case SYS_ppoll:
-      return polls(pid, call, inode) ? kSome : 0;
+      return polls(pid, call, key) ? kSome : 0;
     case SYS_select:
     case SYS_pselect6:
-      return selects(pid, call, inode) ? kSome : 0;
+      return selects(pid, call, key) ? kSome : 0;
     case SYS_epoll_wait:
     case SYS_epoll_pwait:
     case SYS_epoll_pwait2:
-      return epolls(pid, call, inode) ? kSome : 0;
+      return epolls(pid, call, key) ? kSome : 0;
     default:
       return 0;
   }
@@ -111,7 +113,7 @@ std::optional<BlockedCall> parse_blocked_call(std::string_view line) {
   return call;
 }
 
-PipeWish pipe_wish(pid_t pid, std::uint64_t pipe_inode) {
+PipeWish pipe_wish(pid_t pid, const std::string& key) {
   PipeWish wish;
   std::error_code ec;
   for (const auto& task : fs::directory_iterator("/proc/" + std::to_string(pid) + "/task", ec)) {
@@ -119,7 +121,7 @@ PipeWish pipe_wish(pid_t pid, std::uint64_t pipe_inode) {
     std::string line;
     std::getline(in, line);
     if (const auto call = parse_blocked_call(line)) {
-      wish.bytes = std::max(wish.bytes, wanted_by(pid, *call, pipe_inode));
+      wish.bytes = std::max(wish.bytes, wanted_by(pid, *call, key));
     }
     std::uint64_t on_cpu = 0, waited = 0, times = 0;
     std::ifstream(task.path() / "schedstat") >> on_cpu >> waited >> times;
@@ -150,7 +152,7 @@ void PipeDemand::look() {
   for (const Guest& guest : guests) {
     for (const migrate::StreamRef& stream : guest.streams) {
       for (const pid_t pid : guest.pids) {
-        const PipeWish wish = pipe_wish(pid, stream.local_inode);
+        const PipeWish wish = pipe_wish(pid, stream.local_key);
         if (wish.bytes == 0) continue;
         demand_(stream, wish.bytes);
         // One that waits where nothing comes is no reason to look more often.

@@ -1,8 +1,8 @@
 // What a guest waits for that shares the reading end of a pipe with processes at its home (a script
-// on a shell's standard input, for one): not a byte may be taken from such a pipe that the guest
-// does not ask for. The kernel tells nobody that somebody waits on a pipe, so the guest's threads
-// are looked at: often while it reads, every 50 ms while it does something else, not at all if
-// there is no such guest.
+// on a shell's standard input, for one), or a terminal: not a byte may be taken from such a one
+// that the guest does not ask for. The kernel tells nobody that somebody waits on a pipe, so the
+// guest's threads are looked at: often while it reads, every 50 ms while it does something else,
+// not at all if there is no such guest.
 //
 // Control loop only; what fails is tried again.
 #pragma once
@@ -27,12 +27,13 @@ struct BlockedCall {
 };
 std::optional<BlockedCall> parse_blocked_call(std::string_view line);
 
-// Whether a process waits for bytes of that pipe at this moment.
+// Whether a process waits for bytes of that pipe or terminal at this moment.
 struct PipeWish {
   std::uint64_t bytes = 0;     // what its read() asks for, or some if it polls; 0: it does not wait
   std::uint64_t activity = 0;  // how often its threads were given a CPU so far
 };
-PipeWish pipe_wish(pid_t pid, std::uint64_t pipe_inode);
+// `key`: stream_key() of the pipe or terminal.
+PipeWish pipe_wish(pid_t pid, const std::string& key);
 
 class PipeDemand {
  public:

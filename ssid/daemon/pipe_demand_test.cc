@@ -11,6 +11,8 @@
 #include <csignal>
 #include <thread>
 
+#include "migrate/move/stream_key.h"
+
 using namespace ssi;
 
 namespace {
@@ -26,7 +28,7 @@ struct Waiter {
     }
     struct stat st;
     REQUIRE(::fstat(fds[0], &st) == 0);
-    inode = st.st_ino;
+    key = migrate::stream_key(st);
   }
   ~Waiter() {
     ::kill(pid, SIGKILL);
@@ -37,14 +39,14 @@ struct Waiter {
   // 0 if it does not wait within the time.
   std::uint64_t wanted(int tries = 500) const {
     for (int i = 0; i < tries; ++i) {
-      if (const auto wish = pipe_wish(pid, inode); wish.bytes != 0) return wish.bytes;
+      if (const auto wish = pipe_wish(pid, key); wish.bytes != 0) return wish.bytes;
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
     return 0;
   }
   int fds[2] = {-1, -1};
   pid_t pid = -1;
-  std::uint64_t inode = 0;
+  std::string key;
 };
 
 }  // namespace
@@ -91,5 +93,5 @@ TEST_CASE("who waits for something else is not taken for a reader") {
           char byte = 0;
           if (::pipe(other) == 0) (void)!::read(other[0], &byte, 1);
         }).wanted(50) == 0);
-  CHECK(pipe_wish(999999999, 1).bytes == 0);
+  CHECK(pipe_wish(999999999, "pipe:[1]").bytes == 0);
 }

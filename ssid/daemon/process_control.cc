@@ -317,10 +317,27 @@ void ProcessControl::on_signal(const group::Signal& signal) {
     const auto pid = guests_.host_pid(*record);
     if (pid && has_default_action(*pid, signo)) signo = SIGSTOP;
   }
-  if (auto sent = guests_.signal(signal.process, signo); !sent) {
-    log_debug("signal {} for {}: {}", signal.signo, signal.process.to_string(),
-              sent.error().message());
+  if (signo == SIGWINCH || signo == SIGCONT) {
+    for (const auto& s : record->streams) {
+      if (s.terminal != 0 && !s.write_end) return signal_after_refresh(signal, s, signo);
+    }
   }
+  deliver(signal.process, signo);
+}
+
+void ProcessControl::deliver(SsiPid pid, int signo) {
+  if (auto sent = guests_.signal(pid, signo); !sent) {
+    log_debug("signal {} for {}: {}", signo, pid.to_string(), sent.error().message());
+  }
+}
+
+// It will look at its terminal, which has another size, or settings that others have changed.
+void ProcessControl::signal_after_refresh(const group::Signal& signal,
+                                          const migrate::StreamRef& terminal, int signo) {
+  std::thread([this, pid = signal.process, terminal, signo] {
+    streams_.refresh_terminal(terminal);
+    asio::post(io_, [this, pid, signo] { deliver(pid, signo); });
+  }).detach();
 }
 
 Guests::Handlers ProcessControl::guest_handlers() {

@@ -128,6 +128,9 @@ class ProcessControl {
   void stand_down(const migrate::MoveTicket& ticket, const std::vector<int>& carried);
   void make_deputy(const migrate::CopyName& name, const std::vector<int>& carried);
   void to_guest(group::Signal signal);
+  void deliver(SsiPid pid, int signo);
+  void signal_after_refresh(const group::Signal& signal, const migrate::StreamRef& terminal,
+                            int signo);
   void end_after_output(const GuestRecord& record, int wait_status);
   void guest_ended(const GuestRecord& record, int wait_status, const std::string& reason);
   void on_moved(const group::Commit& commit);

@@ -88,6 +88,10 @@ Result<> CarrierClient::resume_stream(std::uint64_t id) {
   return ask_plain(encode_request(CarrierOp::kResumeStream, StreamRef{id, 0}));
 }
 
+Result<> CarrierClient::refresh_terminal(std::uint64_t id, std::int32_t timeout_ms) {
+  return ask_plain(encode_request(CarrierOp::kRefreshTerminal, StreamRef{id, timeout_ms}));
+}
+
 Result<> CarrierClient::detach_stream(std::uint64_t id, std::uint64_t generation) {
   return ask_plain(encode_request(CarrierOp::kDetachStream, DetachStream{id, generation}));
 }

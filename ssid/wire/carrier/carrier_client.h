@@ -45,6 +45,9 @@ class CarrierClient {
   Result<> drain_stream(std::uint64_t id, std::int32_t timeout_ms, bool written);
   // Target, after a drain: the move was called off.
   Result<> resume_stream(std::uint64_t id);
+  // Target, the kGuestReads stream of a terminal: size and settings are home's again. kTimeout:
+  // home does not answer.
+  Result<> refresh_terminal(std::uint64_t id, std::int32_t timeout_ms);
   // Target: the guest ended or runs elsewhere.
   Result<> detach_stream(std::uint64_t id, std::uint64_t generation);
 

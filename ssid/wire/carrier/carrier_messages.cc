@@ -114,6 +114,7 @@ void fields(Io& io, AttachStream& m) {
   io(m.capacity);
   io(m.home);
   io(m.on_demand);
+  io(m.terminal);
 }
 template <typename Io>
 void fields(Io& io, DemandStream& m) {

@@ -33,6 +33,7 @@ enum class CarrierOp : std::uint32_t {
   kDetachStream = 15,
   kCloseStream = 16,
   kDemandStream = 17,
+  kRefreshTerminal = 18,
 };
 
 enum class CarrierDirection : std::uint32_t {
@@ -71,7 +72,8 @@ struct AttachStream {  // answered with one descriptor
   CarrierDirection direction{};
   std::uint32_t capacity = 0;  // F_GETPIPE_SZ of home's pipe; 0: default
   CarrierPeer home;
-  bool on_demand = false;  // kGuestReads: others at home read the same pipe
+  bool on_demand = false;      // kGuestReads: others at home read the same pipe
+  std::uint64_t terminal = 0;  // not 0: the same for both directions of a terminal
 };
 struct DemandStream {
   std::uint64_t id = 0;

@@ -1,0 +1,24 @@
+// Pure: what criu calls the open file that a stream stands for.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdio>
+#include <string>
+
+namespace ssi::migrate {
+
+// "pipe:[123]" or "tty[8803:15]"; empty for anything else.
+inline std::string stream_key(const struct stat& st) {
+  char text[64] = {};
+  if (S_ISFIFO(st.st_mode)) {
+    std::snprintf(text, sizeof text, "pipe:[%lu]", static_cast<unsigned long>(st.st_ino));
+  } else if (S_ISCHR(st.st_mode)) {
+    std::snprintf(text, sizeof text, "tty[%lx:%lx]", static_cast<unsigned long>(st.st_rdev),
+                  static_cast<unsigned long>(st.st_dev));
+  }
+  return text;
+}
+inline bool is_terminal_key(const std::string& key) { return key.starts_with("tty["); }
+
+}  // namespace ssi::migrate

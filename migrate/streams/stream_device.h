@@ -1,0 +1,47 @@
+// How a stream end handles its descriptor: a pipe's end, the terminal at home, or the terminal made
+// for the guest. Used by one stream end, under its lock.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "migrate/streams/terminal.h"
+
+namespace ssi::migrate {
+
+// The default is a pipe.
+class StreamDevice {
+ public:
+  virtual ~StreamDevice() = default;
+
+  // As read(2) and write(2); a write tells how many of the bytes given were dealt with.
+  virtual ssize_t read(int fd, char* to, std::size_t size);
+  virtual ssize_t write(int fd, const char* from, std::size_t size);
+  // Whether the guest may read now; else it is told, as by a kernel, and asked again later.
+  virtual bool may_read(int) { return true; }
+  // What was written and is not read yet.
+  virtual std::uint64_t unread(int fd);
+  // Takes that back; how much it was. The reader stands still.
+  virtual std::uint64_t take_back(int fd);
+  // One piece at a time: not a byte more is asked for before the guest has read it.
+  virtual bool piecewise() const { return false; }
+
+  // Terminals: the settings that go along. `changed` since asked last.
+  virtual bool has_state() const { return false; }
+  virtual bool state_changed() { return false; }
+  virtual std::optional<TerminalState> state(int) { return std::nullopt; }
+  // False: not now.
+  virtual bool set_state(int, const TerminalState&) { return true; }
+};
+
+// The user's terminal, whose line discipline does the work. `owner`: the guest's process at home
+// (its deputy), for job control.
+std::unique_ptr<StreamDevice> home_terminal(pid_t owner);
+
+// The guest's: the master of an external pty (make_external_pty), whose slave must outlive it.
+std::unique_ptr<StreamDevice> guest_terminal(int slave);
+
+}  // namespace ssi::migrate
