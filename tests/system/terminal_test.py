@@ -40,7 +40,7 @@ class Terminals(unittest.TestCase):
     def is_on(self, pid, node):
         def there():
             rows = observe.ask(self.lab, 1, "ssips", "-p", str(pid))["rows"]
-            return [row["node"] for row in rows] == [node]
+            return [row["node"] for row in rows if row["pid"] == str(pid)] == [node]
 
         self.lab.wait_for(there, 10, f"{pid} on node {node}")
 
