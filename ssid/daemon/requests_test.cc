@@ -26,6 +26,7 @@ class Port : public GroupPort {
   std::optional<group::TableEntry> find(SsiPid) const override { return {}; }
   std::optional<group::Tombstone> tombstone(SsiPid) const override { return {}; }
   std::vector<group::TableEntry> entries() const override { return {}; }
+  bool drained(NodeId) const override { return false; }
   Result<> propose(group::Operation) override { return {}; }
   Result<> broadcast(const group::GroupMessage& message) override {
     if (down) return Error("corosync is gone");
