@@ -118,17 +118,19 @@ void Balancer::plan_moves(const ClusterLoad& view) {
 
 void Balancer::adopt_guests() {
   guest_pids_.clear();
-  for (const auto& [pid, record] : control_.guests().all()) {
-    const auto local = control_.guests().host_pid(record);
-    if (!local) continue;
-    guest_pids_[pid] = *local;
-    auto state = Enablement::from_line(record.ticket.enablement);
-    if (!state) continue;
-    auto sample = sampler_.look(*local);
-    if (!sample || tracker_.find(sample->key)) continue;
-    state->arrived = true;
-    tracker_.adopt(sample->key, *state);
-  }
+  for (const auto& [pid, record] : control_.guests().all()) adopt_guest(record);
+}
+
+void Balancer::adopt_guest(const GuestRecord& record) {
+  const auto local = control_.guests().host_pid(record);
+  if (!local) return;
+  guest_pids_[record.ticket.pid] = *local;
+  auto state = Enablement::from_line(record.ticket.enablement);
+  if (!state) return;
+  auto sample = sampler_.look(*local);
+  if (!sample || tracker_.find(sample->key)) return;
+  state->arrived = true;
+  tracker_.adopt(sample->key, *state);
 }
 
 std::string Balancer::name_of(pid_t local_pid) const {
@@ -273,7 +275,9 @@ void Balancer::on_node_info(const group::NodeInfo& info) { loads_.heard(info, cl
 void Balancer::on_moved(const group::Commit& c) {
   ledger_.committed({c.process, c.from, c.to, 1, 0}, clock_.now_us());
   decided_.moved(c.process, c.from, c.to);
-  if (c.to == group_.self()) adopt_guests();  // what was said about it holds at once
+  if (c.to != group_.self()) return;
+  // What was said about it holds at once.
+  if (const GuestRecord* guest = control_.guests().find(c.process)) adopt_guest(*guest);
 }
 
 void Balancer::on_ended(SsiPid pid) {

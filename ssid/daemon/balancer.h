@@ -83,6 +83,7 @@ class Balancer {
   void wait_for_list();
   void take_list();
   void adopt_guests();
+  void adopt_guest(const GuestRecord& record);
   std::string name_of(pid_t local_pid) const;  // as users write it
   ClusterLoad view_of_cluster() const;
   void plan_moves(const ClusterLoad& view);
