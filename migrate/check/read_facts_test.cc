@@ -12,6 +12,7 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
@@ -139,7 +140,14 @@ TEST_CASE("every kind of descriptor is known for what it is") {
   CHECK(only_kind([] { open("/tmp", O_TMPFILE | O_RDWR, 0600); }) == FdKind::kDeletedFile);
   CHECK(only_kind([] { open("/dev/urandom", O_RDONLY); }) == FdKind::kNullLike);
   CHECK(only_kind([] { open("/dev/null", O_RDONLY); }) == FdKind::kNullLike);
-  CHECK(only_kind([] { open("/dev/ptmx", O_RDWR | O_NOCTTY); }) == FdKind::kTty);
+  CHECK(only_kind([] { open("/dev/ptmx", O_RDWR | O_NOCTTY); }) == FdKind::kPtyMaster);
+  CHECK(only_kind([] {
+          const int master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
+          int unlocked = 0;
+          ::ioctl(master, TIOCSPTLCK, &unlocked);
+          ::dup2(::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY), master);
+          ::close(master + 1);
+        }) == FdKind::kTty);
   CHECK(only_kind([] {
           int ends[2];
           (void)!pipe(ends);
