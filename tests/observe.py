@@ -63,6 +63,17 @@ def _is_frozen(proc):
     return "frozen 1" in events
 
 
+def left_over(lab):
+    """What is in ssid's cgroups for processes, on all nodes."""
+    return [
+        f"{node}: {path.name}"
+        for node in lab.numbers()
+        for room in ("moving", "guests")
+        for path in lab.path(node, f"/sys/fs/cgroup/ssid/{room}").iterdir()
+        if path.is_dir()
+    ]
+
+
 def copies(lab, word):
     """All processes with the argument `word`, on all nodes that are up."""
     found = []

@@ -1,5 +1,8 @@
 #include "loadlevel/cli/command.h"
 
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 
@@ -34,6 +37,14 @@ std::string failure_line(const std::string& name, const std::string& what, const
 int fail(const std::string& name, const std::string& what, const Error& error) {
   std::fprintf(stderr, "%s\n", failure_line(name, what, error).c_str());
   return error.code() == ErrorCode::kUsage ? kExitUsage : kExitFailed;
+}
+
+int execute(std::vector<std::string> command) {
+  std::vector<char*> argv;
+  for (std::string& word : command) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  ::execvp(argv[0], argv.data());
+  return errno;
 }
 
 bool print(const std::string& name, const std::string& text) {

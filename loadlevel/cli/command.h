@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ssid/base/command_line.h"
 #include "ssid/base/result.h"
@@ -21,6 +22,9 @@ std::string failure_line(const std::string& name, const std::string& what, const
 int fail(const std::string& name, const std::string& what, const Error& error);
 
 using ssi::parse_arguments;
+
+// Becomes the command, found as a shell finds it. Returns only if that fails: errno.
+int execute(std::vector<std::string> command);
 
 // Prints to stdout; false (and a line on stderr) if that fails: a full disk, a closed pipe.
 bool print(const std::string& name, const std::string& text);

@@ -15,7 +15,7 @@ namespace {
 
 // Enables this process, then becomes the command: so the PID is the one that was enabled. The mark
 // is for descendants whose parents end before ssid has seen them.
-int run(std::vector<std::string> command) {
+int run(const std::vector<std::string>& command) {
   auto client = ControlClient::connect();
   if (!client) return fail("loadlevel", "run", client.error());
   nlohmann::json args;
@@ -23,11 +23,7 @@ int run(std::vector<std::string> command) {
   auto enabled = client->call("loadlevel.enable", args);
   if (!enabled) return fail("loadlevel", "run", enabled.error());
   ::setenv(kEnvironMarkName, kEnvironMarkValue, 1);
-  std::vector<char*> argv;
-  for (std::string& word : command) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  ::execvp(argv[0], argv.data());
-  return fail("loadlevel", command.front(), Error(std::strerror(errno)));
+  return fail("loadlevel", command.front(), Error(std::strerror(execute(command))));
 }
 
 // `loadlevel run [--] CMD ARGS...`: what follows is the command's, options too, so it is not ours
@@ -43,8 +39,7 @@ std::vector<std::string> command_to_run(std::vector<std::string> arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (auto command = command_to_run({argv + 1, argv + argc}); !command.empty())
-    return run(std::move(command));
+  if (auto command = command_to_run({argv + 1, argv + argc}); !command.empty()) return run(command);
   CLI::App app("Says which processes the cluster may move, and why it did.", "loadlevel");
   app.require_subcommand(1);
   std::string pid, path, node;

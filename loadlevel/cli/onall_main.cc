@@ -33,15 +33,15 @@ Result<std::vector<std::string>> nodes_up() {
   return up;
 }
 
-[[noreturn]] void run_there(const std::string& node, std::vector<std::string> command, int out,
-                            int err) {
+[[noreturn]] void run_there(const std::string& node, const std::vector<std::string>& command,
+                            int out, int err) {
   ::dup2(out, STDOUT_FILENO);
   ::dup2(err, STDERR_FILENO);
   const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
   ::dup2(null, STDIN_FILENO);
   ::close_range(3, ~0u, 0);
   if (auto there = go_to(node, false); !there) ::_exit(fail("onall", node, there.error()));
-  ::_exit(become("onall", std::move(command)));
+  ::_exit(become("onall", command));
 }
 
 void write_all(int fd, std::string_view text) {

@@ -31,7 +31,7 @@ class WordFromSsid {
  public:
   WordFromSsid() {
     sigemptyset(&word_);
-    sigaddset(&word_, SIGWINCH);
+    sigaddset(&word_, kLookAgainSignal);
     ::sigprocmask(SIG_BLOCK, &word_, &before_);
   }
   ~WordFromSsid() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
@@ -39,7 +39,7 @@ class WordFromSsid {
   WordFromSsid& operator=(const WordFromSsid&) = delete;
 
   // False: no word came for a while.
-  bool wait() { return ::sigtimedwait(&word_, nullptr, &kLookAgain) == SIGWINCH; }
+  bool wait() { return ::sigtimedwait(&word_, nullptr, &kLookAgain) == kLookAgainSignal; }
 
  private:
   sigset_t word_;
@@ -112,12 +112,8 @@ Result<> go_to(const std::string& node, bool pinned) {
   return Error("ssid has gone away");
 }
 
-int become(const std::string& name, std::vector<std::string> command) {
-  std::vector<char*> argv;
-  for (std::string& word : command) argv.push_back(word.data());
-  argv.push_back(nullptr);
-  ::execvp(argv[0], argv.data());
-  const int error = errno;
+int become(const std::string& name, const std::vector<std::string>& command) {
+  const int error = execute(command);
   (void)fail(name, command.front(), Error(std::strerror(error)));
   return error == ENOENT ? kExitNotFound : kExitCannotRun;
 }

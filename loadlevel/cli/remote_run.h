@@ -23,6 +23,6 @@ Result<RemoteRun> parse_remote_run(const std::vector<std::string>& arguments);
 Result<> go_to(const std::string& node, bool pinned);
 
 // Becomes the command. Returns only if that fails: 127 (not found) or 126, after a line on stderr.
-int become(const std::string& name, std::vector<std::string> command);
+int become(const std::string& name, const std::vector<std::string>& command);
 
 }  // namespace ssi::cli

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "loadlevel/policy/words.h"
+
 namespace ssi {
 namespace {
 
@@ -19,12 +21,6 @@ std::optional<std::string> lasting_reason(const ProcessLoad& p, const Evaluation
     if (!r.target && r.until_us > now_us) return r.reason;
   }
   return std::nullopt;
-}
-
-std::string joined(const std::vector<std::string>& reasons) {
-  std::string all;
-  for (const std::string& r : reasons) all += (all.empty() ? "" : "; ") + r;
-  return all;
 }
 
 }  // namespace
@@ -96,7 +92,7 @@ void DrainProgress::planned(const ClusterLoad& view, const Plan& plan, std::int6
     if ((!e || e->verdict == Verdict::kMoving) && !hopeless(p.pid)) under_way = true;
     const auto failed = failures_.find(p.pid);
     waiting.push_back({p.pid, failed != failures_.end() ? failed->second.last
-                              : e                       ? joined(e->reasons)
+                              : e                       ? reasons_words(e->reasons)
                                                         : ""});
   }
   to_go_ = waiting.size();

@@ -16,6 +16,12 @@ std::string words(const char* format, ...) {
   return {text.data(), std::min(static_cast<std::size_t>(size), text.size() - 1)};
 }
 
+std::string reasons_words(const std::vector<std::string>& reasons) {
+  std::string all;
+  for (const std::string& r : reasons) all += (all.empty() ? "" : "; ") + r;
+  return all;
+}
+
 std::string node_words(NodeId id) { return "node " + std::to_string(id.value); }
 
 std::string bytes_words(double bytes) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ssid/base/own_programs.h"
+
 namespace ssi::check {
 namespace {
 
@@ -90,9 +92,6 @@ class Reasons {
 
 void check_kind_of_process(const ProcessFacts& facts, const CheckContext& context,
                            Reasons& reasons) {
-  reasons.add(
-      std::ranges::find(context.own_processes, facts.name.pid) != context.own_processes.end(),
-      "it is a part of ssid itself");
   reasons.add(facts.name.pid == 1, "it is the first process (init) of this machine");
   reasons.add(facts.elf_bits != 64, "it is a " + std::to_string(facts.elf_bits) +
                                         "-bit program; only 64-bit ones can be moved");
@@ -178,6 +177,7 @@ std::string describe(const FdFact& fd) {
 std::optional<Refusal> check(const ProcessFacts& facts, const CheckContext& context) {
   // What makes everything else meaningless stands alone.
   if (facts.kernel_thread) return Refusal{{"it is a thread of the kernel"}};
+  if (is_own_program(facts.exe)) return Refusal{{"it is a part of ssid itself"}};
   if (facts.state == 'Z' || facts.state == 'X') {
     return Refusal{{facts.threads > 1 ? "its main thread has ended and only others still run"
                                       : "it has ended already and waits for its parent (zombie)"}};

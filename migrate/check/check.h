@@ -23,7 +23,6 @@ struct CheckContext {
   // reason.
   bool is_guest = false;
   SupportedFds fds = SupportedFds::of_this_version();
-  std::vector<pid_t> own_processes{};  // ssid and what belongs to it
 };
 
 struct Refusal {

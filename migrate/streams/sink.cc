@@ -89,8 +89,7 @@ bool Sink::on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan d
       return false;
   }
   lock.unlock();
-  wake();
-  changed_.notify_all();
+  wake_all();
   return true;
 }
 

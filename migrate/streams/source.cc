@@ -56,12 +56,12 @@ void Source::tell_state(std::uint64_t position) {
   state_due_ = true;
 }
 
-bool Source::send_state(std::unique_lock<std::mutex>& lock) {
+void Source::send_state(std::unique_lock<std::mutex>& lock) {
   state_due_ = false;
   const auto state = device_->state(*fd_);
-  if (!state) return false;
-  return send(lock, {.type = StreamFrameType::kTerminal, .a = sent_},
-              {reinterpret_cast<const std::uint8_t*>(&*state), sizeof *state});
+  if (!state) return;
+  send(lock, {.type = StreamFrameType::kTerminal, .a = sent_},
+       {reinterpret_cast<const std::uint8_t*>(&*state), sizeof *state});
 }
 
 void Source::drop_below(std::uint64_t position) {
@@ -111,8 +111,7 @@ bool Source::on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan
       return false;
   }
   lock.unlock();
-  wake();
-  changed_.notify_all();
+  wake_all();
   return true;
 }
 

@@ -44,14 +44,18 @@ void StreamEnd::stop() {
     if (channel_) channel_->abort();
     channel_.reset();
   }
-  wake();
-  changed_.notify_all();
+  wake_all();
   if (thread_.joinable()) thread_.join();
 }
 
 void StreamEnd::wake() {
   const std::uint64_t one = 1;
   (void)!::write(*wake_, &one, sizeof(one));
+}
+
+void StreamEnd::wake_all() {
+  wake();
+  changed_.notify_all();
 }
 
 void StreamEnd::connect(StreamChannel channel, std::uint64_t position) {
@@ -61,8 +65,7 @@ void StreamEnd::connect(StreamChannel channel, std::uint64_t position) {
     channel_ = std::move(channel);
     on_connect(position);
   }
-  wake();
-  changed_.notify_all();
+  wake_all();
 }
 
 std::uint64_t StreamEnd::position() const {
@@ -82,8 +85,7 @@ void StreamEnd::give_up() {
     finished_ = true;
     gone_ = true;
   }
-  wake();
-  changed_.notify_all();
+  wake_all();
 }
 
 bool StreamEnd::finished() const {

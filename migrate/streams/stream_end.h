@@ -57,6 +57,8 @@ class StreamEnd {
 
   // The pump thread.
   void wake();
+  // It, and whoever waits for a change.
+  void wake_all();
   // Sends without holding the lock; false: the connection is gone.
   bool send(std::unique_lock<std::mutex>& lock, const StreamFrame& frame, ByteSpan data = {});
   // Waits for events on fd (if wanted), a wake-up, or the timeout (-1: none). Returns revents of
@@ -103,7 +105,7 @@ class Source final : public StreamEnd {
   std::uint64_t position_locked() const override { return base_; }
   void drop_below(std::uint64_t position);
   void tell_state(std::uint64_t position);
-  bool send_state(std::unique_lock<std::mutex>& lock);
+  void send_state(std::unique_lock<std::mutex>& lock);
   std::uint64_t end() const { return base_ + buffer_.size(); }
 
   const bool keep_until_read_;

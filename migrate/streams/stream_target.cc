@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <random>
@@ -237,8 +236,8 @@ class StreamTarget::Attachment {
   std::condition_variable stop_;
   bool stopped_ = false;
   bool leaving_ = false;  // drained, for a move
-  std::atomic<bool> closed_ = false;
-  bool claim_ = false;  // a move was called off: the stream is ours, whoever has attached it
+  bool closed_ = false;   // left to end; under the lock of all attachments
+  bool claim_ = false;    // a move was called off: the stream is ours, whoever has attached it
   StreamChannel channel_;
   UniqueFd guest_end_;
   const std::shared_ptr<PtyPair> terminal_;  // outlives the ends that use it

@@ -151,8 +151,9 @@ TEST_CASE("a full pipe at home stops the guest, and no more than a pipe is under
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
-  // Two pipes and one window.
-  CHECK(written >= 8192);
+  // A window, and something in either pipe: one of 4096 bytes is full when a single write ends
+  // anywhere in its page.
+  CHECK(written > 4096);
   CHECK(written <= 4 * 4096);
   guest->reset();
   CHECK(read_to_end(*at_home.reader).size() == written);

@@ -14,9 +14,7 @@
 #include <string>
 #include <thread>
 
-#include "migrate/streams/stream_home.h"
-#include "migrate/streams/stream_target.h"
-#include "ssid/wire/carrier/socket_channel.h"
+#include "migrate/streams/test_net.h"
 
 using namespace ssi;
 using namespace ssi::migrate;
@@ -69,11 +67,8 @@ tcflag_t local_modes(int fd) {
 // A home whose terminal is relayed, and the guest's side of it.
 struct Relay {
   UserTerminal user;
-  StreamHome home;
+  Net net;
   StreamTarget target;
-  std::vector<std::thread> threads;
-  std::vector<std::weak_ptr<Channel>> open;
-  std::mutex mutex;
   UniqueFd guest;
 
   Relay() {
@@ -82,17 +77,9 @@ struct Relay {
       UniqueFd fd(::fcntl(*user.slave, F_DUPFD_CLOEXEC, 0));
       const auto direction =
           id == kOut ? StreamDirection::kGuestWrites : StreamDirection::kGuestReads;
-      REQUIRE(home.export_fd(id, direction, std::move(fd), std::move(owner)).ok());
+      REQUIRE(net.home.export_fd(id, direction, std::move(fd), std::move(owner)).ok());
     }
     attach(target, 1);
-  }
-  ~Relay() {
-    target.stop();
-    home.stop();
-    for (auto& channel : open) {
-      if (auto held = channel.lock()) held->abort();
-    }
-    for (auto& thread : threads) thread.join();
   }
   void attach(StreamTarget& where, std::uint64_t generation) {
     for (const StreamId id : {kOut, kIn}) {
@@ -102,23 +89,12 @@ struct Relay {
       what.direction = id == kOut ? StreamDirection::kGuestWrites : StreamDirection::kGuestReads;
       what.on_demand = id == kIn;
       what.terminal = kOut;
-      what.dial = dial();
+      what.dial = net.dial();
       auto end = where.attach(std::move(what));
       REQUIRE(end.ok());
       if (id == kOut) guest = std::move(*end);
     }
     for (const StreamId id : {kOut, kIn}) REQUIRE(where.start(id).ok());
-  }
-  StreamTarget::Dial dial() {
-    return [this]() -> Result<std::unique_ptr<Channel>> {
-      int pair[2];
-      REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-      StreamChannel accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
-      std::lock_guard lock(mutex);
-      open.push_back(accepted);
-      threads.emplace_back([this, accepted] { home.serve(accepted); });
-      return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
-    };
   }
   void print(const std::string& text) {
     REQUIRE(::write(*guest, text.data(), text.size()) == static_cast<ssize_t>(text.size()));

@@ -12,10 +12,12 @@
 #include <filesystem>
 #include <string>
 
+#include "migrate/streams/test_net.h"
 #include "ssid/carrier/control_server.h"
 #include "ssid/wire/carrier/carrier_client.h"
 
 using namespace ssi;
+using migrate::read_exactly;
 
 namespace {
 
@@ -59,20 +61,6 @@ struct Fixture {
   std::string dir;
   std::vector<std::unique_ptr<Node>> nodes;
 };
-
-std::string read_exactly(int fd, std::size_t size) {
-  std::string all(size, '\0');
-  std::size_t at = 0;
-  while (at < size) {
-    pollfd entry{fd, POLLIN, 0};
-    if (::poll(&entry, 1, 10000) != 1) break;
-    const ssize_t got = ::read(fd, all.data() + at, size - at);
-    if (got <= 0) break;
-    at += static_cast<std::size_t>(got);
-  }
-  all.resize(at);
-  return all;
-}
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 
 #include "loadlevel/list/list_file.h"
 #include "loadlevel/policy/admission.h"
+#include "loadlevel/policy/words.h"
 #include "loadlevel/tracker/environ_mark.h"
 #include "ssid/base/log.h"
 
@@ -216,10 +217,8 @@ ClusterLoad Balancer::view_of_cluster() const {
 }
 
 void Balancer::start_move(const PlannedMove& move, double slowdown_here) {
-  std::string reasons;
-  for (const std::string& r : move.reasons) reasons += (reasons.empty() ? "" : "; ") + r;
   log_info("balancer: {} {} -> {}: {}", move.pid.to_string(), move.from.value, move.to.value,
-           reasons);
+           reasons_words(move.reasons));
   decided_.begun(move);
   ledger_.begun({move.pid, move.from, move.to, move.demand, move.bytes}, clock_.now_us());
   drain_.begun(move.pid);

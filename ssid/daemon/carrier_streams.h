@@ -25,10 +25,10 @@ class CarrierStreams : public migrate::StreamPort {
   void detach(const migrate::StreamRef& stream) override;
   void close_at_home(const migrate::StreamRef& stream) override;
 
-  // Where a guest has ended: whether everything it wrote is in the pipe at home, within the time.
   // Where the guest runs, a terminal's reading direction: size and settings are home's again.
   // Blocks for at most a second.
   void refresh_terminal(const migrate::StreamRef& stream);
+  // Where a guest has ended: whether everything it wrote is in the pipe at home, within the time.
   bool flush(const migrate::StreamRef& stream, std::chrono::milliseconds timeout);
 
  private:

@@ -8,9 +8,9 @@
 #include <random>
 #include <set>
 
+#include "loadlevel/policy/words.h"
 #include "migrate/check/check.h"
 #include "migrate/check/read_facts.h"
-#include "ssid/base/own_programs.h"
 #include "ssid/base/process_handle.h"
 
 namespace ssi {
@@ -22,14 +22,10 @@ using migrate::StreamRef;
 
 Result<check::ProcessFacts> movable_facts(pid_t pid, bool is_guest) {
   SSI_ASSIGN(auto facts, check::read_facts(pid));
-  if (is_own_program(facts.exe)) return Error(ErrorCode::kRefused, "it is a part of ssid itself");
   check::CheckContext context;
   context.is_guest = is_guest;
-  context.own_processes = {::getpid()};
   if (auto refusal = check::check(facts, context)) {
-    std::string all;
-    for (const std::string& reason : refusal->reasons) all += (all.empty() ? "" : "; ") + reason;
-    return Error(ErrorCode::kRefused, all);
+    return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
   }
   return facts;
 }

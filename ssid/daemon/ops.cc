@@ -108,6 +108,12 @@ Result<SsiPid> pid_of(OpContext& context, const json& args) {
   return SsiPid::parse(text, context.group.self());
 }
 
+std::optional<std::string> node_argument(const json& args) {
+  const auto it = args.find("node");
+  if (it == args.end() || it->is_null()) return std::nullopt;
+  return it->is_string() ? it->get<std::string>() : it->dump();
+}
+
 Result<NodeId> node_of(OpContext& context, const std::string& text, SsiPid pid) {
   if (text == "home" && pid.home) return pid.home;
   NodeId wanted;

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -85,6 +86,8 @@ void local_why_moved(OpContext&, const OpCaller&, const json&, OpDone);
 
 // The process that args["pid"] names, as a user on this node writes it.
 Result<SsiPid> pid_of(OpContext&, const json& args);
+// args["node"] as text, a name or a number; nullopt: not given.
+std::optional<std::string> node_argument(const json& args);
 // NODE of a command: a number, a name, or `home` if it concerns a process.
 Result<NodeId> node_of(OpContext&, const std::string& text, SsiPid pid);
 }  // namespace ops

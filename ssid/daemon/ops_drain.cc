@@ -13,13 +13,10 @@ constexpr auto kAskTimeout = std::chrono::seconds(5);
 constexpr auto kAskEvery = std::chrono::milliseconds(250);
 constexpr auto kAbsenceMax = std::chrono::seconds(15);  // an ssid is restarted, a link flaps
 
-Result<NodeId> node_argument(OpContext& context, const json& args) {
-  const auto it = args.find("node");
-  if (it == args.end() || it->is_null()) return Error(ErrorCode::kUsage, "which node?");
-  const std::string text = it->is_string() ? it->get<std::string>() : it->dump();
-  SSI_ASSIGN(const NodeId node, node_of(context, text, {}));
-  if (!node) return Error(ErrorCode::kUsage, "no node '" + text + "' in this cluster");
-  return node;
+Result<NodeId> wanted_node(OpContext& context, const json& args) {
+  const auto text = node_argument(args);
+  if (!text) return Error(ErrorCode::kUsage, "which node?");
+  return node_of(context, *text, {});
 }
 
 // One `cluster drain` that somebody watches; lives until it has answered, or nobody listens.
@@ -104,7 +101,7 @@ class DrainWatch : public std::enable_shared_from_this<DrainWatch> {
 }  // namespace
 
 void cluster_bring(OpContext& context, const OpCaller&, const json& args, OpDone done) {
-  const auto node = node_argument(context, args);
+  const auto node = wanted_node(context, args);
   if (!node) return done(node.error());
   context.drains.set_drained(*node, false, [node = *node, done](Result<> set) {
     if (!set) return done(set.error());
@@ -113,7 +110,7 @@ void cluster_bring(OpContext& context, const OpCaller&, const json& args, OpDone
 }
 
 void cluster_drain(OpContext& context, const json& args, std::shared_ptr<Responder> responder) {
-  const auto node = node_argument(context, args);
+  const auto node = wanted_node(context, args);
   if (!node) return responder->error(node.error());
   context.drains.set_drained(*node, true, [&context, node = *node, responder](Result<> set) {
     if (!set) return responder->error(set.error());

@@ -7,11 +7,6 @@ namespace {
 
 constexpr auto kAskTimeout = std::chrono::seconds(5);
 
-// Means the same on every node.
-std::string full_name(SsiPid pid) {
-  return std::to_string(pid.home.value) + ":" + std::to_string(pid.pid);
-}
-
 // Passes the question to the node where the process runs; false: it is here, as `local` in our
 // /proc.
 bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const json& args,
@@ -19,7 +14,7 @@ bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const j
   const NodeId where = context.control.where(pid);
   if (where == context.group.self()) return false;
   json passed = args;
-  passed["pid"] = full_name(pid);
+  passed["pid"] = pid.to_string();
   context.requests.ask(where, op, passed, caller.uid, kAskTimeout, done);
   return true;
 }
@@ -53,8 +48,8 @@ void enable(OpContext& context, const OpCaller& caller, const json& args, bool o
 // Tells all nodes, or one.
 void balance(OpContext& context, const OpCaller& caller, const json& args, bool on, OpDone done) {
   std::vector<NodeId> nodes;
-  if (const auto it = args.find("node"); it != args.end() && !it->is_null()) {
-    const auto node = node_of(context, it->is_string() ? it->get<std::string>() : it->dump(), {});
+  if (const auto wanted = node_argument(args)) {
+    const auto node = node_of(context, *wanted, {});
     if (!node) return done(node.error());
     nodes = {*node};
   } else {
@@ -110,7 +105,7 @@ void why_it_came(OpContext& context, SsiPid pid,
   const NodeId from = record->ticket.from;
   const std::string move =
       "moved " + std::to_string(from.value) + " -> " + std::to_string(context.group.self().value);
-  context.requests.ask(from, "internal.why_moved", {{"pid", full_name(pid)}}, 0, kAskTimeout,
+  context.requests.ask(from, "internal.why_moved", {{"pid", pid.to_string()}}, 0, kAskTimeout,
                        [move, done = std::move(done)](Result<json> answer) {
                          if (!answer)
                            return done({move + "; why is not known: " + answer.error().message()});

@@ -30,10 +30,7 @@ json report_json(SsiPid pid, NodeId from, NodeId to, const migrate::MoveReport& 
 }
 
 Result<NodeId> target_of(OpContext& context, const json& args, SsiPid pid, NodeId from) {
-  const auto it = args.find("node");
-  const std::string text = it == args.end()  ? ""
-                           : it->is_string() ? it->get<std::string>()
-                                             : it->dump();
+  const std::string text = node_argument(args).value_or("");
   if (text != "best") return node_of(context, text, pid);
   const NodeId best = context.balancer.best_node_for(from, pid.home, 1, 0);
   if (!best) return Error("no other node would do");
@@ -91,7 +88,7 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
   const NodeId from = context.control.where(*pid);
   if (from != context.group.self()) {
     json passed = args;
-    passed["pid"] = std::to_string(pid->home.value) + ":" + std::to_string(pid->pid);
+    passed["pid"] = pid->to_string();
     return context.requests.ask(from, "internal.migrate", passed, caller.uid, kMoveTimeout,
                                 std::move(done));
   }

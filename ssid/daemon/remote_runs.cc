@@ -1,13 +1,11 @@
 #include "ssid/daemon/remote_runs.h"
 
-#include <signal.h>
-
 #include "ssid/base/log.h"
+#include "ssid/wire/api_message.h"
 
 namespace ssi {
 namespace {
 
-static_assert(kLookAgainSignal == SIGWINCH);
 constexpr std::chrono::seconds kPatience{60};
 constexpr std::chrono::milliseconds kPause{50};
 

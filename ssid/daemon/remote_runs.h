@@ -15,10 +15,6 @@
 
 namespace ssi {
 
-// Told to the process when its move is over, well or not: nothing to a program that does not expect
-// it, and one that is stopped stays so.
-inline constexpr int kLookAgainSignal = 28;  // SIGWINCH
-
 class RemoteRuns {
  public:
   RemoteRuns(boost::asio::io_context& io, ProcessControl& control) : io_(io), control_(control) {}

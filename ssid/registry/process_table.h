@@ -14,8 +14,7 @@
 //    are kept.
 //  * Claim: by the node that runs it; counts only if nothing newer is known.
 //  * SetDrained: in a quorate view, by anybody. It says nothing about a process; it stands in this
-//  table because
-//    it needs the same order, the same quorum and the same snapshots.
+//    table because it needs the same order, the same quorum and the same snapshots.
 //
 // An entry is *lost* while its node or its home is not in the view (or has booted since: `gone`).
 // Deadlines are this member's own business and no part of the table's equality.

@@ -1,6 +1,7 @@
 // Requests and replies of the control socket, as bytes and back. Pure; verified before use; fuzzed.
 #pragma once
 
+#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -29,6 +30,10 @@ struct ApiRequest {
   std::string args_json;
   bool operator==(const ApiRequest&) const = default;
 };
+
+// Op `runon`: sent to the process when its move is over, well or not: nothing to a program that
+// does not expect it, and one that is stopped stays so.
+inline constexpr int kLookAgainSignal = SIGWINCH;
 
 // Numbers of ErrorCode on the wire, fixed for ever.
 enum class ApiCode : std::uint16_t {

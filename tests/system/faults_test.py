@@ -191,7 +191,7 @@ class Faults(unittest.TestCase):
         self.assertEqual(observe.copies(self.lab, probe.report_path), [])
         numbers = probe.numbers()
         self.assertEqual(numbers, list(range(1, len(numbers) + 1)), "it ran twice, or went back in time")
-        self.lab.wait_for(lambda: not self.left_over(), 10, "nothing is left in ssid's cgroups")
+        self.lab.wait_for(lambda: not observe.left_over(self.lab), 10, "nothing is left in ssid's cgroups")
 
     def check_works(self, probe):
         """It answers, moves on, and its parent sees its end."""
@@ -207,15 +207,6 @@ class Faults(unittest.TestCase):
     def check_report(self, report):
         good = report["memory_good"] and report["descriptors_good"] and report["same_pid"]
         self.assertTrue(good, report)
-
-    def left_over(self):
-        return [
-            f"{node}: {path.name}"
-            for node in NODES
-            for room in ("moving", "guests")
-            for path in self.lab.path(node, f"/sys/fs/cgroup/ssid/{room}").iterdir()
-            if path.is_dir()
-        ]
 
     def matrix(self, source, target, points=tuple(AT_SOURCE + AT_TARGET), victims=tuple(VICTIMS)):
         rows = []

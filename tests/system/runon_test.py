@@ -34,10 +34,7 @@ class Runon(unittest.TestCase):
 
     def tearDown(self):
         """Nothing is left of any of them."""
-        for node in NODES:
-            for room in ("moving", "guests"):
-                path = self.lab.path(node, f"/sys/fs/cgroup/ssid/{room}")
-                self.lab.wait_for(lambda: not [p for p in path.iterdir() if p.is_dir()], 10, f"{path} is empty")
+        self.lab.wait_for(lambda: not observe.left_over(self.lab), 10, "nothing is left in ssid's cgroups")
 
     def run_on(self, node, *command, **options):
         """As typed on node 1."""
