@@ -247,7 +247,7 @@ Result<> TlsLink::write_v(std::span<const std::span<const std::byte>> pieces) {
   for (const auto& piece : pieces) total += piece.size();
   std::lock_guard lock(write_mutex_);
   if (aborted_) return broken(Error("aborted"));
-  if (broken_) return Error(ErrorCode::kGone, "the link has failed");
+  if (broken_) return broken(Error(ErrorCode::kGone, "the link has failed"));
   if (pieces.size() > 1 && total <= kRecordBytes) {
     // One record instead of several small ones.
     std::array<std::byte, kRecordBytes> whole;
@@ -292,7 +292,7 @@ Result<std::size_t> TlsLink::read_some(std::span<std::byte> bytes, std::int64_t 
     if (aborted_) return broken(Error("aborted"));
     {
       std::lock_guard lock(tls_mutex_);
-      if (broken_) return Error(ErrorCode::kGone, "the link has failed");
+      if (broken_) return broken(Error(ErrorCode::kGone, "the link has failed"));
       ERR_clear_error();
       std::size_t n = 0;
       const int result = SSL_read_ex(ssl_, bytes.data(), bytes.size(), &n);
