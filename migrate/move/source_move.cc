@@ -52,7 +52,7 @@ class SourceMove {
         ticket_(ticket),
         source_(source),
         owner_{PageOwner::Kind::kProcess, static_cast<std::uint64_t>(ticket.pid.pid)},
-        early_(source.host_pid, owner_,
+        early_(source.host_pid, owner_, env.open_userfaultfd,
                [this](auto bytes) { return link_.send(MoveFrame::kEarlyPages, bytes); }) {}
 
   Result<MoveReport> run() {

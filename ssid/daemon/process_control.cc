@@ -82,7 +82,8 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
       guests_(io, freezer_, GuestRecords(paths_.run_dir + "/guests"), guest_handlers()),
       deputies_(io, deputy_handlers()),
       moves_(io, freezer_, streams_, std::move(tls), options_.link_timeouts, paths_.criu,
-             paths_.run_dir + "/images", move_handlers()),
+             paths_.run_dir + "/images", migrate::userfaultfd_by(paths_.program_dir + "/ssid-uffd"),
+             move_handlers()),
       pipe_demand_(
           io, [this] { return guests_on_demand(); },
           [](const migrate::StreamRef& s, std::uint64_t bytes) {
