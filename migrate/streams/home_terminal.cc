@@ -113,7 +113,7 @@ class HomeTerminal final : public StreamDevice {
       told = false;
       return true;
     }
-    if (!told) (void)::kill(-job->group, signo);
+    if (!told && job->group > 1) (void)::kill(-job->group, signo);  // -1 would be everybody
     told = true;
     return false;
   }
