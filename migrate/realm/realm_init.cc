@@ -34,7 +34,6 @@ void send_message(int connection, const RealmMessage& message) {
                               const std::vector<int>& fds) {
   // fds[0] is the cgroup; the others become 3, 4, ...; first out of the way, as they may overlap.
   if (::write(fds[0], "0", 1) != 1) ::_exit(120);
-  ::setsid();  // the guest gets criu's group and session: its own, not the realm's
   int high[kRealmMaxFds];
   for (std::size_t i = 1; i < fds.size(); ++i) {
     high[i] = ::fcntl(fds[i], F_DUPFD_CLOEXEC, 200);
@@ -81,6 +80,8 @@ Result<> RealmInit::run() {
   while (!quit_) {
     std::vector<pollfd> polled{{*listener_, POLLIN, 0}, {*signals_, POLLIN, 0}};
     for (const UniqueFd& c : connections_) polled.push_back({*c, POLLIN, 0});
+    const std::size_t connections_end = polled.size();
+    for (const Keeper& k : keepers_) polled.push_back({*k.changes, POLLIN, 0});
     if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
       return Error::from_errno("poll");
     }
@@ -90,7 +91,8 @@ Result<> RealmInit::run() {
       }
       reap();
     }
-    for (std::size_t i = 2; i < polled.size(); ++i) {
+    hear_keepers();
+    for (std::size_t i = 2; i < connections_end; ++i) {
       if (polled[i].revents == 0 || serve(polled[i].fd)) continue;
       if (subscriber_ == polled[i].fd) subscriber_ = -1;
       std::erase_if(criu_spawned_by_, [&](const auto& e) { return e.second == polled[i].fd; });
@@ -186,9 +188,13 @@ RealmMessage RealmInit::spawn_criu(int connection, CriuUser user, std::vector<Un
     return reply(0, EINVAL);
   std::vector<int> raw;
   for (const UniqueFd& fd : fds) raw.push_back(*fd);
-  const pid_t pid = ::fork();
-  if (pid < 0) return reply(0, errno);
-  if (pid == 0) become_criu(criu_dir_, user, raw);
+  // The guest's terminal is among what criu will give it.
+  const auto terminal = std::ranges::find_if(raw, [](int fd) { return ::isatty(fd) != 0; });
+  auto keeper = Keeper::start(terminal == raw.end() ? -1 : *terminal,
+                              [&] { become_criu(criu_dir_, user, raw); });
+  if (!keeper) return reply(0, EAGAIN);
+  const pid_t pid = keeper->child;
+  keepers_.push_back(std::move(*keeper));
   criu_spawned_by_[pid] = connection;
   return reply(pid, 0);
 }
@@ -236,6 +242,14 @@ void RealmInit::subscribe(int connection) {
   subscriber_ = connection;
   for (const pid_t pid : guests_) tell_subscriber(event(RealmOp::kGuest, pid, 0));
   for (const auto& [pid, status] : ended_) tell_subscriber(event(RealmOp::kExited, pid, status));
+}
+
+void RealmInit::hear_keepers() {
+  std::erase_if(keepers_, [&](const Keeper& keeper) {
+    bool open = true;
+    while (const auto change = keeper.next(open)) child_changed(change->pid, change->status);
+    return !open;
+  });
 }
 
 void RealmInit::reap() {

@@ -4,14 +4,12 @@
 #include <sys/wait.h>
 
 #include <boost/asio/post.hpp>
-#include <cstdlib>
 #include <thread>
 
 #include "migrate/deputy/conversion.h"
 #include "migrate/move/frozen_copy.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
-#include "ssid/base/proc_status.h"
 #include "ssid/wire/carrier/carrier_client.h"
 
 namespace ssi {
@@ -28,15 +26,6 @@ constexpr std::chrono::milliseconds kFlushAtAll = std::chrono::minutes(10);
 
 std::string mount_point(const DaemonPaths& paths, NodeId home) {
   return paths.run_dir + "/realms/" + std::to_string(home.value) + "/root";
-}
-
-// Neither caught, ignored nor blocked (by all of its threads).
-bool has_default_action(pid_t pid, int signo) {
-  std::uint64_t special = 0;
-  for (const char* set : {"SigBlk", "SigIgn", "SigCgt"}) {
-    special |= std::strtoull(proc_status_line(pid, set).c_str(), nullptr, 16);
-  }
-  return (special >> (signo - 1) & 1) == 0;
 }
 
 group::Commit commit_of(const MoveTicket& t) {
@@ -310,14 +299,7 @@ void ProcessControl::on_signal(const group::Signal& signal) {
     held_signals_[signal.process].push_back(signal);
     if (signal.signo != SIGKILL) return;
   }
-  int signo = signal.signo;
-  // In the realm its process group is an orphan, which the kernel does not stop by these: its
-  // parent, who could continue it, is at home.
-  const bool asks_to_stop = signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
-  if (asks_to_stop) {
-    const auto pid = guests_.host_pid(*record);
-    if (pid && has_default_action(*pid, signo)) signo = SIGSTOP;
-  }
+  const int signo = signal.signo;
   if (signo == SIGWINCH || signo == SIGCONT) {
     for (const auto& s : record->streams) {
       if (s.terminal != 0 && !s.write_end) return signal_after_refresh(signal, s, signo);
