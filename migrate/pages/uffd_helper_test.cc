@@ -53,7 +53,7 @@ TEST_CASE("whoever asks is killed at any moment: the process goes on as it was")
     INFO("round ", round);
     int status = 0;
     REQUIRE(::waitpid(pid, &status, WNOHANG) == 0);
-    CHECK(proc_status_line(pid, "SigBlk") == "0000000000000000");
+    CHECK(proc_status_line(pid, "SigBlk").ends_with("0000000000000000"));
     ::kill(pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);
   }
