@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "migrate/pages/pager.h"
+#include "migrate/realm/become_criu.h"
 
 namespace ssi::migrate {
 namespace {
@@ -25,41 +26,19 @@ RealmMessage event(RealmOp op, pid_t pid, int value) {
   return {static_cast<std::uint32_t>(op), pid, value, 0};
 }
 
-void send_message(int connection, const RealmMessage& message) {
-  (void)::send(connection, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+std::vector<int> numbers_of(const std::vector<UniqueFd>& fds) {
+  std::vector<int> numbers;
+  for (const UniqueFd& fd : fds) numbers.push_back(*fd);
+  return numbers;
 }
 
-// Only calls that are safe between fork and exec.
-[[noreturn]] void become_criu(const std::string& criu_dir, CriuUser user,
-                              const std::vector<int>& fds) {
-  // fds[0] is the cgroup; the others become 3, 4, ...; first out of the way, as they may overlap.
-  if (::write(fds[0], "0", 1) != 1) ::_exit(120);
-  int high[kRealmMaxFds];
-  for (std::size_t i = 1; i < fds.size(); ++i) {
-    high[i] = ::fcntl(fds[i], F_DUPFD_CLOEXEC, 200);
-    if (high[i] < 0) ::_exit(121);
-  }
-  for (std::size_t i = 1; i < fds.size(); ++i) {
-    if (::dup2(high[i], static_cast<int>(i) + 2) < 0) ::_exit(122);
-  }
-  const int null = ::open("/dev/null", O_RDWR);
-  for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
-  ::close_range(static_cast<unsigned>(fds.size()) + 2, ~0u, 0);
+// cgroup.procs, the RPC socket, the images.
+bool enough_for_criu(const std::vector<UniqueFd>& fds) {
+  return fds.size() >= 3 && fds.size() <= static_cast<std::size_t>(kRealmMaxFds);
+}
 
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (!user.is_root() && (::setresgid(user.gid, 0, 0) != 0 || ::setresuid(user.uid, 0, 0) != 0)) {
-    ::_exit(123);
-  }
-  const std::string loader = criu_dir + "/ld.so";
-  const std::string criu = criu_dir + "/criu";
-  char fd_text[] = {static_cast<char>('0' + kCriuRpcFd), '\0'};
-  const char* argv[] = {loader.c_str(),        "--library-path", criu_dir.c_str(), criu.c_str(),
-                        "--no-default-config", "swrk",           fd_text,          nullptr};
-  const char* envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
-  ::execve(loader.c_str(), const_cast<char**>(argv), const_cast<char**>(envp));
-  ::_exit(127);
+void send_message(int connection, const RealmMessage& message) {
+  (void)::send(connection, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 }  // namespace
@@ -81,7 +60,7 @@ Result<> RealmInit::run() {
     std::vector<pollfd> polled{{*listener_, POLLIN, 0}, {*signals_, POLLIN, 0}};
     for (const UniqueFd& c : connections_) polled.push_back({*c, POLLIN, 0});
     const std::size_t connections_end = polled.size();
-    for (const Keeper& k : keepers_) polled.push_back({*k.changes, POLLIN, 0});
+    for (const StandIn& s : stand_ins_) polled.push_back({s.fd(), POLLIN, 0});
     if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
       return Error::from_errno("poll");
     }
@@ -91,7 +70,7 @@ Result<> RealmInit::run() {
       }
       reap();
     }
-    hear_keepers();
+    hear_stand_ins();
     for (std::size_t i = 2; i < connections_end; ++i) {
       if (polled[i].revents == 0 || serve(polled[i].fd)) continue;
       if (subscriber_ == polled[i].fd) subscriber_ = -1;
@@ -141,9 +120,11 @@ bool RealmInit::serve(int connection) {
 RealmMessage RealmInit::handle(int connection, Request& request) {
   const RealmMessage& m = request.message;
   switch (static_cast<RealmOp>(m.op)) {
-    case RealmOp::kSpawnCriu:
-      return spawn_criu(connection, {static_cast<uid_t>(m.pid), static_cast<gid_t>(m.value)},
+    case RealmOp::kSpawnDump:
+      return spawn_dump(connection, {static_cast<uid_t>(m.pid), static_cast<gid_t>(m.value)},
                         request.fds);
+    case RealmOp::kSpawnRestore:
+      return spawn_restore(connection, m.pid, request.fds);
     case RealmOp::kPutInCgroup: {
       if (request.fds.size() != 1) return reply(m.pid, EINVAL);
       const std::string text = std::to_string(m.pid);
@@ -151,8 +132,7 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
       return reply(m.pid, ok ? 0 : errno);
     }
     case RealmOp::kRegister:
-      guests_.insert(m.pid);
-      return reply(m.pid, 0);
+      return register_guest(m.pid, m.value);
     case RealmOp::kForget:
       guests_.erase(m.pid);
       ended_.erase(m.pid);
@@ -183,20 +163,43 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   }
 }
 
-RealmMessage RealmInit::spawn_criu(int connection, CriuUser user, std::vector<UniqueFd>& fds) {
-  if (fds.size() < 3 || fds.size() > static_cast<std::size_t>(kRealmMaxFds))
-    return reply(0, EINVAL);
-  std::vector<int> raw;
-  for (const UniqueFd& fd : fds) raw.push_back(*fd);
-  // The guest's terminal is among what criu will give it.
-  const auto terminal = std::ranges::find_if(raw, [](int fd) { return ::isatty(fd) != 0; });
-  auto keeper = Keeper::start(terminal == raw.end() ? -1 : *terminal,
-                              [&] { become_criu(criu_dir_, user, raw); });
-  if (!keeper) return reply(0, EAGAIN);
-  const pid_t pid = keeper->child;
-  keepers_.push_back(std::move(*keeper));
+RealmMessage RealmInit::spawn_dump(int connection, CriuUser user,
+                                   const std::vector<UniqueFd>& fds) {
+  if (!enough_for_criu(fds)) return reply(0, EINVAL);
+  const std::vector<int> numbers = numbers_of(fds);
+  const pid_t pid = ::fork();
+  if (pid < 0) return reply(0, errno);
+  if (pid == 0) {
+    ::setsid();  // a guest without a parent at home gets criu's session, not the realm's
+    become_criu(criu_dir_, user, numbers);
+  }
   criu_spawned_by_[pid] = connection;
   return reply(pid, 0);
+}
+
+RealmMessage RealmInit::spawn_restore(int connection, pid_t parent,
+                                      const std::vector<UniqueFd>& fds) {
+  // Init is what such a process has at home for a parent, too.
+  if (parent <= 1) return spawn_dump(connection, {}, fds);
+  if (!enough_for_criu(fds)) return reply(0, EINVAL);
+  auto stand_in = std::ranges::find(stand_ins_, parent, &StandIn::stands_for);
+  if (stand_in == stand_ins_.end()) {
+    auto started = StandIn::start(parent, criu_dir_);
+    if (!started) return reply(0, EAGAIN);
+    stand_in = stand_ins_.insert(stand_in, std::move(*started));
+  }
+  const auto pid = stand_in->spawn(numbers_of(fds));
+  if (!pid) return reply(0, EAGAIN);
+  criu_spawned_by_[*pid] = connection;
+  return reply(*pid, 0);
+}
+
+RealmMessage RealmInit::register_guest(pid_t guest, pid_t criu) {
+  for (StandIn& stand_in : stand_ins_) {
+    if (!stand_in.put_in_foreground(criu, guest)) return reply(guest, EIO);
+  }
+  guests_.insert(guest);
+  return reply(guest, 0);
 }
 
 RealmMessage RealmInit::spawn_pager(pid_t guest, std::vector<UniqueFd>& fds) {
@@ -244,11 +247,13 @@ void RealmInit::subscribe(int connection) {
   for (const auto& [pid, status] : ended_) tell_subscriber(event(RealmOp::kExited, pid, status));
 }
 
-void RealmInit::hear_keepers() {
-  std::erase_if(keepers_, [&](const Keeper& keeper) {
+void RealmInit::hear_stand_ins() {
+  std::erase_if(stand_ins_, [&](StandIn& stand_in) {
     bool open = true;
-    while (const auto change = keeper.next(open)) child_changed(change->pid, change->status);
-    return !open;
+    while (const auto change = stand_in.next(open)) {
+      if (change->pid != 0) child_changed(change->pid, change->status);
+    }
+    return !open || !stand_in.has_children();
   });
 }
 
