@@ -14,6 +14,7 @@
 
 #include "migrate/pages/pager.h"
 #include "migrate/realm/become_criu.h"
+#include "ssid/base/proc_job.h"
 
 namespace ssi::migrate {
 namespace {
@@ -39,6 +40,16 @@ bool enough_for_criu(const std::vector<UniqueFd>& fds) {
 
 void send_message(int connection, const RealmMessage& message) {
   (void)::send(connection, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+// errno, or 0.
+int signal_job(pid_t guest, int signo) {
+  const auto job = proc_job(guest);
+  if (!job) return ESRCH;
+  const pid_t group = job->foreground > 0 ? job->foreground : job->group;
+  // A group of 1 would be everybody; it is nobody's here.
+  if (group <= 1) return ESRCH;
+  return ::kill(-group, signo) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -140,6 +151,9 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
     case RealmOp::kSignal:
       if (!guests_.contains(m.pid)) return reply(m.pid, ESRCH);
       return reply(m.pid, ::kill(m.pid, m.value) == 0 ? 0 : errno);
+    case RealmOp::kSignalJob:
+      if (!guests_.contains(m.pid)) return reply(m.pid, ESRCH);
+      return reply(m.pid, signal_job(m.pid, m.value));
     case RealmOp::kAckExit:
       ended_.erase(m.pid);
       return reply(m.pid, 0);

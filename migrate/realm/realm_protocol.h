@@ -27,6 +27,8 @@ enum class RealmOp : std::uint32_t {
   kInstallAll = 10,    // pid runs: all its memory is to be installed, not only what it touches
   kPagersLeft = 11,    // reply's value: how many pagers still work for pid
   kSpawnRestore = 12,  // fds: as of kSpawnDump; pid: the parent's that the guest has at home
+  kSignalJob = 13,     // as kSignal, to the process group that is in the foreground of pid's
+                       // terminal; if it has none, to its own
 
   kReply = 100,  // pid: of the spawned process; error: errno or 0
   // Events.

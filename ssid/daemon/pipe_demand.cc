@@ -10,11 +10,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 
 #include "migrate/move/stream_key.h"
+#include "ssid/base/proc_job.h"
 
 namespace ssi {
 namespace fs = std::filesystem;
@@ -36,27 +36,14 @@ std::vector<T> read_memory(pid_t pid, std::uint64_t address, std::uint64_t count
   return items;
 }
 
-// Its device number; 0: none.
-unsigned long controlling_terminal(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  std::string stat;
-  std::getline(in, stat);
-  const auto name_end = stat.rfind(')');
-  int terminal = 0;
-  if (name_end == std::string::npos ||
-      std::sscanf(stat.c_str() + name_end + 1, " %*c %*d %*d %*d %d", &terminal) != 1) {
-    return 0;
-  }
-  return static_cast<unsigned>(terminal);
-}
-
 bool is_stream(pid_t pid, std::uint64_t fd, const std::string& key) {
   struct stat st {};
   const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
   if (::stat(path.c_str(), &st) != 0) return false;
   const bool by_general_name = S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 0);  // /dev/tty
   if (!by_general_name) return migrate::stream_key(st) == key;
-  return migrate::names_terminal(key, controlling_terminal(pid));
+  const auto job = proc_job(pid);
+  return job && migrate::names_terminal(key, job->terminal);
 }
 
 bool polls(pid_t pid, const BlockedCall& call, const std::string& key) {

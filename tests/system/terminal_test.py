@@ -79,6 +79,32 @@ class Terminals(unittest.TestCase):
         self.command("echo $?")
         self.tty.expect(r"130\r\n" + PROMPT)
 
+    def test_ctrl_c_reaches_what_a_guest_has_started(self):
+        for command in ("sh -c 'sleep 300; echo not reached'", "sh -c '(sleep 300; echo not reached) | cat'"):
+            self.command(f"runon 2 {command}")
+            self.tty.quiet(2)
+            self.tty.type("\x03")
+            self.tty.expect(PROMPT)
+            self.command("echo $?")
+            self.tty.expect(r"130\r\n" + PROMPT)
+
+    def test_a_shell_there(self):
+        self.command("PS1='there$ ' runon 2 dash -i")
+        self.tty.expect(r"there\$ $")
+        self.command("sleep 300")
+        self.tty.quiet(1)
+        self.tty.type("\x1a")
+        self.tty.expect(r"Stopped.*\r\nthere\$ $")
+        self.command("fg")
+        self.tty.quiet(1)
+        self.tty.type("\x03")
+        self.tty.expect(r"there\$ $")
+        self.command("echo $?")
+        self.tty.expect(r"130\r\nthere\$ $")
+        self.tty.type("exit\n")
+        self.tty.expect(PROMPT)
+        self.stays_usable()
+
     def test_ctrl_z_and_fg(self):
         pid = self.start_echo()
         self.tty.type("before\n")
