@@ -9,6 +9,7 @@
 
 #include "migrate/freezer/freezer_cgroup.h"
 #include "migrate/move/ticket.h"
+#include "migrate/pages/uffd_helper.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
 
@@ -68,6 +69,7 @@ struct MoveEnvironment {
   MoveHost& host;
   std::string criu_path;    // for dumps outside of realms
   std::string images_root;  // a root-only directory on a tmpfs
+  OpenUserfaultfd open_userfaultfd;
 };
 
 }  // namespace ssi::migrate

@@ -26,7 +26,7 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Offer& m) {
                            t.start_time, b.CreateString(t.comm), b.CreateString(t.exe), t.uid,
                            t.rss_bytes, b.CreateVector(streams), b.CreateString(m.cpu_features),
                            b.CreateString(t.enablement), t.term, t.by_user, t.must_leave, t.demand,
-                           t.source_slowdown)
+                           t.source_slowdown, t.parent)
       .Union();
 }
 template <>
@@ -121,6 +121,7 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
               .comm = text(m.comm()),
               .exe = text(m.exe()),
               .uid = m.uid(),
+              .parent = m.parent(),
               .rss_bytes = m.rss_bytes(),
               .term = m.term(),
               .enablement = text(m.enablement()),

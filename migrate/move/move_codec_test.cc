@@ -17,6 +17,7 @@ Offer sample() {
               .comm = "xz",
               .exe = "/usr/bin/xz",
               .uid = 1000,
+              .parent = 4711,
               .rss_bytes = 1 << 20};
   o.streams = {{5, "pipe:[12]", true, 65536, 0}};
   return o;

@@ -110,7 +110,13 @@ class TestNode {
         dir("/run/ssid-move-test/" + std::to_string(number)),
         host(order),
         freezer(FreezerRoot::open().value()),
-        env{id, freezer, streams, host, std::getenv("SSID_CRIU"), dir + "/images"} {
+        env{id,
+            freezer,
+            streams,
+            host,
+            std::getenv("SSID_CRIU"),
+            dir + "/images",
+            userfaultfd_by(SSID_UFFD_PROGRAM)} {
     fs::create_directories(dir + "/root");
     REQUIRE(::mount("none", dir.c_str(), "tmpfs", 0, nullptr) == 0);
     fs::create_directories(dir + "/root");

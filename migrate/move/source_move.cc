@@ -52,7 +52,7 @@ class SourceMove {
         ticket_(ticket),
         source_(source),
         owner_{PageOwner::Kind::kProcess, static_cast<std::uint64_t>(ticket.pid.pid)},
-        early_(source.host_pid, owner_,
+        early_(source.host_pid, owner_, env.open_userfaultfd,
                [this](auto bytes) { return link_.send(MoveFrame::kEarlyPages, bytes); }) {}
 
   Result<MoveReport> run() {
@@ -166,7 +166,7 @@ class SourceMove {
     SSI_ASSIGN(UniqueFd procs, workers.open_procs());
     const int fds[] = {*procs, *rpc.there, images_->fd(), *pages.there};
     SSI_ASSIGN(const RealmMessage started,
-               realm.call(RealmOp::kSpawnCriu, static_cast<pid_t>(user.uid),
+               realm.call(RealmOp::kSpawnDump, static_cast<pid_t>(user.uid),
                           static_cast<int>(user.gid), fds));
     realm_criu_pid_ = started.pid;
     realm_criu_.emplace(std::move(rpc.here));

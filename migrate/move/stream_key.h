@@ -20,5 +20,11 @@ inline std::string stream_key(const struct stat& st) {
   return text;
 }
 inline bool is_terminal_key(const std::string& key) { return key.starts_with("tty["); }
+// Whether it is the key of the terminal with that device number.
+inline bool names_terminal(const std::string& key, dev_t device) {
+  char start[32] = {};
+  std::snprintf(start, sizeof start, "tty[%lx:", static_cast<unsigned long>(device));
+  return key.starts_with(start);
+}
 
 }  // namespace ssi::migrate

@@ -166,7 +166,8 @@ class TargetMove {
     SSI_ASSIGN(UniqueFd procs, cgroup_.open_procs());
     std::vector<int> fds{*procs, *rpc.there, images.fd()};
     for (const UniqueFd& end : stream_ends) fds.push_back(*end);
-    SSI_ASSIGN(const RealmMessage started, realm_.call(RealmOp::kSpawnCriu, 0, 0, fds));
+    SSI_ASSIGN(const RealmMessage started,
+               realm_.call(RealmOp::kSpawnRestore, ticket_.parent, 0, fds));
     criu_pid_ = started.pid;
     criu_.emplace(std::move(rpc.here));
     return {};
@@ -241,7 +242,7 @@ class TargetMove {
     // them.
     if (!criu_is_out) SSI_TRY(put_criu_out(realm_));
     SSI_TRY(cgroup_.freeze_nowait());
-    SSI_TRY(realm_.call(RealmOp::kRegister, ticket_.pid.pid));
+    SSI_TRY(realm_.call(RealmOp::kRegister, ticket_.pid.pid, criu_pid_));
     return {};
   }
 

@@ -33,6 +33,7 @@ struct MoveTicket {
   std::string comm;
   std::string exe;
   std::uint32_t uid = 0;
+  std::int32_t parent = 0;  // PID at home
   std::uint64_t rss_bytes = 0;
   std::uint64_t term = 0;  // of the cluster, in which the move began: its commit counts in no other
   // Its being load-levelled travels with it (loadlevel/tracker); empty: nobody asked for it.

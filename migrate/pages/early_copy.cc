@@ -15,13 +15,17 @@ constexpr std::uint64_t kEnoughBytes = 1u << 20;
 
 }  // namespace
 
-EarlyCopy::EarlyCopy(pid_t pid, PageOwner owner, Send send)
-    : pid_(pid), owner_(owner), send_(std::move(send)), buffer_(kFrameBytes) {}
+EarlyCopy::EarlyCopy(pid_t pid, PageOwner owner, OpenUserfaultfd open, Send send)
+    : pid_(pid),
+      owner_(owner),
+      open_(std::move(open)),
+      send_(std::move(send)),
+      buffer_(kFrameBytes) {}
 
 Result<> EarlyCopy::run() {
   why_not_ = blind_spot(pid_);
   if (!why_not_.empty()) return {};
-  auto tracker = PageTracker::start(pid_);
+  auto tracker = PageTracker::start(pid_, open_);
   if (!tracker) {
     if (tracker.error().code() == ErrorCode::kGone) return std::move(tracker).error();
     why_not_ = tracker.error().message();

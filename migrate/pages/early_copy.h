@@ -21,7 +21,7 @@ class EarlyCopy {
   using Send = std::function<Result<>(std::span<const std::uint8_t>)>;
 
   // `pid` in our PID namespace; `owner` as criu will call it.
-  EarlyCopy(pid_t pid, PageOwner owner, Send send);
+  EarlyCopy(pid_t pid, PageOwner owner, OpenUserfaultfd open, Send send);
 
   // An error: the link is broken, or the process is gone. That its memory can't be watched is none:
   // then nothing was sent, and why_not() says why.
@@ -38,6 +38,7 @@ class EarlyCopy {
 
   pid_t pid_;
   PageOwner owner_;
+  OpenUserfaultfd open_;
   Send send_;
   std::optional<PageTracker> tracker_;
   PageRanges sent_;

@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "migrate/pages/remote_uffd.h"
 #include "migrate/pages/staged_memory.h"
 
 namespace ssi::migrate {
@@ -98,7 +99,7 @@ TEST_CASE("what counts as unchanged is what was sent, and the process has not no
     Writer writer;
     auto staged = StagedMemory::create(1u << 30).value();
     PageStreamParser parser(staged);
-    EarlyCopy copy(writer.pid(), {PageOwner::Kind::kProcess, 1},
+    EarlyCopy copy(writer.pid(), {PageOwner::Kind::kProcess, 1}, open_userfaultfd_in,
                    [&](auto bytes) { return parser.feed(bytes); });
     const std::uint64_t before = writer.turns();
     const auto copied = copy.run();
@@ -134,7 +135,8 @@ TEST_CASE("what counts as unchanged is what was sent, and the process has not no
 
 TEST_CASE("a process whose memory devices may write into is not copied ahead") {
   Writer writer(true);
-  EarlyCopy copy(writer.pid(), {PageOwner::Kind::kProcess, 1}, [](auto) { return Result<>(); });
+  EarlyCopy copy(writer.pid(), {PageOwner::Kind::kProcess, 1}, open_userfaultfd_in,
+                 [](auto) { return Result<>(); });
   REQUIRE(copy.run().ok());
   CHECK(copy.why_not().find("direct I/O") != std::string::npos);
   CHECK(copy.unchanged().empty());

@@ -10,8 +10,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "migrate/pages/remote_uffd.h"
-
 namespace ssi::migrate {
 namespace {
 
@@ -77,11 +75,11 @@ Result<> scan(int pagemap, PageRange range, std::uint64_t flags, std::uint64_t i
 
 }  // namespace
 
-Result<PageTracker> PageTracker::start(pid_t pid) {
+Result<PageTracker> PageTracker::start(pid_t pid, const OpenUserfaultfd& open) {
   const std::string path = proc(pid, "pagemap");
   UniqueFd pagemap(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!pagemap) return Error::from_errno("open " + path);
-  SSI_ASSIGN(UniqueFd uffd, open_userfaultfd_in(pid));
+  SSI_ASSIGN(UniqueFd uffd, open(pid));
   uffdio_api api{};
   api.api = UFFD_API;
   api.features = kFeatureWpAsync;

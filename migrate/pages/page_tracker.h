@@ -19,6 +19,7 @@
 #include <string>
 
 #include "migrate/pages/page_ranges.h"
+#include "migrate/pages/uffd_helper.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
 
@@ -27,7 +28,7 @@ namespace ssi::migrate {
 class PageTracker {
  public:
   // kRefused: this process can't be watched.
-  static Result<PageTracker> start(pid_t pid);
+  static Result<PageTracker> start(pid_t pid, const OpenUserfaultfd& open);
 
   // The pages that hold something and were written since they were last taken, or never taken;
   // watched from now on.

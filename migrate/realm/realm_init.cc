@@ -13,6 +13,8 @@
 #include <optional>
 
 #include "migrate/pages/pager.h"
+#include "migrate/realm/become_criu.h"
+#include "ssid/base/proc_job.h"
 
 namespace ssi::migrate {
 namespace {
@@ -25,42 +27,29 @@ RealmMessage event(RealmOp op, pid_t pid, int value) {
   return {static_cast<std::uint32_t>(op), pid, value, 0};
 }
 
+std::vector<int> numbers_of(const std::vector<UniqueFd>& fds) {
+  std::vector<int> numbers;
+  for (const UniqueFd& fd : fds) numbers.push_back(*fd);
+  return numbers;
+}
+
+// cgroup.procs, the RPC socket, the images.
+bool enough_for_criu(const std::vector<UniqueFd>& fds) {
+  return fds.size() >= 3 && fds.size() <= static_cast<std::size_t>(kRealmMaxFds);
+}
+
 void send_message(int connection, const RealmMessage& message) {
   (void)::send(connection, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-// Only calls that are safe between fork and exec.
-[[noreturn]] void become_criu(const std::string& criu_dir, CriuUser user,
-                              const std::vector<int>& fds) {
-  // fds[0] is the cgroup; the others become 3, 4, ...; first out of the way, as they may overlap.
-  if (::write(fds[0], "0", 1) != 1) ::_exit(120);
-  ::setsid();  // the guest gets criu's group and session: its own, not the realm's
-  int high[kRealmMaxFds];
-  for (std::size_t i = 1; i < fds.size(); ++i) {
-    high[i] = ::fcntl(fds[i], F_DUPFD_CLOEXEC, 200);
-    if (high[i] < 0) ::_exit(121);
-  }
-  for (std::size_t i = 1; i < fds.size(); ++i) {
-    if (::dup2(high[i], static_cast<int>(i) + 2) < 0) ::_exit(122);
-  }
-  const int null = ::open("/dev/null", O_RDWR);
-  for (int fd = 0; fd < 3; ++fd) ::dup2(null, fd);
-  ::close_range(static_cast<unsigned>(fds.size()) + 2, ~0u, 0);
-
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (!user.is_root() && (::setresgid(user.gid, 0, 0) != 0 || ::setresuid(user.uid, 0, 0) != 0)) {
-    ::_exit(123);
-  }
-  const std::string loader = criu_dir + "/ld.so";
-  const std::string criu = criu_dir + "/criu";
-  char fd_text[] = {static_cast<char>('0' + kCriuRpcFd), '\0'};
-  const char* argv[] = {loader.c_str(),        "--library-path", criu_dir.c_str(), criu.c_str(),
-                        "--no-default-config", "swrk",           fd_text,          nullptr};
-  const char* envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
-  ::execve(loader.c_str(), const_cast<char**>(argv), const_cast<char**>(envp));
-  ::_exit(127);
+// errno, or 0.
+int signal_job(pid_t guest, int signo) {
+  const auto job = proc_job(guest);
+  if (!job) return ESRCH;
+  const pid_t group = job->foreground > 0 ? job->foreground : job->group;
+  // A group of 1 would be everybody; it is nobody's here.
+  if (group <= 1) return ESRCH;
+  return ::kill(-group, signo) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -81,6 +70,8 @@ Result<> RealmInit::run() {
   while (!quit_) {
     std::vector<pollfd> polled{{*listener_, POLLIN, 0}, {*signals_, POLLIN, 0}};
     for (const UniqueFd& c : connections_) polled.push_back({*c, POLLIN, 0});
+    const std::size_t connections_end = polled.size();
+    for (const StandIn& s : stand_ins_) polled.push_back({s.fd(), POLLIN, 0});
     if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
       return Error::from_errno("poll");
     }
@@ -90,7 +81,8 @@ Result<> RealmInit::run() {
       }
       reap();
     }
-    for (std::size_t i = 2; i < polled.size(); ++i) {
+    hear_stand_ins();
+    for (std::size_t i = 2; i < connections_end; ++i) {
       if (polled[i].revents == 0 || serve(polled[i].fd)) continue;
       if (subscriber_ == polled[i].fd) subscriber_ = -1;
       std::erase_if(criu_spawned_by_, [&](const auto& e) { return e.second == polled[i].fd; });
@@ -139,9 +131,11 @@ bool RealmInit::serve(int connection) {
 RealmMessage RealmInit::handle(int connection, Request& request) {
   const RealmMessage& m = request.message;
   switch (static_cast<RealmOp>(m.op)) {
-    case RealmOp::kSpawnCriu:
-      return spawn_criu(connection, {static_cast<uid_t>(m.pid), static_cast<gid_t>(m.value)},
+    case RealmOp::kSpawnDump:
+      return spawn_dump(connection, {static_cast<uid_t>(m.pid), static_cast<gid_t>(m.value)},
                         request.fds);
+    case RealmOp::kSpawnRestore:
+      return spawn_restore(connection, m.pid, request.fds);
     case RealmOp::kPutInCgroup: {
       if (request.fds.size() != 1) return reply(m.pid, EINVAL);
       const std::string text = std::to_string(m.pid);
@@ -149,8 +143,7 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
       return reply(m.pid, ok ? 0 : errno);
     }
     case RealmOp::kRegister:
-      guests_.insert(m.pid);
-      return reply(m.pid, 0);
+      return register_guest(m.pid, m.value);
     case RealmOp::kForget:
       guests_.erase(m.pid);
       ended_.erase(m.pid);
@@ -158,6 +151,9 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
     case RealmOp::kSignal:
       if (!guests_.contains(m.pid)) return reply(m.pid, ESRCH);
       return reply(m.pid, ::kill(m.pid, m.value) == 0 ? 0 : errno);
+    case RealmOp::kSignalJob:
+      if (!guests_.contains(m.pid)) return reply(m.pid, ESRCH);
+      return reply(m.pid, signal_job(m.pid, m.value));
     case RealmOp::kAckExit:
       ended_.erase(m.pid);
       return reply(m.pid, 0);
@@ -181,16 +177,43 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   }
 }
 
-RealmMessage RealmInit::spawn_criu(int connection, CriuUser user, std::vector<UniqueFd>& fds) {
-  if (fds.size() < 3 || fds.size() > static_cast<std::size_t>(kRealmMaxFds))
-    return reply(0, EINVAL);
-  std::vector<int> raw;
-  for (const UniqueFd& fd : fds) raw.push_back(*fd);
+RealmMessage RealmInit::spawn_dump(int connection, CriuUser user,
+                                   const std::vector<UniqueFd>& fds) {
+  if (!enough_for_criu(fds)) return reply(0, EINVAL);
+  const std::vector<int> numbers = numbers_of(fds);
   const pid_t pid = ::fork();
   if (pid < 0) return reply(0, errno);
-  if (pid == 0) become_criu(criu_dir_, user, raw);
+  if (pid == 0) {
+    ::setsid();  // a guest without a parent at home gets criu's session, not the realm's
+    become_criu(criu_dir_, user, numbers);
+  }
   criu_spawned_by_[pid] = connection;
   return reply(pid, 0);
+}
+
+RealmMessage RealmInit::spawn_restore(int connection, pid_t parent,
+                                      const std::vector<UniqueFd>& fds) {
+  // Init is what such a process has at home for a parent, too.
+  if (parent <= 1) return spawn_dump(connection, {}, fds);
+  if (!enough_for_criu(fds)) return reply(0, EINVAL);
+  auto stand_in = std::ranges::find(stand_ins_, parent, &StandIn::stands_for);
+  if (stand_in == stand_ins_.end()) {
+    auto started = StandIn::start(parent, criu_dir_);
+    if (!started) return reply(0, EAGAIN);
+    stand_in = stand_ins_.insert(stand_in, std::move(*started));
+  }
+  const auto pid = stand_in->spawn(numbers_of(fds));
+  if (!pid) return reply(0, EAGAIN);
+  criu_spawned_by_[*pid] = connection;
+  return reply(*pid, 0);
+}
+
+RealmMessage RealmInit::register_guest(pid_t guest, pid_t criu) {
+  for (StandIn& stand_in : stand_ins_) {
+    if (!stand_in.put_in_foreground(criu, guest)) return reply(guest, EIO);
+  }
+  guests_.insert(guest);
+  return reply(guest, 0);
 }
 
 RealmMessage RealmInit::spawn_pager(pid_t guest, std::vector<UniqueFd>& fds) {
@@ -236,6 +259,16 @@ void RealmInit::subscribe(int connection) {
   subscriber_ = connection;
   for (const pid_t pid : guests_) tell_subscriber(event(RealmOp::kGuest, pid, 0));
   for (const auto& [pid, status] : ended_) tell_subscriber(event(RealmOp::kExited, pid, status));
+}
+
+void RealmInit::hear_stand_ins() {
+  std::erase_if(stand_ins_, [&](StandIn& stand_in) {
+    bool open = true;
+    while (const auto change = stand_in.next(open)) {
+      if (change->pid != 0) child_changed(change->pid, change->status);
+    }
+    return !open || !stand_in.has_children();
+  });
 }
 
 void RealmInit::reap() {

@@ -1,6 +1,6 @@
-// PID 1 of a realm: starts criu and pagers, is the parent of the guests that criu rebuilds, reaps
-// everything, tells ssid how guests ended or stopped. Keeps no other state, so it can outlive any
-// number of ssids; the end of a guest is kept until an ssid has acknowledged it.
+// PID 1 of a realm: starts pagers, and stand-ins (the parents of criu and of the guests that it
+// rebuilds), reaps everything, tells ssid how guests ended or stopped. Keeps no other state, so it
+// can outlive any number of ssids; the end of a guest is kept until an ssid has acknowledged it.
 //
 // One thread, one poll loop. A peer is root (the socket lies in a root-only directory); still, a
 // malformed message only closes its connection.
@@ -12,6 +12,7 @@
 
 #include "migrate/criu/criu_user.h"
 #include "migrate/realm/realm_protocol.h"
+#include "migrate/realm/stand_in.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
 
@@ -35,11 +36,14 @@ class RealmInit {
   // False: the connection is to be closed.
   bool serve(int connection);
   RealmMessage handle(int connection, Request& request);
-  RealmMessage spawn_criu(int connection, CriuUser user, std::vector<UniqueFd>& fds);
+  RealmMessage spawn_dump(int connection, CriuUser user, const std::vector<UniqueFd>& fds);
+  RealmMessage spawn_restore(int connection, pid_t parent, const std::vector<UniqueFd>& fds);
+  RealmMessage register_guest(pid_t guest, pid_t criu);
   RealmMessage spawn_pager(pid_t guest, std::vector<UniqueFd>& fds);
   void install_all(pid_t guest);
   void pager_ended(pid_t pid, int status);
   void subscribe(int connection);
+  void hear_stand_ins();
   void reap();
   void child_changed(pid_t pid, int status);
   void tell_subscriber(const RealmMessage& event);
@@ -50,6 +54,7 @@ class RealmInit {
   std::vector<UniqueFd> connections_;
   int subscriber_ = -1;                   // one of connections_
   std::map<pid_t, int> criu_spawned_by_;  // criu -> connection
+  std::vector<StandIn> stand_ins_;
   std::set<pid_t> guests_;
   // A pager's own descriptors are held here, too: if it dies, its process waits for ever instead of
   // reading zeros, until it has been killed.

@@ -10,20 +10,25 @@ namespace ssi::migrate {
 
 enum class RealmOp : std::uint32_t {
   // Requests. PIDs are those inside the realm.
-  kSpawnCriu =
+  kSpawnDump =
       1,  // fds: cgroup.procs to start in, RPC socket (-> 3), images dir (-> 4), more (-> 5..);
           // pid and value: its real uid and gid (criu_user.h)
   kPutInCgroup = 2,  // fds: cgroup.procs; pid
-  kRegister = 3,     // pid is a guest: its end is reported and kept until it is acknowledged
-  kForget = 4,       // pid is no guest of this node any more: its end is nobody's business
-  kSignal = 5,       // pid, value = signal number
-  kSubscribe = 6,    // events go to this connection; first a kGuest for each guest
-  kAckExit = 7,      // the end of pid has been taken over
-  kQuit = 8,         // end the realm; refused while it has guests
+  kRegister =
+      3,        // pid is a guest, rebuilt by the criu `value`: its end is reported, and kept until
+                // it is acknowledged
+  kForget = 4,  // pid is no guest of this node any more: its end is nobody's business
+  kSignal = 5,  // pid, value = signal number
+  kSubscribe = 6,  // events go to this connection; first a kGuest for each guest
+  kAckExit = 7,    // the end of pid has been taken over
+  kQuit = 8,       // end the realm; refused while it has guests
   kInstall =
       9,  // fds: userfaultfd, staged memory, its index, cgroup.kill; pid: a pager installs it
-  kInstallAll = 10,  // pid runs: all its memory is to be installed, not only what it touches
-  kPagersLeft = 11,  // reply's value: how many pagers still work for pid
+  kInstallAll = 10,    // pid runs: all its memory is to be installed, not only what it touches
+  kPagersLeft = 11,    // reply's value: how many pagers still work for pid
+  kSpawnRestore = 12,  // fds: as of kSpawnDump; pid: the parent's that the guest has at home
+  kSignalJob = 13,     // as kSignal, to the process group that is in the foreground of pid's
+                       // terminal; if it has none, to its own
 
   kReply = 100,  // pid: of the spawned process; error: errno or 0
   // Events.

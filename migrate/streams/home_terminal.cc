@@ -5,46 +5,17 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <termios.h>
 
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <string>
 
 #include "migrate/streams/newlines.h"
 #include "migrate/streams/stream_device.h"
+#include "ssid/base/proc_job.h"
 
 namespace ssi::migrate {
 namespace {
-
-// Fields of /proc/PID/stat.
-struct Job {
-  pid_t group = 0;
-  pid_t foreground = 0;   // process group of its controlling terminal
-  unsigned terminal = 0;  // its controlling terminal, as the kernel numbers devices there
-};
-
-std::optional<Job> job_of(pid_t pid) {
-  std::ifstream in("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  std::getline(in, text);
-  const std::size_t name_end = text.rfind(')');
-  Job job;
-  int session = 0, terminal = 0;
-  if (name_end == text.npos || std::sscanf(text.c_str() + name_end + 1, " %*c %*d %d %d %d %d",
-                                           &job.group, &session, &terminal, &job.foreground) != 4) {
-    return std::nullopt;
-  }
-  job.terminal = static_cast<unsigned>(terminal);
-  return job;
-}
-
-unsigned kernel_number(dev_t device) {
-  return (minor(device) & 0xff) | (major(device) << 8) | ((minor(device) & ~0xffu) << 12);
-}
 
 class HomeTerminal final : public StreamDevice {
  public:
@@ -105,15 +76,14 @@ class HomeTerminal final : public StreamDevice {
  private:
   // Else its process group is told by `signo`, once.
   bool in_foreground(int fd, int signo, bool& told) {
-    const auto job = job_of(owner_);
+    const auto job = proc_job(owner_);
     struct stat st {};
-    const bool controlled =
-        job && ::fstat(fd, &st) == 0 && job->terminal == kernel_number(st.st_rdev);
+    const bool controlled = job && ::fstat(fd, &st) == 0 && job->terminal == st.st_rdev;
     if (!controlled || job->group == job->foreground) {
       told = false;
       return true;
     }
-    if (!told) (void)::kill(-job->group, signo);
+    if (!told && job->group > 1) (void)::kill(-job->group, signo);  // -1 would be everybody
     told = true;
     return false;
   }

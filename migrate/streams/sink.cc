@@ -42,9 +42,12 @@ bool Sink::credit_due(std::uint64_t used, StreamFrame& credit) const {
   credit = {.type = StreamFrameType::kCredit,
             .a = guest_reads_ ? used : received_,
             .b = window_ == Window::kFree ? used + capacity_ : std::max(received_, demand_end_),
-            .c = written_};
+            .c = written_,
+            .d = state_set_};
   if (eof_) credit.flags = StreamFrame::kEofSeen;
-  if (credit_forced_ || credit.flags != credit_sent_.flags) return true;
+  if (credit_forced_ || credit.flags != credit_sent_.flags || credit.d != credit_sent_.d) {
+    return true;
+  }
   if (window_ != Window::kFree && credit.b != credit_sent_.b) return true;
   if (credit.b - credit_sent_.b >= capacity_ / 4) return true;
   // A drain waits for these.
@@ -82,6 +85,7 @@ bool Sink::on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan d
       std::memcpy(&state, data.data(), sizeof state);
       state_ = state;
       state_at_ = received_;
+      state_number_ = frame.b;
       ++states_;
       break;
     }
@@ -152,7 +156,9 @@ void Sink::run() {
       state_waits = !device_->set_state(*fd_, *state_);
       if (!state_waits) {
         state_.reset();
+        state_set_ = state_number_;
         changed_.notify_all();
+        continue;
       }
     }
     tick_ms = used != last_consumed ? kTickMsMin : std::min(tick_ms * 2, eof_ ? 5 : kTickMsMax);

@@ -60,7 +60,7 @@ void Source::send_state(std::unique_lock<std::mutex>& lock) {
   state_due_ = false;
   const auto state = device_->state(*fd_);
   if (!state) return;
-  send(lock, {.type = StreamFrameType::kTerminal, .a = sent_},
+  send(lock, {.type = StreamFrameType::kTerminal, .a = sent_, .b = ++states_sent_},
        {reinterpret_cast<const std::uint8_t*>(&*state), sizeof *state});
 }
 
@@ -78,12 +78,13 @@ bool Source::on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan
   if (channel_.get() != channel) return false;
   switch (frame.type) {
     case StreamFrameType::kCredit:
-      if (frame.a > end() || frame.c > end()) return false;
+      if (frame.a > end() || frame.c > end() || frame.d > states_sent_) return false;
       drop_below(frame.a);
       held_ = false;
       window_end_ =
           std::clamp(frame.b, window_end_, std::max(window_end_, base_ + kWindowBytesMax));
       written_ = std::max(written_, frame.c);
+      states_set_ = std::max(states_set_, frame.d);
       // What a guest reads may have to be sent again to its next node; what it wrote is at home for
       // good.
       if (!keep_until_read_ && (frame.flags & StreamFrame::kEofSeen) != 0 && eof_) finished_ = true;
@@ -200,7 +201,8 @@ bool Source::drain(int timeout_ms, bool written) {
   wake();
   const bool done = changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] {
     if (stopped_ || finished_) return true;
-    return emptied_ && (written ? written_ : base_) >= end();
+    if (!emptied_ || (written ? written_ : base_) < end()) return false;
+    return !written || (!state_due_ && states_set_ == states_sent_);
   });
   draining_ = false;
   return done && !stopped_;

@@ -88,8 +88,8 @@ class Source final : public StreamEnd {
 
   bool on_frame(const Channel* channel, const StreamFrame& frame, ByteSpan data) override;
 
-  // Everything that is in the pipe now is at the other end afterwards; `written`: and in its pipe.
-  // The guest is frozen or gone. False: not in time.
+  // Everything that is in the pipe now is at the other end afterwards; `written`: and in its pipe,
+  // and its terminal is set. False: not in time.
   bool drain(int timeout_ms, bool written);
   // The terminal is the guest's from now on: its settings count.
   void open();
@@ -124,6 +124,8 @@ class Source final : public StreamEnd {
   bool opened_;             // the device's state is worth telling
   bool state_due_ = false;  // to be told when everything below state_at_ is sent
   std::uint64_t state_at_ = 0;
+  std::uint64_t states_sent_ = 0;
+  std::uint64_t states_set_ = 0;  // by the other end
 };
 
 // Receives and writes to the descriptor.
@@ -185,7 +187,9 @@ class Sink final : public StreamEnd {
   // Terminals: as the source said, to be set when everything below state_at_ is written.
   std::optional<TerminalState> state_;
   std::uint64_t state_at_ = 0;
-  std::uint64_t states_ = 0;  // that came
+  std::uint64_t state_number_ = 0;
+  std::uint64_t state_set_ = 0;  // the number of the last one that was
+  std::uint64_t states_ = 0;     // that came
   bool ask_state_ = false;
 };
 

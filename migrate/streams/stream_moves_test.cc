@@ -38,7 +38,7 @@ TEST_CASE("a writing guest moves on, again and again, and nothing is lost or dou
     REQUIRE(write_all(**guest, std::string_view(text).substr(at, size)));
     at += size;
     if (generation % 4 == 0) net.cut();
-    REQUIRE(node.drain(7, 10000, false).ok());
+    REQUIRE(node.drain(7, 10000).ok());
     if (at < text.size())
       CHECK(node.close(7, generation).ok());
     else
@@ -73,13 +73,13 @@ TEST_CASE("a reading guest moves on with what it has not read") {
     got += piece;
     if (generation % 4 == 0) net.cut();
     if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    REQUIRE(node.drain(7, 10000, false).ok());
+    REQUIRE(node.drain(7, 10000).ok());
     if (generation % 5 == 0) {  // the move is called off
       REQUIRE(node.resume(7).ok());
       const std::string more =
           read_exactly(**guest, std::min<std::size_t>(text.size() - got.size(), 1000));
       got += more;
-      REQUIRE(node.drain(7, 10000, false).ok());
+      REQUIRE(node.drain(7, 10000).ok());
     }
     CHECK(node.close(7, generation).ok());
   }
@@ -105,7 +105,7 @@ TEST_CASE("a move is called off after its target has attached: the guest goes on
   for (const StreamId id : {1, 2}) REQUIRE(source.start(id).ok());
   for (int round = 0; round < 3; ++round) {
     REQUIRE(write_all(*in.writer, "in" + std::to_string(round)));
-    for (const StreamId id : {1, 2}) REQUIRE(source.drain(id, 5000, false).ok());
+    for (const StreamId id : {1, 2}) REQUIRE(source.drain(id, 5000).ok());
     StreamTarget target;
     auto copy_writes = target.attach({1, 2, StreamDirection::kGuestWrites, 0, net.dial()});
     auto copy_reads = target.attach({2, 2, StreamDirection::kGuestReads, 0, net.dial()});
@@ -121,7 +121,7 @@ TEST_CASE("a move is called off after its target has attached: the guest goes on
     CHECK(read_exactly(*out.reader, 4) == "out" + std::to_string(round));
   }
   // It still moves.
-  for (const StreamId id : {1, 2}) REQUIRE(source.drain(id, 5000, false).ok());
+  for (const StreamId id : {1, 2}) REQUIRE(source.drain(id, 5000).ok());
   StreamTarget next;
   auto next_writes = next.attach({1, 2, StreamDirection::kGuestWrites, 0, net.dial()});
   auto next_reads = next.attach({2, 2, StreamDirection::kGuestReads, 0, net.dial()});
@@ -168,7 +168,7 @@ TEST_CASE("a move that is called off when all is read: the end of the file still
   REQUIRE(end.ok());
   REQUIRE(target.start(1).ok());
   CHECK(read_exactly(**end, 3) == "all");
-  REQUIRE(target.drain(1, 5000, false).ok());
+  REQUIRE(target.drain(1, 5000).ok());
   at_home.writer.reset();  // home sees the end while the guest stands still
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   net.cut();

@@ -106,13 +106,14 @@ class StreamTarget::Attachment {
     if (sink_) sink_->demand(bytes);
   }
 
-  bool drain(int timeout_ms, bool written) {
+  bool flush(int timeout_ms) { return !source_ || source_->drain(timeout_ms, true); }
+  bool drain(int timeout_ms) {
     {
       std::lock_guard lock(mutex_);
       leaving_ = true;
       claim_ = false;
     }
-    return sink_ ? sink_->drain(timeout_ms) : source_->drain(timeout_ms, written);
+    return sink_ ? sink_->drain(timeout_ms) : source_->drain(timeout_ms, false);
   }
   void resume() {
     {
@@ -313,10 +314,19 @@ Result<> StreamTarget::demand(StreamId id, std::uint64_t bytes) {
   return {};
 }
 
-Result<> StreamTarget::drain(StreamId id, int timeout_ms, bool written) {
+Result<> StreamTarget::flush(StreamId id, int timeout_ms) {
   const auto attachment = find(id);
   if (!attachment) return Error(ErrorCode::kGone, "no such stream");
-  if (!attachment->drain(timeout_ms, written)) {
+  if (!attachment->flush(timeout_ms)) {
+    return Error(ErrorCode::kTimeout, "home did not take everything in time");
+  }
+  return {};
+}
+
+Result<> StreamTarget::drain(StreamId id, int timeout_ms) {
+  const auto attachment = find(id);
+  if (!attachment) return Error(ErrorCode::kGone, "no such stream");
+  if (!attachment->drain(timeout_ms)) {
     return Error(ErrorCode::kTimeout, "home did not take everything in time");
   }
   return {};

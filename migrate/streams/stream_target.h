@@ -43,10 +43,12 @@ class StreamTarget {
   Result<> start(StreamId id);
   // kGuestReads, on_demand: the guest waits for so many bytes.
   Result<> demand(StreamId id, std::uint64_t bytes);
-  // `written`: wait also until the bytes are in the pipe at home. kTimeout: not in time; may be
-  // repeated.
-  Result<> drain(StreamId id, int timeout_ms, bool written);
+  // For a move: all bytes are at home, the guest is frozen. kTimeout: not in time; may be repeated.
+  Result<> drain(StreamId id, int timeout_ms);
   Result<> resume(StreamId id);
+  // kGuestWrites: what the guest has written is in home's pipe, and home's terminal is set as the
+  // guest has set it. It goes on. kTimeout: not in time.
+  Result<> flush(StreamId id, int timeout_ms);
   // A terminal's kGuestReads: the guest's is set as home's is now. kTimeout: home does not answer.
   Result<> refresh_terminal(StreamId id, int timeout_ms);
   // kGone: not attached here in that generation; a later one is left alone. What the guest wrote

@@ -21,12 +21,13 @@ enum class StreamFrameType : std::uint32_t {
   kData = 3,     // source -> sink: a = position of the first byte; bytes follow
   kEof = 4,      // source -> sink: a = position of the end
   kCredit = 5,   // sink -> source: a = bytes below need not be kept, b = bytes below may be sent,
-                 //                 c = bytes below were written to the pipe, kEofSeen in flags
+                 //                 c = bytes below were written to the pipe, kEofSeen in flags,
+                 //                 d = the number of the last kTerminal that the terminal is set to
   kBroken = 6,   // sink -> source: nobody reads any more
   kDrained = 7,  // target sink -> home source: a = the guest has read the bytes below, and no more
   kDrainedOk = 8,  // home source -> target sink
   // Terminals. A TerminalState follows.
-  kTerminal = 9,      // source -> sink: so it is from position a on
+  kTerminal = 9,      // source -> sink: so it is from position a on; b = its number
   kTerminalAsk = 10,  // target sink -> home source: tell it now
 };
 

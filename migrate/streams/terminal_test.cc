@@ -181,6 +181,20 @@ TEST_CASE("the guest's settings are the terminal's, before what it prints after 
   CHECK(eventually([&] { return (local_modes(*relay.user.slave) & ICANON) != 0; }));
 }
 
+TEST_CASE("when the output is flushed the terminal is set, too, and the guest goes on") {
+  Relay relay;
+  termios modes{};
+  for (int round = 0; round < 20; ++round) {
+    REQUIRE(::tcgetattr(*relay.guest, &modes) == 0);
+    modes.c_lflag ^= ICANON;
+    if (round % 2 == 0) relay.print("a line\n");
+    REQUIRE(::tcsetattr(*relay.guest, TCSANOW, &modes) == 0);
+    REQUIRE(relay.target.flush(kOut, 5000).ok());
+    CHECK((local_modes(*relay.user.slave) & ICANON) == (modes.c_lflag & ICANON));
+    if (round % 2 == 0) CHECK(read_all(*relay.user.master, 8) == "a line\r\n");
+  }
+}
+
 TEST_CASE("the size is home's, as soon as it is asked for") {
   Relay relay;
   const winsize size{50, 132, 0, 0};
@@ -197,7 +211,7 @@ TEST_CASE("a guest that moves on takes along what it has not read") {
   relay.user.type("unread\n");
   REQUIRE(relay.target.demand(kIn, 4096).ok());
   REQUIRE(readable(*relay.guest));
-  for (const StreamId id : {kOut, kIn}) REQUIRE(relay.target.drain(id, 5000, false).ok());
+  for (const StreamId id : {kOut, kIn}) REQUIRE(relay.target.drain(id, 5000).ok());
   StreamTarget next;
   relay.attach(next, 2);
   CHECK(relay.read_line(next) == "unread\n");

@@ -268,7 +268,8 @@ Result<> Carrier::demand_stream(const DemandStream& wanted) {
 }
 
 Result<> Carrier::drain_stream(const DrainStream& wanted) {
-  return targets_.drain(wanted.id, wanted.timeout_ms, wanted.written);
+  if (wanted.written) return targets_.flush(wanted.id, wanted.timeout_ms);
+  return targets_.drain(wanted.id, wanted.timeout_ms);
 }
 
 CarrierStats Carrier::stats() {

@@ -91,7 +91,7 @@ void Deputies::on_message(const std::shared_ptr<Connection>& connection,
     act(*d->second, d->second->job.on_stop_ended(*ended));
   } else if (const auto* s = std::get_if<deputy::Signal>(&message)) {
     d->second->job.on_signal(*s);
-    handlers_.on_signal(pid, s->signo, s->value, s->sender_pid, s->sender_uid);
+    handlers_.on_signal(pid, *s);
     (void)deputy::send(connection->descriptor.native_handle(),
                        deputy::SignalAck{.sequence = s->sequence});
   }
@@ -145,9 +145,9 @@ void Deputies::act(Deputy& d, std::optional<deputy::JobControl::Action> action) 
       (void)deputy::continue_deputy(d.process.pidfd());
       return;
     case Act::kStopGuest:
-      return handlers_.on_signal(pid, SIGSTOP, 0, 0, 0);
+      return handlers_.on_signal(pid, {.signo = SIGSTOP});
     case Act::kContinueGuest:
-      return handlers_.on_signal(pid, SIGCONT, 0, 0, 0);
+      return handlers_.on_signal(pid, {.signo = SIGCONT});
   }
 }
 

@@ -24,8 +24,7 @@ class Deputies {
  public:
   struct Handlers {
     // To be passed to the guest.
-    std::function<void(pid_t, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid)>
-        on_signal;
+    std::function<void(pid_t, const deputy::Signal&)> on_signal;
     // The deputy was killed (SIGKILL can't be caught): so is the guest.
     std::function<void(pid_t)> on_killed;
     // An unknown deputy says hello: how its process ended (as from waitpid), if that is known.

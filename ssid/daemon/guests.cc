@@ -105,11 +105,17 @@ const GuestRecord* Guests::find(SsiPid pid) const {
   return it == guests_.end() ? nullptr : &it->second;
 }
 
-Result<> Guests::signal(SsiPid pid, int signo) {
+Result<> Guests::signal(SsiPid pid, int signo) { return call_realm(pid, RealmOp::kSignal, signo); }
+
+Result<> Guests::signal_job(SsiPid pid, int signo) {
+  return call_realm(pid, RealmOp::kSignalJob, signo);
+}
+
+Result<> Guests::call_realm(SsiPid pid, RealmOp op, int value) {
   const auto realm = realms_.find(pid.home);
   if (realm == realms_.end()) return Error(ErrorCode::kGone, "no realm of its home");
   SSI_ASSIGN(auto client, RealmClient::connect(realm->second->socket));
-  SSI_TRY(client.call(RealmOp::kSignal, pid.pid, signo));
+  SSI_TRY(client.call(op, pid.pid, value));
   return {};
 }
 

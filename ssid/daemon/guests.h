@@ -44,12 +44,16 @@ class Guests {
   const GuestRecord* find(SsiPid pid) const;
   const std::map<SsiPid, GuestRecord>& all() const { return guests_; }
   Result<> signal(SsiPid pid, int signo);
+  // To the process group that is in the foreground of its terminal where it runs; without a
+  // terminal: to its own.
+  Result<> signal_job(SsiPid pid, int signo);
   // Its PID as this node's /proc shows it; nullopt when it has just ended.
   std::optional<pid_t> host_pid(const GuestRecord& record) const;
   // Destroys a copy that must not live: a guest whose epoch is over.
   Result<> destroy(const migrate::CopyName& name);
 
  private:
+  Result<> call_realm(SsiPid pid, migrate::RealmOp op, int value);
   struct Realm;
   void read_next(NodeId home);
   void on_message(NodeId home, const migrate::RealmMessage& message);

@@ -36,6 +36,7 @@ migrate::MoveTicket ticket_from(const check::ProcessFacts& facts) {
   t.comm = facts.name.comm;
   t.exe = facts.exe;
   t.uid = facts.uid;
+  t.parent = facts.parent;
   t.rss_bytes = facts.rss_kb * 1024;
   return t;
 }

@@ -13,12 +13,18 @@ using migrate::MoveTicket;
 
 Moves::Moves(asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
              std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts, std::string criu_path,
-             std::string images_root, Handlers handlers)
+             std::string images_root, migrate::OpenUserfaultfd open_userfaultfd, Handlers handlers)
     : io_(io),
       tls_(std::move(tls)),
       timeouts_(timeouts),
       handlers_(std::move(handlers)),
-      env_{tls_->self(), freezer, streams, *this, std::move(criu_path), std::move(images_root)} {}
+      env_{tls_->self(),
+           freezer,
+           streams,
+           *this,
+           std::move(criu_path),
+           std::move(images_root),
+           std::move(open_userfaultfd)} {}
 
 Moves::~Moves() {
   for (Worker& w : workers_)

@@ -58,7 +58,7 @@ class Moves : public migrate::MoveHost {
 
   Moves(boost::asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
         std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts, std::string criu_path,
-        std::string images_root, Handlers handlers);
+        std::string images_root, migrate::OpenUserfaultfd open_userfaultfd, Handlers handlers);
   ~Moves() override;
 
   // `prepare` runs in the mover's thread (it reads /proc); `done` is called on the loop.

@@ -4,6 +4,7 @@
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include <fstream>
 
 #include "migrate/move/stream_key.h"
+#include "ssid/base/proc_job.h"
 
 namespace ssi {
 namespace fs = std::filesystem;
@@ -37,7 +39,11 @@ std::vector<T> read_memory(pid_t pid, std::uint64_t address, std::uint64_t count
 bool is_stream(pid_t pid, std::uint64_t fd, const std::string& key) {
   struct stat st {};
   const std::string path = "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(fd);
-  return ::stat(path.c_str(), &st) == 0 && migrate::stream_key(st) == key;
+  if (::stat(path.c_str(), &st) != 0) return false;
+  const bool by_general_name = S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 0);  // /dev/tty
+  if (!by_general_name) return migrate::stream_key(st) == key;
+  const auto job = proc_job(pid);
+  return job && migrate::names_terminal(key, job->terminal);
 }
 
 bool polls(pid_t pid, const BlockedCall& call, const std::string& key) {

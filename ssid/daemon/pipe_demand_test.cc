@@ -1,17 +1,21 @@
 #include "ssid/daemon/pipe_demand.h"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <thread>
 
 #include "migrate/move/stream_key.h"
+#include "ssid/base/unique_fd.h"
 
 using namespace ssi;
 
@@ -84,6 +88,33 @@ TEST_CASE("who waits for a pipe is seen, in whatever way it waits") {
           ::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
           ::epoll_wait(epoll, &event, 1, -1);
         }).wanted() > 0);
+}
+
+TEST_CASE("who waits for its terminal under the name /dev/tty is seen") {
+  const UniqueFd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
+  REQUIRE(master);
+  REQUIRE(::unlockpt(*master) == 0);
+  const std::string name = ::ptsname(*master);
+  const UniqueFd terminal(::open(name.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC));
+  struct stat st;
+  REQUIRE(::fstat(*terminal, &st) == 0);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    ::setsid();
+    char c;
+    if (::ioctl(*terminal, TIOCSCTTY, 0) != 0) ::_exit(1);
+    (void)!::read(::open("/dev/tty", O_RDWR), &c, 1);
+    ::_exit(0);
+  }
+  std::uint64_t wanted = 0;
+  for (int i = 0; i < 500 && wanted == 0; ++i) {
+    wanted = pipe_wish(pid, migrate::stream_key(st)).bytes;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  CHECK(wanted == 1);
+  CHECK(pipe_wish(pid, "tty[1:2]").bytes == 0);
+  ::kill(pid, SIGKILL);
+  ::waitpid(pid, nullptr, 0);
 }
 
 TEST_CASE("who waits for something else is not taken for a reader") {

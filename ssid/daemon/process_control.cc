@@ -4,14 +4,12 @@
 #include <sys/wait.h>
 
 #include <boost/asio/post.hpp>
-#include <cstdlib>
 #include <thread>
 
 #include "migrate/deputy/conversion.h"
 #include "migrate/move/frozen_copy.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
-#include "ssid/base/proc_status.h"
 #include "ssid/wire/carrier/carrier_client.h"
 
 namespace ssi {
@@ -24,19 +22,17 @@ namespace {
 
 constexpr int kKilled = SIGKILL;  // as a wait status: ended by SIGKILL
 constexpr std::chrono::milliseconds kFlushBeforeEnd = std::chrono::seconds(1);
+constexpr std::chrono::milliseconds kFlushBeforeStop = std::chrono::seconds(1);
 constexpr std::chrono::milliseconds kFlushAtAll = std::chrono::minutes(10);
 
 std::string mount_point(const DaemonPaths& paths, NodeId home) {
   return paths.run_dir + "/realms/" + std::to_string(home.value) + "/root";
 }
 
-// Neither caught, ignored nor blocked (by all of its threads).
-bool has_default_action(pid_t pid, int signo) {
-  std::uint64_t special = 0;
-  for (const char* set : {"SigBlk", "SigIgn", "SigCgt"}) {
-    special |= std::strtoull(proc_status_line(pid, set).c_str(), nullptr, 16);
-  }
-  return (special >> (signo - 1) & 1) == 0;
+// What a terminal sends to its foreground process group.
+bool is_terminals(const deputy::Signal& s) {
+  return s.code == SI_KERNEL &&
+         (s.signo == SIGINT || s.signo == SIGQUIT || s.signo == SIGTSTP || s.signo == SIGHUP);
 }
 
 group::Commit commit_of(const MoveTicket& t) {
@@ -80,9 +76,11 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
             asio::post(io_, [this, home, socket] { guests_.attach_realm(home, socket); });
           }),
       guests_(io, freezer_, GuestRecords(paths_.run_dir + "/guests"), guest_handlers()),
+      stop_reports_(io, stop_handlers()),
       deputies_(io, deputy_handlers()),
       moves_(io, freezer_, streams_, std::move(tls), options_.link_timeouts, paths_.criu,
-             paths_.run_dir + "/images", move_handlers()),
+             paths_.run_dir + "/images", migrate::userfaultfd_by(paths_.program_dir + "/ssid-uffd"),
+             move_handlers()),
       pipe_demand_(
           io, [this] { return guests_on_demand(); },
           [](const migrate::StreamRef& s, std::uint64_t bytes) {
@@ -262,13 +260,14 @@ void ProcessControl::make_deputy(const CopyName& name, const std::vector<int>& c
 
 Deputies::Handlers ProcessControl::deputy_handlers() {
   Deputies::Handlers h;
-  h.on_signal = [this](pid_t pid, int signo, std::uint64_t value, pid_t sender, uid_t sender_uid) {
+  h.on_signal = [this](pid_t pid, const deputy::Signal& s) {
     to_guest({.process = {group_.self(), pid},
               .epoch = {},
-              .signo = signo,
-              .value = static_cast<std::int64_t>(value),
-              .sender_uid = sender_uid,
-              .sender_pid = sender});
+              .signo = s.signo,
+              .value = static_cast<std::int64_t>(s.value),
+              .sender_uid = s.sender_uid,
+              .sender_pid = s.sender_pid,
+              .by_terminal = is_terminals(s)});
   };
   h.on_killed = [this](pid_t pid) {
     log_info("deputy {} was killed; so is its guest", pid);
@@ -309,34 +308,29 @@ void ProcessControl::on_signal(const group::Signal& signal) {
     held_signals_[signal.process].push_back(signal);
     if (signal.signo != SIGKILL) return;
   }
-  int signo = signal.signo;
-  // In the realm its process group is an orphan, which the kernel does not stop by these: its
-  // parent, who could continue it, is at home.
-  const bool asks_to_stop = signo == SIGTSTP || signo == SIGTTIN || signo == SIGTTOU;
-  if (asks_to_stop) {
-    const auto pid = guests_.host_pid(*record);
-    if (pid && has_default_action(*pid, signo)) signo = SIGSTOP;
-  }
-  if (signo == SIGWINCH || signo == SIGCONT) {
+  if (signal.signo == SIGWINCH || signal.signo == SIGCONT) {
     for (const auto& s : record->streams) {
-      if (s.terminal != 0 && !s.write_end) return signal_after_refresh(signal, s, signo);
+      if (s.terminal != 0 && !s.write_end) return signal_after_refresh(signal, s);
     }
   }
-  deliver(signal.process, signo);
+  deliver(signal);
 }
 
-void ProcessControl::deliver(SsiPid pid, int signo) {
-  if (auto sent = guests_.signal(pid, signo); !sent) {
-    log_debug("signal {} for {}: {}", signo, pid.to_string(), sent.error().message());
+void ProcessControl::deliver(const group::Signal& signal) {
+  const SsiPid pid = signal.process;
+  const auto sent = signal.by_terminal ? guests_.signal_job(pid, signal.signo)
+                                       : guests_.signal(pid, signal.signo);
+  if (!sent) {
+    log_debug("signal {} for {}: {}", signal.signo, pid.to_string(), sent.error().message());
   }
 }
 
 // It will look at its terminal, which has another size, or settings that others have changed.
 void ProcessControl::signal_after_refresh(const group::Signal& signal,
-                                          const migrate::StreamRef& terminal, int signo) {
-  std::thread([this, pid = signal.process, terminal, signo] {
+                                          const migrate::StreamRef& terminal) {
+  std::thread([this, signal, terminal] {
     streams_.refresh_terminal(terminal);
-    asio::post(io_, [this, pid, signo] { deliver(pid, signo); });
+    asio::post(io_, [this, signal] { deliver(signal); });
   }).detach();
 }
 
@@ -344,10 +338,18 @@ Guests::Handlers ProcessControl::guest_handlers() {
   Guests::Handlers h;
   h.on_ended = [this](const GuestRecord& r, int status) { end_after_output(r, status); };
   h.on_lost = [this](const GuestRecord& r) { guest_ended(r, kKilled, "its realm died"); };
-  h.on_stopped = [this](const GuestRecord& r, int signo) {
+  h.on_stopped = [this](const GuestRecord& r, int signo) { stop_reports_.stopped(r, signo); };
+  h.on_continued = [this](const GuestRecord& r) { stop_reports_.continued(r); };
+  return h;
+}
+
+StopReports::Handlers ProcessControl::stop_handlers() {
+  StopReports::Handlers h;
+  h.flush = [this](const migrate::StreamRef& s) { (void)streams_.flush(s, kFlushBeforeStop); };
+  h.tell_stopped = [this](const GuestRecord& r, int signo) {
     (void)group_.broadcast(group::GuestStopped{r.ticket.pid, r.ticket.epoch, signo});
   };
-  h.on_continued = [this](const GuestRecord& r) {
+  h.tell_continued = [this](const GuestRecord& r) {
     (void)group_.broadcast(group::GuestContinued{r.ticket.pid, r.ticket.epoch});
   };
   return h;

@@ -23,6 +23,7 @@
 #include "ssid/daemon/moves.h"
 #include "ssid/daemon/pipe_demand.h"
 #include "ssid/daemon/realms.h"
+#include "ssid/daemon/stop_reports.h"
 #include "ssid/registry/table_replica.h"
 #include "ssid/wire/group/group_codec.h"
 
@@ -123,14 +124,14 @@ class ProcessControl {
   Moves::Handlers move_handlers();
   Deputies::Handlers deputy_handlers();
   Guests::Handlers guest_handlers();
+  StopReports::Handlers stop_handlers();
   Result<Moves::OutgoingMove> prepare(SsiPid pid, NodeId to, std::optional<GuestRecord> record,
                                       std::optional<pid_t> host_pid);
   void stand_down(const migrate::MoveTicket& ticket, const std::vector<int>& carried);
   void make_deputy(const migrate::CopyName& name, const std::vector<int>& carried);
   void to_guest(group::Signal signal);
-  void deliver(SsiPid pid, int signo);
-  void signal_after_refresh(const group::Signal& signal, const migrate::StreamRef& terminal,
-                            int signo);
+  void deliver(const group::Signal& signal);
+  void signal_after_refresh(const group::Signal& signal, const migrate::StreamRef& terminal);
   void end_after_output(const GuestRecord& record, int wait_status);
   void guest_ended(const GuestRecord& record, int wait_status, const std::string& reason);
   void on_moved(const group::Commit& commit);
@@ -159,6 +160,7 @@ class ProcessControl {
   CarrierStreams streams_;
   Realms realms_;
   Guests guests_;
+  StopReports stop_reports_;
   Deputies deputies_;
   Moves moves_;
   std::map<SsiPid, Epoch> ends_;  // proposed, not yet decided

@@ -79,6 +79,32 @@ class Terminals(unittest.TestCase):
         self.command("echo $?")
         self.tty.expect(r"130\r\n" + PROMPT)
 
+    def test_ctrl_c_reaches_what_a_guest_has_started(self):
+        for command in ("sh -c 'sleep 300; echo not reached'", "sh -c '(sleep 300; echo not reached) | cat'"):
+            self.command(f"runon 2 {command}")
+            self.tty.quiet(2)
+            self.tty.type("\x03")
+            self.tty.expect(PROMPT)
+            self.command("echo $?")
+            self.tty.expect(r"130\r\n" + PROMPT)
+
+    def test_a_shell_there(self):
+        self.command("PS1='there$ ' runon 2 dash -i")
+        self.tty.expect(r"there\$ $")
+        self.command("sleep 300")
+        self.tty.quiet(1)
+        self.tty.type("\x1a")
+        self.tty.expect(r"Stopped.*\r\nthere\$ $")
+        self.command("fg")
+        self.tty.quiet(1)
+        self.tty.type("\x03")
+        self.tty.expect(r"there\$ $")
+        self.command("echo $?")
+        self.tty.expect(r"130\r\nthere\$ $")
+        self.tty.type("exit\n")
+        self.tty.expect(PROMPT)
+        self.stays_usable()
+
     def test_ctrl_z_and_fg(self):
         pid = self.start_echo()
         self.tty.type("before\n")
@@ -148,6 +174,14 @@ class Terminals(unittest.TestCase):
         self.tty.expect(r"\b58\r\n")
         self.tty.type("G")
         self.tty.expect(r"\b500\r\n")
+        self.tty.type("\x1a")
+        self.tty.expect(r"Stopped.*\r\n" + PROMPT)
+        self.command("echo the shell reads this")
+        self.tty.expect(r"the shell reads this\r\n" + PROMPT)
+        self.command("fg")
+        self.tty.expect(r"\b500\r\n")
+        self.tty.type("g")
+        self.tty.expect(r"M1\r\n")  # it draws backwards
         self.tty.type("q")
         self.tty.expect(PROMPT)
         self.stays_usable()
@@ -155,11 +189,37 @@ class Terminals(unittest.TestCase):
     def test_an_editor(self):
         self.command("printf 'first\\nsecond\\n' > /tmp/text; runon 2 vi -u NONE /tmp/text")
         self.tty.expect(r"first(.|\n)*second")
-        self.tty.type("jx:wq\r")
+        self.tty.type("jx\x1a")
+        self.tty.expect(r"Stopped.*\r\n" + PROMPT)
+        self.command("fg")
+        self.tty.expect(r"first(.|\n)*econd")
+        self.tty.type(":wq\r")
         self.tty.expect(PROMPT)
         self.command("cat /tmp/text")
         self.tty.expect(r"first\r\necond\r\n" + PROMPT)
         self.stays_usable()
+
+    def test_the_controlling_terminal_and_the_parent(self):
+        self.command("runon 2 sh -c 'read line < /dev/tty; echo \"<$line>\" > /dev/tty; echo $PPID'; echo $$")
+        self.tty.quiet(1)
+        self.tty.type("by name\n")
+        answer = self.tty.expect(r"<by name>\r\n(\d+)\r\n(\d+)\r\n" + PROMPT)
+        self.assertEqual(answer.group(1), answer.group(2))
+        self.command("runon 2 python3 -c 'import os; print(os.tcgetpgrp(0) == os.getpgrp(), os.getsid(0) == os.getppid())'")
+        self.tty.expect(r"True True\r\n" + PROMPT)
+        self.stays_usable()
+
+    def test_a_job_that_is_moved_while_it_is_stopped(self):
+        pid = self.start_echo()
+        self.tty.type("\x1a")
+        self.tty.expect(r"Stopped.*\r\n" + PROMPT)
+        observe.migrate(self.lab, pid, 3)
+        self.is_on(pid, 3)
+        self.command("fg")
+        self.tty.type("elsewhere\n")
+        self.tty.expect(r"<elsewhere>\r\n")
+        self.tty.type("\x04")
+        self.tty.expect(r"end of input\r\n" + PROMPT)
 
     def test_much_output(self):
         self.command("runon 2 seq 1 30000 | tail -n 1; runon 2 seq 1 30000; echo end")

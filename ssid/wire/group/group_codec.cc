@@ -131,7 +131,7 @@ Offset<fb::NodeInfo> write(Builder& b, const NodeInfo& m) {
 
 Offset<fb::Signal> write(Builder& b, const Signal& m) {
   return fb::CreateSignal(b, m.process.home.value, m.process.pid, m.epoch.value, m.signo, m.value,
-                          m.sender_uid, m.sender_pid);
+                          m.sender_uid, m.sender_pid, m.by_terminal);
 }
 
 Offset<fb::GuestStopped> write(Builder& b, const GuestStopped& m) {
@@ -388,7 +388,8 @@ Signal read(Reader& r, const fb::Signal& t) {
           .signo = signal_number(r, t.signo()),
           .value = t.value(),
           .sender_uid = t.sender_uid(),
-          .sender_pid = t.sender_pid()};
+          .sender_pid = t.sender_pid(),
+          .by_terminal = t.by_terminal()};
 }
 
 GuestStopped read(Reader& r, const fb::GuestStopped& t) {

@@ -180,6 +180,7 @@ struct Signal {
   std::int64_t value = 0;  // sigqueue's
   std::uint32_t sender_uid = 0;
   std::int32_t sender_pid = 0;
+  bool by_terminal = false;  // its terminal's (Ctrl-C): to all that are in the foreground with it
   bool operator==(const Signal&) const = default;
 };
 struct GuestStopped {

@@ -86,7 +86,7 @@ std::vector<GroupMessage> one_of_each() {
                    .cpu_features = "avx2",
                    .cpu_pressure = 12.5,
                    .mem_pressure = 0.5},
-          Signal{kProcess, Epoch{2}, 15, -4, 1000, 333},
+          Signal{kProcess, Epoch{2}, 15, -4, 1000, 333, true},
           GuestStopped{kProcess, Epoch{2}, 19},
           GuestContinued{kProcess, Epoch{2}},
           Request{1, NodeId{1}, NodeId{2}, "migrate", "{}", 1000, 1000},
@@ -140,7 +140,7 @@ TEST_CASE("what makes no sense is refused") {
   commit = kCommit;
   commit.process.pid = -1;
   CHECK(why(commit) == "group message: no PID");
-  CHECK(why(Signal{kProcess, Epoch{1}, 65, 0, 0, 0}) == "group message: no such signal");
+  CHECK(why(Signal{kProcess, Epoch{1}, 65, 0, 0, 0, false}) == "group message: no such signal");
   CHECK(why(SetDrained{NodeId{0}, true, 1, 1}) == "group message: no node");
   Snapshot snapshot;
   snapshot.drained = {NodeId{0}};
