@@ -23,7 +23,7 @@ constexpr KindRow kKinds[] = {
     {FdKind::kFifo, "a named pipe", false},
     {FdKind::kNullLike, "a device without state", true},
     {FdKind::kTty, "a terminal", true},
-    {FdKind::kControllingTty, "its terminal by the name of /dev/tty", false},
+    {FdKind::kControllingTty, "its terminal by the name of /dev/tty", true},
     {FdKind::kPtyMaster, "the inner side of a terminal (a pty master)", false},
     {FdKind::kDevice, "a device", false},
     {FdKind::kUnixSocket, "a unix socket", false},
@@ -143,6 +143,8 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
   for (const auto& fd : facts.fds) {
     if (!context.fds.has(fd.kind)) {
       reasons.add(true, describe(fd));
+    } else if (fd.kind == FdKind::kControllingTty && fd.same_as.empty()) {
+      reasons.add(true, describe(fd) + " and by no other name");
     } else if (fd.locked) {
       reasons.add(true, describe(fd) + " with a lock, which can't be moved yet");
     } else if (fd.kind == FdKind::kMemfd) {

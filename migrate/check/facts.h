@@ -61,6 +61,7 @@ struct FdFact {
   std::uint64_t device = 0;  // st_dev
   std::uint64_t inode = 0;
   std::string key;      // pipes, terminals: what criu calls it
+  std::string same_as;  // /dev/tty: the key under which the process has that terminal, too
   std::string details;  // sockets: "tcp 10.77.0.1:41000 -> 10.77.0.2:80"
   bool listening = false;
   bool locked = false;  // a lock is held by it (flock, fcntl or a lease)

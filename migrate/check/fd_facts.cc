@@ -15,6 +15,7 @@
 
 #include "migrate/check/socket_table.h"
 #include "migrate/move/stream_key.h"
+#include "ssid/base/proc_job.h"
 
 namespace ssi::check {
 namespace {
@@ -135,7 +136,9 @@ Result<FdFact> read_fd(const ProcDir& proc, const std::string& number) {
   fd.device = st.st_dev;
   fd.inode = st.st_ino;
   fd.kind = kind_of(proc, file, fd, st);
-  if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty) fd.key = migrate::stream_key(st);
+  if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty || fd.kind == FdKind::kControllingTty) {
+    fd.key = migrate::stream_key(st);
+  }
   return fd;
 }
 
@@ -151,6 +154,17 @@ void pair_pipe_ends(std::vector<FdFact>& fds) {
       writes |= (other.flags & O_ACCMODE) != O_RDONLY;
     }
     fd.other_end_inside = reads && writes;
+  }
+}
+
+void find_controlling_terminal(pid_t pid, std::vector<FdFact>& fds) {
+  const auto job = proc_job(pid);
+  const auto terminal = std::ranges::find_if(fds, [&](const FdFact& fd) {
+    return job && fd.kind == FdKind::kTty && migrate::names_terminal(fd.key, job->terminal);
+  });
+  if (terminal == fds.end()) return;
+  for (FdFact& fd : fds) {
+    if (fd.kind == FdKind::kControllingTty) fd.same_as = terminal->key;
   }
 }
 
@@ -175,6 +189,7 @@ Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
   }
   std::ranges::sort(fds, {}, &FdFact::number);
   pair_pipe_ends(fds);
+  find_controlling_terminal(proc.pid(), fds);
   return fds;
 }
 

@@ -176,6 +176,38 @@ TEST_CASE("every kind of descriptor is known for what it is") {
         }) == FdKind::kFifo);
 }
 
+TEST_CASE("/dev/tty is the terminal that the process has under its own name, too") {
+  const auto with_terminal = [](bool keep) {
+    return [keep] {
+      ::setsid();
+      const int master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
+      int unlocked = 0;
+      ::ioctl(master, TIOCSPTLCK, &unlocked);
+      const int slave = ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
+      ::ioctl(slave, TIOCSCTTY, 0);
+      open("/dev/tty", O_RDWR);
+      if (!keep) ::close(slave);
+    };
+  };
+  const Subject both(with_terminal(true));
+  const auto facts = both.facts();
+  REQUIRE(facts.fds.size() >= 2);
+  const FdFact& by_name = facts.fds.back();
+  CHECK(by_name.kind == FdKind::kControllingTty);
+  CHECK(by_name.key.starts_with("tty[500:"));
+  CHECK(by_name.same_as == facts.fds[facts.fds.size() - 2].key);
+
+  const Subject one(with_terminal(false));
+  const auto alone = one.facts();
+  CHECK(alone.fds.back().same_as.empty());
+  const auto refusal = check(alone, {});
+  REQUIRE(refusal);
+  CHECK(std::ranges::any_of(refusal->reasons, [](const std::string& reason) {
+    return reason.ends_with(
+        "is its terminal by the name of /dev/tty (/dev/tty) and by no other name");
+  }));
+}
+
 TEST_CASE("io_uring is seen where the kernel has it") {
   const Subject subject([] {
     io_uring_params parameters{};

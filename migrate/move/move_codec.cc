@@ -18,8 +18,9 @@ template <>
 flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Offer& m) {
   std::vector<flatbuffers::Offset<wire::Stream>> streams;
   for (const StreamRef& s : m.streams) {
-    streams.push_back(wire::CreateStream(b, s.id, b.CreateString(s.key), s.write_end, s.capacity,
-                                         s.generation, s.on_demand, s.terminal));
+    const auto key = b.CreateString(s.key), also_key = b.CreateString(s.also_key);
+    streams.push_back(wire::CreateStream(b, s.id, key, s.write_end, s.capacity, s.generation,
+                                         s.on_demand, s.terminal, also_key));
   }
   const MoveTicket& t = m.ticket;
   return wire::CreateOffer(b, t.pid.home.value, t.pid.pid, t.from.value, t.to.value, t.epoch.value,
@@ -141,7 +142,7 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
     if (m.streams()->size() > kStreamsMax) return Error("offer with too many streams");
     for (const wire::Stream* s : *m.streams()) {
       o.streams.push_back({s->id(), text(s->key()), s->write_end(), s->capacity(), s->generation(),
-                           s->on_demand(), s->terminal(), ""});
+                           s->on_demand(), s->terminal(), text(s->also_key()), ""});
     }
   }
   o.cpu_features = text(m.cpu_features());

@@ -20,6 +20,7 @@ Offer sample() {
               .parent = 4711,
               .rss_bytes = 1 << 20};
   o.streams = {{5, "pipe:[12]", true, 65536, 0}};
+  o.streams[0].also_key = "tty[500:6]";
   return o;
 }
 
@@ -34,6 +35,7 @@ TEST_CASE("an offer comes out as it went in") {
   CHECK(o.ticket.exe == "/usr/bin/xz");
   REQUIRE(o.streams.size() == 1);
   CHECK(o.streams[0].key == "pipe:[12]");
+  CHECK(o.streams[0].also_key == "tty[500:6]");
 }
 
 TEST_CASE("an image file can't name a path") {

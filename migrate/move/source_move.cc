@@ -202,7 +202,9 @@ class SourceMove {
     o.page_server_fd = kCriuFirstExtraFd;
     o.freeze_cgroup = copy.cgroup().dir();
     for (const StreamRef& s : source_.streams) {
-      if (is_terminal_key(s.key) && s.write_end) o.external.push_back(s.key);
+      if (!is_terminal_key(s.key) || !s.write_end) continue;
+      o.external.push_back(s.key);
+      if (!s.also_key.empty()) o.external.push_back(s.also_key);
     }
     if (local_criu_) {
       SSI_TRY(step_fault(SSI_FAULT("migrate.dump"), local_criu_->pid()));

@@ -159,7 +159,9 @@ class TargetMove {
       ++attached_;
       // A terminal has two streams, and is one file.
       if (std::ranges::find(inherit_, s.key, &InheritFd::key) != inherit_.end()) continue;
-      inherit_.push_back({s.key, kCriuFirstExtraFd + static_cast<int>(stream_ends.size())});
+      const int number = kCriuFirstExtraFd + static_cast<int>(stream_ends.size());
+      inherit_.push_back({s.key, number});
+      if (!s.also_key.empty()) inherit_.push_back({s.also_key, number});
       stream_ends.push_back(std::move(end));
     }
     SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));

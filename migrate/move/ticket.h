@@ -20,7 +20,8 @@ struct StreamRef {
   std::uint32_t generation = 0;
   bool on_demand = false;  // others at home read it, too: not a byte is taken ahead of the guest
   std::uint64_t terminal = 0;  // not 0: both directions of a terminal have it
-  std::string local_key;       // of what the carrier made where the guest runs; empty at home
+  std::string also_key;   // what criu calls the same terminal opened as /dev/tty; empty: it is not
+  std::string local_key;  // of what the carrier made where the guest runs; empty at home
 };
 
 // Who moves, from where to where, and the epoch that the move will bring. Never changes once made.

@@ -63,7 +63,7 @@ Result<GuestRecord> guest_record_from_json(const std::string& text) {
     r.committed = j.at("committed");
     for (const json& s : j.at("streams")) {
       r.streams.push_back({s.at("id"), s.at("key"), s.at("write_end"), s.at("capacity"),
-                           s.at("generation"), s.at("on_demand"), s.at("terminal"),
+                           s.at("generation"), s.at("on_demand"), s.at("terminal"), "",
                            s.at("local_key")});
     }
     return r;

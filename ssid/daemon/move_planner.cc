@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
@@ -61,16 +62,22 @@ OuterEnds outer_ends(const check::ProcessFacts& facts) {
   return ends;
 }
 
-std::set<std::string> keys(const OuterEnds& ends) {
+// A terminal that is open as /dev/tty, too.
+std::string also_key(const check::ProcessFacts& facts, const std::string& key) {
+  const auto same = std::ranges::find(facts.fds, key, &FdFact::same_as);
+  return same == facts.fds.end() ? "" : same->key;
+}
+
+std::set<std::string> keys(const check::ProcessFacts& facts) {
   std::set<std::string> all;
-  for (const auto& [key, fd] : ends) all.insert(key);
+  for (const auto& [key, fd] : outer_ends(facts)) all.merge(std::set{key, also_key(facts, key)});
   return all;
 }
 
 // Of the frozen process: it may have changed while its memory was sent ahead.
 Result<> check_again(pid_t pid, bool is_guest, const std::set<std::string>& ends) {
   SSI_ASSIGN(const auto facts, movable_facts(pid, is_guest));
-  if (keys(outer_ends(facts)) == ends) return {};
+  if (keys(facts) == ends) return {};
   return Error(ErrorCode::kRefused, "it has just opened or closed a pipe or terminal");
 }
 
@@ -109,16 +116,15 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
     if (!held) return Error::from_errno("take descriptor " + std::to_string(fd->number));
     const int capacity = ::fcntl(*held, F_GETPIPE_SZ);
     const auto bytes = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536);
-    for (const StreamRef& stream : streams_of(*fd, bytes)) {
+    for (StreamRef& stream : streams_of(*fd, bytes)) {
+      stream.also_key = also_key(facts, key);
       prepared.source.streams.push_back(stream);
       prepared.source.to_export.emplace_back(stream, *held);
     }
     prepared.held.push_back(std::move(held));
   }
   if (!process.alive()) return Error(ErrorCode::kGone, "no such process");
-  prepared.source.check_again = [pid, ends = keys(outer_ends(facts))] {
-    return check_again(pid, false, ends);
-  };
+  prepared.source.check_again = [pid, ends = keys(facts)] { return check_again(pid, false, ends); };
   return prepared;
 }
 
@@ -143,6 +149,7 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, No
     if (!ends.contains(known.local_key)) continue;  // it has closed that one
     StreamRef stream = known;
     stream.key = known.local_key;
+    stream.also_key = also_key(facts, stream.key);
     found.insert(stream.key);
     prepared.source.streams.push_back(stream);
   }
@@ -150,7 +157,7 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, No
     return Error(ErrorCode::kRefused,
                  "it has a pipe to a process that stays (made where it runs now)");
   }
-  prepared.source.check_again = [host_pid, known = keys(ends)] {
+  prepared.source.check_again = [host_pid, known = keys(facts)] {
     return check_again(host_pid, true, known);
   };
   return prepared;

@@ -186,6 +186,22 @@ class Terminals(unittest.TestCase):
         self.tty.expect(PROMPT)
         self.stays_usable()
 
+    def test_less_is_moved(self):
+        self.command("seq 1 500 > /tmp/numbers; sh -c 'echo pid $$; exec less /tmp/numbers'")
+        pid = int(self.tty.expect(r"pid (\d+)\r\n").group(1))
+        self.tty.expect(r"\b29\r\n")
+        for node, key, line in ((2, " ", 58), (3, " ", 87), (1, "b", "M30")):
+            observe.migrate(self.lab, pid, node)
+            self.tty.type(key)
+            self.tty.expect(rf"{line}\r\n")
+        observe.migrate(self.lab, pid, 2)
+        self.tty.type("\x1a")
+        self.tty.expect(r"Stopped.*\r\n" + PROMPT)
+        self.command("fg")
+        self.tty.type("q")
+        self.tty.expect(PROMPT)
+        self.stays_usable()
+
     def test_an_editor(self):
         self.command("printf 'first\\nsecond\\n' > /tmp/text; runon 2 vi -u NONE /tmp/text")
         self.tty.expect(r"first(.|\n)*second")
