@@ -30,7 +30,7 @@ struct Fixture {
     std::ifstream("/proc/sys/kernel/pid_max") >> last;
     // Several of us may run at the same time.
     free_pid = last - 1 - ::getpid() % 20000;
-    while (::kill(free_pid, 0) == 0) free_pid -= 20000;
+    while (::kill(free_pid, 0) == 0) --free_pid;
   }
   ~Fixture() { std::filesystem::remove_all(dir); }
 

@@ -1,8 +1,11 @@
 # Compiler warnings, sanitizers and the packages that rooms link to.
 set(SSID_SANITIZE "" CACHE STRING "value for -fsanitize=, empty for none")
+# Backtraces have their lines with -g1; all of -g takes a third more time to compile.
+set(SSID_DEBUG_INFO "-g1" CACHE STRING "debug information; -g for work in a debugger")
 
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror=return-type
                     -fstack-protector-strong -fno-omit-frame-pointer)
+add_compile_options(${SSID_DEBUG_INFO})  # after the build type's -g: the last one counts
 add_compile_definitions(_FILE_OFFSET_BITS=64)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # g++ 12 reports these in the standard library's and Asio's own inlined code when sanitizing.
