@@ -64,8 +64,14 @@ def _is_frozen(proc):
 
 
 def left_over(lab):
-    """What is in ssid's cgroups for processes, on all nodes."""
-    return [
+    """What is in ssid's cgroups for processes and their criu, on all nodes."""
+    crius = [
+        f"{node}: criu {pid}"
+        for node in lab.numbers()
+        for procs in lab.path(node, "/sys/fs/cgroup/ssid").glob("workers/cgroup.procs")
+        for pid in procs.read_text().split()
+    ]
+    return crius + [
         f"{node}: {path.name}"
         for node in lab.numbers()
         for room in ("moving", "guests")

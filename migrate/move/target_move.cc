@@ -168,8 +168,9 @@ class TargetMove {
     SSI_ASSIGN(UniqueFd procs, cgroup_.open_procs());
     std::vector<int> fds{*procs, *rpc.there, images.fd()};
     for (const UniqueFd& end : stream_ends) fds.push_back(*end);
+    fds.push_back(*rpc.here);
     SSI_ASSIGN(const RealmMessage started,
-               realm_.call(RealmOp::kSpawnRestore, ticket_.parent, 0, fds));
+               realm_.call(RealmOp::kSpawnRestore, ticket_.parent, ticket_.pid.pid, fds));
     criu_pid_ = started.pid;
     criu_.emplace(std::move(rpc.here));
     return {};
@@ -240,8 +241,15 @@ class TargetMove {
       return step_fault_in(action, workers, criu_pid_);
     }
     if (stage != "pre-resume") return {};
-    // All threads stand in criu's hands at their first instruction. From here on the freezer has
-    // them.
+    (void)SSI_FAULT("migrate.pre_resume");
+    auto stopped = stop_before_resume(criu_is_out);
+    if (!stopped) (void)cgroup_.kill(kKillTimeout);  // criu goes on whatever we answer
+    return stopped;
+  }
+
+  // All threads stand in criu's hands at their first instruction. From here on the freezer has
+  // them.
+  Result<> stop_before_resume(bool criu_is_out) {
     if (!criu_is_out) SSI_TRY(put_criu_out(realm_));
     SSI_TRY(cgroup_.freeze_nowait());
     SSI_TRY(realm_.call(RealmOp::kRegister, ticket_.pid.pid, criu_pid_));
@@ -254,7 +262,7 @@ class TargetMove {
       reason = Error(reason.message() + "; " + killed.error().message());
     }
     (void)cgroup_.remove();
-    (void)realm_.call(RealmOp::kInstallAll, ticket_.pid.pid);  // its pager sees that it is gone
+    (void)realm_.call(RealmOp::kCleanUp, ticket_.pid.pid);
     for (std::size_t i = 0; i < attached_; ++i) env_.streams.detach(streams_[i]);
     env_.host.forget_guest(ticket_);
     return reason;

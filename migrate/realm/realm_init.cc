@@ -42,6 +42,18 @@ void send_message(int connection, const RealmMessage& message) {
   (void)::send(connection, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+Result<pid_t> fork_criu(const std::string& criu_dir, CriuUser user,
+                        const std::vector<UniqueFd>& fds) {
+  const std::vector<int> numbers = numbers_of(fds);
+  const pid_t pid = ::fork();
+  if (pid < 0) return Error::from_errno("fork");
+  if (pid == 0) {
+    ::setsid();  // a guest without a parent at home gets criu's session, not the realm's
+    become_criu(criu_dir, user, numbers);
+  }
+  return pid;
+}
+
 // errno, or 0.
 int signal_job(pid_t guest, int signo) {
   const auto job = proc_job(guest);
@@ -85,7 +97,9 @@ Result<> RealmInit::run() {
     for (std::size_t i = 2; i < connections_end; ++i) {
       if (polled[i].revents == 0 || serve(polled[i].fd)) continue;
       if (subscriber_ == polled[i].fd) subscriber_ = -1;
-      std::erase_if(criu_spawned_by_, [&](const auto& e) { return e.second == polled[i].fd; });
+      for (auto& [pid, criu] : crius_) {
+        if (criu.connection == polled[i].fd) criu.connection = -1;
+      }
       std::erase_if(connections_, [&](const UniqueFd& c) { return *c == polled[i].fd; });
     }
     if (polled[0].revents != 0) accept_one();
@@ -135,7 +149,10 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
       return spawn_dump(connection, {static_cast<uid_t>(m.pid), static_cast<gid_t>(m.value)},
                         request.fds);
     case RealmOp::kSpawnRestore:
-      return spawn_restore(connection, m.pid, request.fds);
+      return spawn_restore(connection, m.value, m.pid, request.fds);
+    case RealmOp::kCleanUp:
+      clean_up(m.pid);
+      return reply(m.pid, 0);
     case RealmOp::kPutInCgroup: {
       if (request.fds.size() != 1) return reply(m.pid, EINVAL);
       const std::string text = std::to_string(m.pid);
@@ -180,32 +197,40 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
 RealmMessage RealmInit::spawn_dump(int connection, CriuUser user,
                                    const std::vector<UniqueFd>& fds) {
   if (!enough_for_criu(fds)) return reply(0, EINVAL);
-  const std::vector<int> numbers = numbers_of(fds);
-  const pid_t pid = ::fork();
-  if (pid < 0) return reply(0, errno);
-  if (pid == 0) {
-    ::setsid();  // a guest without a parent at home gets criu's session, not the realm's
-    become_criu(criu_dir_, user, numbers);
-  }
-  criu_spawned_by_[pid] = connection;
-  return reply(pid, 0);
+  const auto pid = fork_criu(criu_dir_, user, fds);
+  if (!pid) return reply(0, EAGAIN);
+  crius_[*pid].connection = connection;
+  return reply(*pid, 0);
 }
 
-RealmMessage RealmInit::spawn_restore(int connection, pid_t parent,
-                                      const std::vector<UniqueFd>& fds) {
-  // Init is what such a process has at home for a parent, too.
-  if (parent <= 1) return spawn_dump(connection, {}, fds);
+RealmMessage RealmInit::spawn_restore(int connection, pid_t guest, pid_t parent,
+                                      std::vector<UniqueFd>& fds) {
+  if (fds.empty()) return reply(0, EINVAL);
+  Criu criu{connection, guest, std::move(fds.back())};
+  fds.pop_back();
   if (!enough_for_criu(fds)) return reply(0, EINVAL);
+  const auto pid = start_restore(parent, fds);
+  if (!pid) return reply(0, EAGAIN);
+  crius_[*pid] = std::move(criu);
+  return reply(*pid, 0);
+}
+
+Result<pid_t> RealmInit::start_restore(pid_t parent, const std::vector<UniqueFd>& fds) {
+  // Init is what such a process has at home for a parent, too.
+  if (parent <= 1) return fork_criu(criu_dir_, {}, fds);
   auto stand_in = std::ranges::find(stand_ins_, parent, &StandIn::stands_for);
   if (stand_in == stand_ins_.end()) {
-    auto started = StandIn::start(parent, criu_dir_);
-    if (!started) return reply(0, EAGAIN);
-    stand_in = stand_ins_.insert(stand_in, std::move(*started));
+    SSI_ASSIGN(auto started, StandIn::start(parent, criu_dir_));
+    stand_in = stand_ins_.insert(stand_in, std::move(started));
   }
-  const auto pid = stand_in->spawn(numbers_of(fds));
-  if (!pid) return reply(0, EAGAIN);
-  criu_spawned_by_[*pid] = connection;
-  return reply(*pid, 0);
+  return stand_in->spawn(numbers_of(fds));
+}
+
+void RealmInit::clean_up(pid_t guest) {
+  install_all(guest);  // its pager sees that it is gone
+  for (auto& [pid, criu] : crius_) {
+    if (criu.guest == guest) criu.rpc_peer.reset();
+  }
 }
 
 RealmMessage RealmInit::register_guest(pid_t guest, pid_t criu) {
@@ -279,10 +304,12 @@ void RealmInit::reap() {
 }
 
 void RealmInit::child_changed(pid_t pid, int status) {
-  if (auto criu = criu_spawned_by_.find(pid); criu != criu_spawned_by_.end()) {
+  if (const auto criu = crius_.find(pid); criu != crius_.end()) {
     if (!WIFEXITED(status) && !WIFSIGNALED(status)) return;
-    send_message(criu->second, event(RealmOp::kChildEnded, pid, status));
-    criu_spawned_by_.erase(criu);
+    if (criu->second.connection >= 0) {
+      send_message(criu->second.connection, event(RealmOp::kChildEnded, pid, status));
+    }
+    crius_.erase(criu);
     return;
   }
   if (pagers_.contains(pid)) {

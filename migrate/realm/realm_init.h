@@ -37,7 +37,9 @@ class RealmInit {
   bool serve(int connection);
   RealmMessage handle(int connection, Request& request);
   RealmMessage spawn_dump(int connection, CriuUser user, const std::vector<UniqueFd>& fds);
-  RealmMessage spawn_restore(int connection, pid_t parent, const std::vector<UniqueFd>& fds);
+  RealmMessage spawn_restore(int connection, pid_t guest, pid_t parent, std::vector<UniqueFd>& fds);
+  Result<pid_t> start_restore(pid_t parent, const std::vector<UniqueFd>& fds);
+  void clean_up(pid_t guest);
   RealmMessage register_guest(pid_t guest, pid_t criu);
   RealmMessage spawn_pager(pid_t guest, std::vector<UniqueFd>& fds);
   void install_all(pid_t guest);
@@ -52,8 +54,15 @@ class RealmInit {
   UniqueFd signals_;
   std::string criu_dir_;
   std::vector<UniqueFd> connections_;
-  int subscriber_ = -1;                   // one of connections_
-  std::map<pid_t, int> criu_spawned_by_;  // criu -> connection
+  int subscriber_ = -1;  // one of connections_
+  // A restoring criu that has lost its ssid would let the guest run: it takes no answer for a yes.
+  // So the socket on which it asks stays open here, and it waits until the guest was killed.
+  struct Criu {
+    int connection = -1;
+    pid_t guest = 0;    // restore only
+    UniqueFd rpc_peer;  // restore only
+  };
+  std::map<pid_t, Criu> crius_;
   std::vector<StandIn> stand_ins_;
   std::set<pid_t> guests_;
   // A pager's own descriptors are held here, too: if it dies, its process waits for ever instead of

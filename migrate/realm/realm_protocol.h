@@ -24,11 +24,14 @@ enum class RealmOp : std::uint32_t {
   kQuit = 8,       // end the realm; refused while it has guests
   kInstall =
       9,  // fds: userfaultfd, staged memory, its index, cgroup.kill; pid: a pager installs it
-  kInstallAll = 10,    // pid runs: all its memory is to be installed, not only what it touches
-  kPagersLeft = 11,    // reply's value: how many pagers still work for pid
-  kSpawnRestore = 12,  // fds: as of kSpawnDump; pid: the parent's that the guest has at home
-  kSignalJob = 13,     // as kSignal, to the process group that is in the foreground of pid's
-                       // terminal; if it has none, to its own
+  kInstallAll = 10,  // pid runs: all its memory is to be installed, not only what it touches
+  kPagersLeft = 11,  // reply's value: how many pagers still work for pid
+  kSpawnRestore =
+      12,           // fds: as of kSpawnDump, and our own end of the RPC socket; pid: the parent's
+                    // that the guest has at home; value: the guest
+  kSignalJob = 13,  // as kSignal, to the process group that is in the foreground of pid's
+                    // terminal; if it has none, to its own
+  kCleanUp = 14,    // all processes of pid were killed: whatever still works for it ends
 
   kReply = 100,  // pid: of the spawned process; error: errno or 0
   // Events.

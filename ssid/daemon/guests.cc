@@ -91,11 +91,7 @@ void Guests::add(GuestRecord record) { guests_[record.ticket.pid] = std::move(re
 void Guests::remove(const CopyName& name) {
   const auto it = guests_.find(name.pid);
   if (it != guests_.end() && it->second.ticket.epoch == name.epoch) guests_.erase(it);
-  if (const auto realm = realms_.find(name.pid.home); realm != realms_.end()) {
-    if (auto client = RealmClient::connect(realm->second->socket)) {
-      (void)client->call(RealmOp::kAckExit, name.pid.pid);
-    }
-  }
+  (void)call_realm(name.pid, RealmOp::kAckExit, 0);
   records_.remove(name);
   if (auto cgroup = FreezerCgroup::open(freezer_.guest(name))) (void)cgroup->remove();
 }
@@ -132,13 +128,10 @@ std::optional<pid_t> Guests::host_pid(const GuestRecord& record) const {
 }
 
 Result<> Guests::destroy(const CopyName& name) {
-  if (const auto realm = realms_.find(name.pid.home); realm != realms_.end()) {
-    if (auto client = RealmClient::connect(realm->second->socket)) {
-      (void)client->call(RealmOp::kForget, name.pid.pid);
-    }
-  }
+  (void)call_realm(name.pid, RealmOp::kForget, 0);
   SSI_ASSIGN(auto cgroup, FreezerCgroup::open(freezer_.guest(name)));
   SSI_TRY(cgroup.kill(std::chrono::seconds(5)));
+  (void)call_realm(name.pid, RealmOp::kCleanUp, 0);
   SSI_TRY(cgroup.remove());
   return {};
 }

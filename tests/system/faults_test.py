@@ -22,7 +22,7 @@ FAULTS = "/run/ssid/faults"
 AT_SOURCE = [
     "before_freeze", "after_freeze", "dump", "after_dump", "after_send", "after_restore", "after_commit",
 ]
-AT_TARGET = ["target_received", "restore", "target_restored", "target_committed"]
+AT_TARGET = ["target_received", "restore", "pre_resume", "target_restored", "target_committed"]
 CRIU_IS_THERE = ["dump", "restore"]
 VICTIMS = ["source ssid", "target ssid", "criu", "target power"]
 KILLED = 128 + 9
