@@ -23,6 +23,7 @@ constexpr KindRow kKinds[] = {
     {FdKind::kFifo, "a named pipe", false},
     {FdKind::kNullLike, "a device without state", true},
     {FdKind::kTty, "a terminal", true},
+    {FdKind::kClosedTty, "a terminal that was closed", false},
     {FdKind::kControllingTty, "its terminal by the name of /dev/tty", true},
     {FdKind::kPtyMaster, "the inner side of a terminal (a pty master)", false},
     {FdKind::kDevice, "a device", false},
@@ -105,6 +106,10 @@ void check_kind_of_process(const ProcessFacts& facts, const CheckContext& contex
                     " and trees can't be moved yet: " + list(facts.children));
   }
   reasons.add(facts.seccomp_mode != 0, "it runs under a system call filter (seccomp)");
+  reasons.add(facts.pending_sigtrap, "a SIGTRAP is pending for it, which would be lost");
+  reasons.add(!facts.children_namespaces.empty(),
+              "its children are to live in other namespaces than it does (" +
+                  join(facts.children_namespaces) + ")");
   if (!context.is_guest) {
     reasons.add(!facts.other_namespaces.empty(),
                 "it runs in a container: its namespaces differ from ssid's (" +

@@ -17,8 +17,9 @@ enum class FdKind : std::uint8_t {
   kKernelFile,  // in /proc, /sys, cgroups: its content belongs to this machine
   kPipe,
   kFifo,
-  kNullLike,  // null zero full random urandom
-  kTty,
+  kNullLike,        // null zero full random urandom
+  kTty,             // a pseudo-terminal, or what controls the process
+  kClosedTty,       // hung up: its other side is gone
   kControllingTty,  // opened as /dev/tty
   kPtyMaster,
   kDevice,
@@ -100,8 +101,11 @@ struct ProcessFacts {
   bool vfork_child = false;  // one of them still runs in the memory of this process
   ProcessName tracer{};      // pid 0: none
   int seccomp_mode = 0;
+  bool pending_sigtrap = false;  // of one of its threads or of all
   bool no_new_privs = false;
   std::vector<std::string> other_namespaces{};  // kinds in which it differs from us: "pid", "mnt"
+  // Kinds in which its children will differ from itself: "pid", "time".
+  std::vector<std::string> children_namespaces{};
   bool other_root = false;
 
   uid_t uid = 0;  // real

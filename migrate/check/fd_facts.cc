@@ -20,7 +20,7 @@
 namespace ssi::check {
 namespace {
 
-constexpr unsigned kMemoryDevices = 1, kTtyDevices = 4, kTtyAlternates = 5, kMiscDevices = 10;
+constexpr unsigned kMemoryDevices = 1, kTtyAlternates = 5, kMiscDevices = 10;
 constexpr unsigned kPtsFirst = 136, kPtsLast = 143, kFuseMinor = 229;
 constexpr unsigned kTtyMinor = 0, kPtmxMinor = 2;
 
@@ -39,7 +39,11 @@ FdKind anonymous_kind(std::string_view name) {
   return name.starts_with("bpf") || name.starts_with("[bpf") ? FdKind::kBpf : FdKind::kOther;
 }
 
-FdKind character_device_kind(dev_t device) {
+// `terminal`: what controls the process if that is a job there. A console or a serial line is a
+// terminal to its jobs; to others, and to a session's leader (getty, an X server), it is a device,
+// with ioctls and a number of its own.
+FdKind character_device_kind(const struct stat& st, dev_t terminal) {
+  const dev_t device = st.st_rdev;
   const unsigned high = major(device), low = minor(device);
   if (high == kMemoryDevices) {
     return low == 3 || low == 5 || low == 7 || low == 8 || low == 9 ? FdKind::kNullLike
@@ -47,9 +51,10 @@ FdKind character_device_kind(dev_t device) {
   }
   if (high == kTtyAlternates && low == kTtyMinor) return FdKind::kControllingTty;
   if (high == kTtyAlternates && low == kPtmxMinor) return FdKind::kPtyMaster;
-  if (high == kTtyDevices || high == kTtyAlternates || (high >= kPtsFirst && high <= kPtsLast)) {
-    return FdKind::kTty;
+  if (high >= kPtsFirst && high <= kPtsLast) {
+    return st.st_nlink == 0 ? FdKind::kClosedTty : FdKind::kTty;
   }
+  if (device == terminal) return FdKind::kTty;
   return high == kMiscDevices && low == kFuseMinor ? FdKind::kFuse : FdKind::kDevice;
 }
 
@@ -86,8 +91,16 @@ FdKind socket_kind(const std::string& path) {
   return FdKind::kOtherSocket;
 }
 
+// Also one that lost this name, by which criu would open it, and has others.
+bool was_deleted(const ProcDir& proc, const FdFact& fd, const struct stat& st) {
+  if (st.st_nlink == 0) return true;
+  if (!fd.target.ends_with(" (deleted)")) return false;
+  const auto named = proc.status("root" + fd.target);  // a name may end like that
+  return !named || named->st_dev != st.st_dev || named->st_ino != st.st_ino;
+}
+
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
-               const struct stat& st) {
+               const struct stat& st, dev_t terminal) {
   if (fd.flags & O_PATH) return FdKind::kPathOnly;
   if (fd.target.starts_with("anon_inode:")) return anonymous_kind(fd.target.substr(11));
   if (fd.target.starts_with("pidfd:")) return FdKind::kPidfd;
@@ -98,16 +111,16 @@ FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
     case S_IFIFO:
       return fd.target.starts_with("pipe:") ? FdKind::kPipe : FdKind::kFifo;
     case S_IFCHR:
-      return character_device_kind(st.st_rdev);
+      return character_device_kind(st, terminal);
     case S_IFBLK:
       return FdKind::kDevice;
     case S_IFREG:
       if (!fd.target.starts_with("/")) return FdKind::kOther;  // of no file system one could name
       if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
-      return st.st_nlink == 0 ? FdKind::kDeletedFile : FdKind::kRegular;
+      return was_deleted(proc, fd, st) ? FdKind::kDeletedFile : FdKind::kRegular;
     case S_IFDIR:
       if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
-      return st.st_nlink == 0 ? FdKind::kDeletedFile : FdKind::kDirectory;
+      return was_deleted(proc, fd, st) ? FdKind::kDeletedFile : FdKind::kDirectory;
     default:
       return FdKind::kOther;
   }
@@ -124,7 +137,7 @@ SocketTable read_sockets(const ProcDir& proc) {
   return table;
 }
 
-Result<FdFact> read_fd(const ProcDir& proc, const std::string& number) {
+Result<FdFact> read_fd(const ProcDir& proc, const std::string& number, dev_t terminal) {
   FdFact fd;
   fd.number = std::atoi(number.c_str());
   const std::string file = "fd/" + number;
@@ -135,7 +148,7 @@ Result<FdFact> read_fd(const ProcDir& proc, const std::string& number) {
   fd.locked = info.starts_with("lock:") || info.find("\nlock:") != std::string::npos;
   fd.device = st.st_dev;
   fd.inode = st.st_ino;
-  fd.kind = kind_of(proc, file, fd, st);
+  fd.kind = kind_of(proc, file, fd, st, terminal);
   if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty || fd.kind == FdKind::kControllingTty) {
     fd.key = migrate::stream_key(st);
   }
@@ -157,10 +170,9 @@ void pair_pipe_ends(std::vector<FdFact>& fds) {
   }
 }
 
-void find_controlling_terminal(pid_t pid, std::vector<FdFact>& fds) {
-  const auto job = proc_job(pid);
+void find_controlling_terminal(dev_t device, std::vector<FdFact>& fds) {
   const auto terminal = std::ranges::find_if(fds, [&](const FdFact& fd) {
-    return job && fd.kind == FdKind::kTty && migrate::names_terminal(fd.key, job->terminal);
+    return fd.kind == FdKind::kTty && migrate::names_terminal(fd.key, device);
   });
   if (terminal == fds.end()) return;
   for (FdFact& fd : fds) {
@@ -172,10 +184,13 @@ void find_controlling_terminal(pid_t pid, std::vector<FdFact>& fds) {
 
 Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
   SSI_ASSIGN(const std::vector<std::string> numbers, proc.list("fd"));
+  const auto job = proc_job(proc.pid());
+  const dev_t terminal = job ? job->terminal : 0;
+  const dev_t terminal_of_job = job && job->session != proc.pid() ? terminal : 0;
   std::vector<FdFact> fds;
   std::optional<SocketTable> sockets;
   for (const auto& number : numbers) {
-    auto fd = read_fd(proc, number);
+    auto fd = read_fd(proc, number, terminal_of_job);
     if (!fd && fd.error().code() == ErrorCode::kGone) return std::move(fd).error();
     if (!fd) continue;
     if (is_socket(fd->kind)) {
@@ -189,7 +204,7 @@ Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
   }
   std::ranges::sort(fds, {}, &FdFact::number);
   pair_pipe_ends(fds);
-  find_controlling_terminal(proc.pid(), fds);
+  find_controlling_terminal(terminal, fds);
   return fds;
 }
 

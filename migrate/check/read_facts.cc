@@ -3,6 +3,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -61,6 +62,10 @@ Result<> read_stat(const ProcDir& proc, ProcessFacts& facts, bool* exiting = nul
   return {};
 }
 
+bool has_sigtrap(const std::string& status, const char* name) {
+  return (number(field(status, name), 16) & (1U << (SIGTRAP - 1))) != 0;
+}
+
 Result<> read_status(const ProcDir& proc, ProcessFacts& facts) {
   SSI_ASSIGN(const std::string status, proc.read("status"));
   const std::string uids = field(status, "Uid");
@@ -73,6 +78,7 @@ Result<> read_status(const ProcDir& proc, ProcessFacts& facts) {
   facts.hugetlb_kb = number(field(status, "HugetlbPages"));
   facts.seccomp_mode = static_cast<int>(number(field(status, "Seccomp")));
   facts.no_new_privs = number(field(status, "NoNewPrivs")) != 0;
+  facts.pending_sigtrap = has_sigtrap(status, "SigPnd") || has_sigtrap(status, "ShdPnd");
   const auto tracer = static_cast<pid_t>(number(field(status, "TracerPid")));
   if (tracer != 0) facts.tracer = name_of(tracer);
   return {};
@@ -114,7 +120,9 @@ Result<> read_family(const ProcDir& proc, ProcessFacts& facts) {
   SSI_ASSIGN(const std::vector<std::string> tids, proc.list("task"));
   for (const auto& tid : tids) {
     auto text = proc.read("task/" + tid + "/children");
-    if (!text) continue;  // that thread has ended
+    auto status = proc.read("task/" + tid + "/status");
+    if (!text || !status) continue;  // that thread has ended
+    facts.pending_sigtrap |= has_sigtrap(*status, "SigPnd");
     std::istringstream pids(*text);
     for (pid_t child; pids >> child;) {
       facts.children.push_back(name_of(child));
@@ -132,6 +140,10 @@ Result<> read_surroundings(const ProcDir& proc, ProcessFacts& facts) {
     if (!ours) continue;  // a kernel without it
     SSI_ASSIGN(const std::string theirs, proc.link(file));
     if (theirs != *ours) facts.other_namespaces.emplace_back(kind);
+    const std::string for_children = file + "_for_children";
+    if (!self.link(for_children)) continue;          // there is none of this kind
+    const auto childrens = proc.link(for_children);  // none either, before the first of them
+    if (!childrens || *childrens != theirs) facts.children_namespaces.emplace_back(kind);
   }
   SSI_ASSIGN(const struct stat their_root, proc.status("root"));
   SSI_ASSIGN(const struct stat our_root, self.status("root"));

@@ -22,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -145,8 +146,7 @@ TEST_CASE("every kind of descriptor is known for what it is") {
           const int master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
           int unlocked = 0;
           ::ioctl(master, TIOCSPTLCK, &unlocked);
-          ::dup2(::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY), master);
-          ::close(master + 1);
+          ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
         }) == FdKind::kTty);
   CHECK(only_kind([] {
           int ends[2];
@@ -206,6 +206,67 @@ TEST_CASE("/dev/tty is the terminal that the process has under its own name, too
     return reason.ends_with(
         "is its terminal by the name of /dev/tty (/dev/tty) and by no other name");
   }));
+}
+
+TEST_CASE("a terminal that was closed is none") {
+  const Subject subject([] {
+    const int master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
+    int unlocked = 0;
+    ::ioctl(master, TIOCSPTLCK, &unlocked);
+    ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
+    ::close(master);
+  });
+  CHECK(subject.facts().fds.back().kind == FdKind::kClosedTty);
+  CHECK(subject.reason().find("is a terminal that was closed") != std::string::npos);
+}
+
+TEST_CASE("a console that does not control the process is a device") {
+  const std::string path = temporary_file();
+  unlink(path.c_str());
+  if (mknod(path.c_str(), S_IFCHR | 0600, makedev(5, 1)) != 0) return;  // only root may
+  const UniqueFd console(open(path.c_str(), O_RDONLY | O_NOCTTY | O_NONBLOCK));
+  if (console) {  // some machines have none
+    CHECK(only_kind([&] { open(path.c_str(), O_RDONLY | O_NOCTTY | O_NONBLOCK); }) ==
+          FdKind::kDevice);
+  }
+  unlink(path.c_str());
+}
+
+TEST_CASE("a file that lost the name it was opened by is a deleted one, whatever others it has") {
+  const std::string path = temporary_file(), other = path + "-other";
+  REQUIRE(link(path.c_str(), other.c_str()) == 0);
+  const auto open_and_unlink = [&] {
+    open(path.c_str(), O_RDWR);
+    unlink(path.c_str());
+  };
+  CHECK(only_kind(open_and_unlink) == FdKind::kDeletedFile);
+  const std::string like = other + " (deleted)";
+  REQUIRE(rename(other.c_str(), like.c_str()) == 0);
+  CHECK(only_kind([&] { open(like.c_str(), O_RDWR); }) == FdKind::kRegular);
+  unlink(like.c_str());
+}
+
+TEST_CASE("a pending SIGTRAP stays: criu's code in the process would eat it") {
+  const auto block_and_send = [](const std::function<void()>& send) {
+    sigset_t traps;
+    sigemptyset(&traps);
+    sigaddset(&traps, SIGTRAP);
+    sigprocmask(SIG_BLOCK, &traps, nullptr);
+    send();
+  };
+  const std::string why = "a SIGTRAP is pending for it, which would be lost";
+  CHECK(Subject([&] { block_and_send([] { kill(getpid(), SIGTRAP); }); }).reason() == why);
+  CHECK(Subject([&] { block_and_send([] { raise(SIGTRAP); }); }).reason() == why);
+  CHECK(Subject([&] { block_and_send([] {}); }).reason() == "");
+}
+
+TEST_CASE("a process whose children are to live elsewhere stays") {
+  for (const auto& [flag, kind] : {std::pair{CLONE_NEWPID, "pid"}, {CLONE_NEWTIME, "time"}}) {
+    const Subject subject([flag = flag] { (void)!unshare(flag); });
+    if (geteuid() != 0) continue;  // only root may
+    CHECK(subject.reason() ==
+          std::string("its children are to live in other namespaces than it does (") + kind + ")");
+  }
 }
 
 TEST_CASE("io_uring is seen where the kernel has it") {

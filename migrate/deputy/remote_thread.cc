@@ -16,6 +16,7 @@ namespace ssi::deputy {
 namespace {
 
 constexpr std::uint64_t kNativeCodeSegment = 0x33;
+constexpr std::uint64_t kRseqCsOffset = 8;  // in struct rseq
 
 void* as_pointer(std::uint64_t value) { return reinterpret_cast<void*>(value); }
 
@@ -105,6 +106,23 @@ Result<> RemoteThread::set_state(const ThreadState& state) const {
   SSI_TRY(request("set signal mask", PTRACE_SETSIGMASK, tid_,
                   as_pointer(sizeof copy.blocked_signals), &copy.blocked_signals));
   return request("set registers", PTRACE_SETREGS, tid_, nullptr, &copy.registers);
+}
+
+Result<> RemoteThread::leave_sequence(ThreadState& state) const {
+  __ptrace_rseq_configuration registered{};
+  if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid_, as_pointer(sizeof registered), &registered) < 0) {
+    if (errno == EIO || errno == EINVAL) return {};  // before Linux 5.13, or without rseq
+    return Error::from_errno(about("ask for the restartable sequence", tid_));
+  }
+  if (registered.rseq_abi_pointer == 0) return {};
+  const RemotePtr area{registered.rseq_abi_pointer};
+  std::uint64_t sequence = 0;
+  SSI_TRY(peek(area + kRseqCsOffset, &sequence, 1));
+  if (sequence == 0) return {};
+  std::uint64_t words[4];  // version and flags, start, length, abort handler
+  SSI_TRY(peek(RemotePtr{sequence}, words, 4));
+  if (state.registers.rip - words[1] < words[2]) state.registers.rip = words[3];
+  return {};
 }
 
 Result<std::vector<int>> RemoteThread::pending_signals() const {

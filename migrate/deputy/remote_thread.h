@@ -57,6 +57,10 @@ class RemoteThread {
 
   Result<ThreadState> state() const;
   Result<> set_state(const ThreadState& state) const;
+  // What the kernel does to a thread that it preempts within a restartable sequence (rseq(2)): it
+  // is to go on at the sequence's abort handler. For who changes registers and puts them back:
+  // meanwhile the kernel sees the thread elsewhere and forgets the sequence.
+  Result<> leave_sequence(ThreadState& state) const;
   // Signals waiting for this thread, then those for the whole process, in their order.
   Result<std::vector<int>> pending_signals() const;
 

@@ -79,6 +79,8 @@ class StoppedProcess {
     if (!stopped.threads_.contains(pid) || !stopped.threads_.at(pid).before) {
       return refused("its main thread has ended");
     }
+    Held& main = stopped.threads_.at(pid);
+    SSI_TRY(main.thread.leave_sequence(*main.before));
     return stopped;
   }
   StoppedProcess(StoppedProcess&&) = default;

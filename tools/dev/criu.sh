@@ -48,21 +48,28 @@ fetch_criu_source() {
 
 criu_source_suites=(sid testing)
 
-build_criu() {
-  local dir=$root/.ssid-dev/criu-build suite tarball=
-  echo "./dev: building criu from Debian's source (half a minute)" >&2
+# unpack_criu_source DIR: fetches it and unpacks it into DIR/src; sets criu_tarball.
+unpack_criu_source() {
+  local dir=$1 suite
+  criu_tarball=
   rm -rf "$dir"
   mkdir -p "$dir/src"
   for suite in "${criu_source_suites[@]}"; do
-    tarball=$(fetch_criu_source "$dir" "$suite") && break
+    criu_tarball=$(fetch_criu_source "$dir" "$suite") && break
   done
-  [[ -n $tarball ]] || fail "setup: criu: fetch its source: $(grep -m1 '^E:' "$dir/apt.log") ($dir/apt.log)"
-  tar -xf "$tarball" -C "$dir/src" --strip-components=1
+  [[ -n $criu_tarball ]] || fail "setup: criu: fetch its source: $(grep -m1 '^E:' "$dir/apt.log") ($dir/apt.log)"
+  tar -xf "$criu_tarball" -C "$dir/src" --strip-components=1
+}
+
+build_criu() {
+  local dir=$root/.ssid-dev/criu-build
+  echo "./dev: building criu from Debian's source (half a minute)" >&2
+  unpack_criu_source "$dir"
   make -C "$dir/src" -j"$(nproc)" criu >"$dir/log" 2>&1 ||
     fail "setup: criu: does not build: $(grep -m1 -i error "$dir/log") ($dir/log)"
   criu_works "$dir/src/criu/criu" ||
     fail "setup: criu: does not work on this kernel: $(grep -m1 Error .ssid-dev/criu-check.log)"
-  take_criu "$dir/src/criu/criu" "built from $(basename "$tarball")"
+  take_criu "$dir/src/criu/criu" "built from $(basename "$criu_tarball")"
   rm -rf "$dir"
 }
 
