@@ -39,6 +39,7 @@ class GuestTerminal final : public StreamDevice {
     (void)::tcflush(slave_, TCIFLUSH);
     return taken;
   }
+  bool has_returns() const override { return true; }
   bool piecewise() const override { return true; }
 
   bool has_state() const override { return true; }

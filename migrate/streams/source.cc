@@ -14,6 +14,8 @@ constexpr std::size_t kPieceBytes = 64 << 10;
 constexpr std::uint64_t kWindowBytesMax = 64 << 20;  // whatever the other end allows
 // A guest in the background that wants to read is looked at so often.
 constexpr int kBackgroundMs = 100;
+// The kernel makes a return and a newline at once, but may hand them over one by one.
+constexpr int kNewlineMs = 10;
 
 ByteSpan bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
@@ -128,6 +130,17 @@ bool Source::ending() const {
   return eof_ || (::poll(&pipe, 1, 0) > 0 && (pipe.revents & POLLHUP) != 0);
 }
 
+bool Source::awaits_newline() const {
+  return device_->has_returns() && !buffer_.empty() && buffer_.back() == '\r' && !draining_ &&
+         !eof_ && std::chrono::steady_clock::now() < newline_until_;
+}
+
+std::uint64_t Source::before_torn_newline(std::uint64_t limit) const {
+  if (!device_->has_returns() || limit <= sent_ || buffer_[limit - base_ - 1] != '\r') return limit;
+  const bool torn = limit < end() ? buffer_[limit - base_] == '\n' : awaits_newline();
+  return torn ? limit - 1 : limit;
+}
+
 void Source::run() {
   std::string piece;
   std::unique_lock lock(mutex_);
@@ -147,9 +160,10 @@ void Source::run() {
       continue;
     }
     std::uint64_t limit = draining_ ? end() : std::min(end(), window_end_);
+    limit = before_torn_newline(std::min<std::uint64_t>(limit, sent_ + kPieceBytes));
     if (opened_ && state_due_) limit = std::min(limit, std::max(state_at_, sent_));
     if (channel_ && sent_ < limit && !finished_) {
-      const std::size_t size = std::min<std::uint64_t>(kPieceBytes, limit - sent_);
+      const std::size_t size = limit - sent_;
       const std::uint64_t at = sent_;
       const std::uint64_t rewinds = rewinds_;
       piece.assign(buffer_, sent_ - base_, size);
@@ -170,7 +184,10 @@ void Source::run() {
       wait(lock, false, 0, kBackgroundMs);
       continue;
     }
-    const short events = wait(lock, want, POLLIN, emptying ? 0 : -1);
+    const short events = wait(lock, want, POLLIN,
+                              emptying           ? 0
+                              : awaits_newline() ? kNewlineMs
+                                                 : -1);
     if (stopped_ || !want || !fd_) continue;
     if (events == 0 && !emptying) continue;
     const std::size_t room =
@@ -186,6 +203,9 @@ void Source::run() {
     if (device_->state_changed()) tell_state(end());
     if (got > 0 && keep_until_read_ && device_->piecewise())
       window_end_ = std::min(window_end_, end());
+    if (got > 0) {
+      newline_until_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(kNewlineMs);
+    }
     if (got == 0) eof_ = true;
     if (got < 0 && error != EAGAIN && error != EINTR) eof_ = true;  // a terminal that hung up
     if (emptying && (eof_ || (got < 0 && error == EAGAIN))) emptied_ = true;

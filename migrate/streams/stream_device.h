@@ -26,6 +26,8 @@ class StreamDevice {
   virtual std::uint64_t unread(int fd);
   // Takes that back; how much it was. The reader stands still.
   virtual std::uint64_t take_back(int fd);
+  // What is read has a return before each newline, which whoever writes it on has to find together.
+  virtual bool has_returns() const { return false; }
   // One piece at a time: not a byte more is asked for before the guest has read it.
   virtual bool piecewise() const { return false; }
 

@@ -10,6 +10,7 @@
 // Thread-safe. Owned by the table of exports (home) or of attachments (target).
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -107,6 +108,10 @@ class Source final : public StreamEnd {
   void tell_state(std::uint64_t position);
   void send_state(std::unique_lock<std::mutex>& lock);
   std::uint64_t end() const { return base_ + buffer_.size(); }
+  // Up to where of `limit` may be sent without tearing a return from its newline, which may be on
+  // its way for a moment.
+  std::uint64_t before_torn_newline(std::uint64_t limit) const;
+  bool awaits_newline() const;
 
   const bool keep_until_read_;
   std::string buffer_;  // bytes from base_ on
@@ -121,6 +126,7 @@ class Source final : public StreamEnd {
   bool draining_ = false;
   bool emptied_ = false;  // since draining began, the pipe was found empty
   bool reply_drained_ = false;
+  std::chrono::steady_clock::time_point newline_until_{};
   bool opened_;             // the device's state is worth telling
   bool state_due_ = false;  // to be told when everything below state_at_ is sent
   std::uint64_t state_at_ = 0;

@@ -139,6 +139,18 @@ TEST_CASE("what the guest prints is shown once, as if it were here") {
   printing.join();
 }
 
+TEST_CASE("no newline is torn, however the output comes in pieces") {
+  Relay relay;
+  std::string printed, shown;
+  for (int line = 1; line <= 20000; ++line) {
+    printed += std::to_string(line) + "\n";
+    shown += std::to_string(line) + "\r\n";
+  }
+  std::thread printing([&] { relay.print(printed); });
+  CHECK(read_all(*relay.user.master, shown.size()) == shown);
+  printing.join();
+}
+
 TEST_CASE("lines that are typed come one at a time, when the guest waits for them") {
   Relay relay;
   relay.user.type("first\nsecond\n");
