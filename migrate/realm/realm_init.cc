@@ -15,9 +15,12 @@
 #include "migrate/pages/pager.h"
 #include "migrate/realm/become_criu.h"
 #include "ssid/base/proc_job.h"
+#include "ssid/wire/unix_socket.h"
 
 namespace ssi::migrate {
 namespace {
+
+constexpr int kRequestTimeoutMs = 5000;  // it is there when it is looked for
 
 RealmMessage reply(pid_t pid, int error) {
   return {static_cast<std::uint32_t>(RealmOp::kReply), pid, 0, error};
@@ -113,27 +116,10 @@ void RealmInit::accept_one() {
 }
 
 bool RealmInit::serve(int connection) {
-  Request request;
-  iovec iov{&request.message, sizeof request.message};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kRealmMaxFds)];
-  msghdr header{};
-  header.msg_iov = &iov;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  const ssize_t n = ::recvmsg(connection, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (n < 0) return errno == EAGAIN || errno == EINTR;
-  for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd;
-      std::memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
-      request.fds.emplace_back(fd);
-    }
-  }
-  if (n != sizeof request.message || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0)
-    return false;
+  auto received = unix_recv(connection, sizeof(RealmMessage), kRealmMaxFds, kRequestTimeoutMs);
+  if (!received || received->bytes.size() != sizeof(RealmMessage)) return false;
+  Request request{{}, std::move(received->descriptors)};
+  std::memcpy(&request.message, received->bytes.data(), sizeof request.message);
   if (request.message.op == static_cast<std::uint32_t>(RealmOp::kSubscribe)) {
     subscribe(connection);
     return true;
@@ -206,7 +192,7 @@ RealmMessage RealmInit::spawn_dump(int connection, CriuUser user,
 RealmMessage RealmInit::spawn_restore(int connection, pid_t guest, pid_t parent,
                                       std::vector<UniqueFd>& fds) {
   if (fds.empty()) return reply(0, EINVAL);
-  Criu criu{connection, guest, std::move(fds.back())};
+  Criu criu{connection, guest, parent, std::move(fds.back())};
   fds.pop_back();
   if (!enough_for_criu(fds)) return reply(0, EINVAL);
   const auto pid = start_restore(parent, fds);
@@ -234,8 +220,11 @@ void RealmInit::clean_up(pid_t guest) {
 }
 
 RealmMessage RealmInit::register_guest(pid_t guest, pid_t criu) {
-  for (StandIn& stand_in : stand_ins_) {
-    if (!stand_in.put_in_foreground(criu, guest)) return reply(guest, EIO);
+  const auto by = crius_.find(criu);
+  const pid_t parent = by == crius_.end() ? 0 : by->second.parent;
+  const auto stand_in = std::ranges::find(stand_ins_, parent, &StandIn::stands_for);
+  if (stand_in != stand_ins_.end() && !stand_in->put_in_foreground(criu, guest)) {
+    return reply(guest, EIO);
   }
   guests_.insert(guest);
   return reply(guest, 0);

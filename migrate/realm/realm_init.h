@@ -60,6 +60,7 @@ class RealmInit {
   struct Criu {
     int connection = -1;
     pid_t guest = 0;    // restore only
+    pid_t parent = 0;   // restore only
     UniqueFd rpc_peer;  // restore only
   };
   std::map<pid_t, Criu> crius_;

@@ -7,9 +7,8 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstring>
 
-#include "migrate/realm/realm_protocol.h"
+#include "ssid/wire/unix_socket.h"
 
 namespace ssi::migrate {
 namespace {
@@ -27,38 +26,15 @@ pid_t fork_as(pid_t wanted) {
   return static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
 }
 
-Result<> send_with(int to, const StandInMessage& message, std::span<const int> fds) {
-  iovec part{const_cast<StandInMessage*>(&message), sizeof message};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kRealmMaxFds)] = {};
-  msghdr header{};
-  header.msg_iov = &part;
-  header.msg_iovlen = 1;
-  if (!fds.empty()) {
-    header.msg_control = control;
-    header.msg_controllen = CMSG_SPACE(fds.size_bytes());
-    cmsghdr* rights = CMSG_FIRSTHDR(&header);
-    rights->cmsg_level = SOL_SOCKET;
-    rights->cmsg_type = SCM_RIGHTS;
-    rights->cmsg_len = CMSG_LEN(fds.size_bytes());
-    std::memcpy(CMSG_DATA(rights), fds.data(), fds.size_bytes());
-  }
-  if (::sendmsg(to, &header, MSG_NOSIGNAL) < 0) return Error::from_errno("ask a stand-in");
-  return {};
-}
-
 }  // namespace
 
 Result<StandIn> StandIn::start(pid_t home_pid, const std::string& criu_dir) {
-  int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0) {
-    return Error::from_errno("make a socket");
-  }
-  UniqueFd here(pair[0]), there(pair[1]);
+  SSI_ASSIGN(UnixPair pair, unix_pair(UnixType::kSeqPacket));
   pid_t pid = fork_as(home_pid);
   if (pid < 0 && errno == EEXIST) pid = fork_as(0);
   if (pid < 0) return Error::from_errno("fork a stand-in");
-  if (pid == 0) serve_as_stand_in(std::move(there), criu_dir);
-  return StandIn(home_pid, std::move(here));
+  if (pid == 0) serve_as_stand_in(std::move(pair.second), criu_dir);
+  return StandIn(home_pid, std::move(pair.first));
 }
 
 Result<pid_t> StandIn::spawn(std::span<const int> fds) {
@@ -75,7 +51,7 @@ Result<> StandIn::put_in_foreground(pid_t criu, pid_t guest) {
 }
 
 Result<StandInMessage> StandIn::ask(const StandInMessage& request, std::span<const int> fds) {
-  SSI_TRY(send_with(*socket_, request, fds));
+  SSI_TRY(unix_send(*socket_, std::as_bytes(std::span(&request, 1)), fds, kAnswerTimeoutMs));
   for (;;) {
     pollfd ready{*socket_, POLLIN, 0};
     if (::poll(&ready, 1, kAnswerTimeoutMs) <= 0) return Error("a stand-in does not answer");

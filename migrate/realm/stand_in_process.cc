@@ -17,9 +17,12 @@
 
 #include "migrate/realm/become_criu.h"
 #include "migrate/realm/realm_protocol.h"
+#include "ssid/wire/unix_socket.h"
 
 namespace ssi::migrate {
 namespace {
+
+constexpr int kRequestTimeoutMs = 5000;  // it is there when it is looked for
 
 class StandInProcess {
  public:
@@ -57,26 +60,11 @@ class StandInProcess {
   // False: init has no more use for us.
   bool serve() {
     StandInMessage request;
-    iovec part{&request, sizeof request};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kRealmMaxFds)];
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    header.msg_control = control;
-    header.msg_controllen = sizeof control;
-    const ssize_t got = ::recvmsg(*socket_, &header, MSG_CMSG_CLOEXEC);
-    if (got < 0 && errno == EINTR) return true;
-    if (got != sizeof request) return false;
-    std::vector<UniqueFd> fds;
-    for (cmsghdr* c = CMSG_FIRSTHDR(&header); c != nullptr; c = CMSG_NXTHDR(&header, c)) {
-      const std::size_t count = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (std::size_t i = 0; c->cmsg_type == SCM_RIGHTS && i < count; ++i) {
-        int fd;
-        std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-        fds.emplace_back(fd);
-      }
-    }
-    say(request.kind == StandInMessage::kSpawn ? spawn(fds) : put_in_foreground(request));
+    const auto message = unix_recv(*socket_, sizeof request, kRealmMaxFds, kRequestTimeoutMs);
+    if (!message || message->bytes.size() != sizeof request) return false;
+    std::memcpy(&request, message->bytes.data(), sizeof request);
+    say(request.kind == StandInMessage::kSpawn ? spawn(message->descriptors)
+                                               : put_in_foreground(request));
     return true;
   }
 
