@@ -49,12 +49,19 @@ enum class Op : std::uint16_t {
   kFallocate = 27,
   kLseek = 28,
   kCopyRange = 29,
-  kSetlk = 30,  // never blocks: EAGAIN while somebody else holds it
+  // Never blocks: EAGAIN while somebody else holds it. By a handle: that open file is the owner.
+  kSetlk = 30,
   kGetlk = 31,
   kFlock = 32,        // never blocks
   kUnlockOwner = 33,  // an owner closed the file: its record locks go
   kDigest = 34,
   kGoodbye = 35,  // ends the session
+  kHold = 36,     // an open file, or a node, from now on also known by a number
+  kHeld = 37,     // the file of such a number
+  kUnhold = 38,
+  kAdopt = 39,       // an open file becomes the held one
+  kHoldLocks = 40,   // an owner's record locks, from now on also known by a number
+  kAdoptLocks = 41,  // an owner's record locks of a node are the held ones
 };
 
 struct RequestHead {
@@ -190,6 +197,13 @@ struct LockBody {  // kSetlk, kGetlk (also its reply), kUnlockOwner (owner only)
   std::uint64_t length = 0;  // 0: to the end
   std::uint32_t type = 0;    // F_RDLCK, F_WRLCK, F_UNLCK; kFlock: LOCK_SH, LOCK_EX, LOCK_UN
   std::int32_t pid = 0;
+};
+struct HeldBody {  // kHeld, kUnhold, kAdopt; the reply to kHold
+  std::uint64_t id = 0;
+};
+struct AdoptLocksBody {  // kAdoptLocks
+  std::uint64_t id = 0;
+  std::uint64_t owner = 0;
 };
 struct CountReply {
   std::uint64_t count = 0;  // bytes written or copied, offset found, size of an attribute

@@ -44,6 +44,12 @@ constexpr Entry kOps[] = {
     {Op::kUnlockOwner, on_unlock_owner, false},
     {Op::kDigest, on_digest, true},
     {Op::kGoodbye, on_goodbye, false},
+    {Op::kHold, on_hold, false},
+    {Op::kHeld, on_held, true},
+    {Op::kUnhold, on_unhold, true},
+    {Op::kAdopt, on_adopt, true},
+    {Op::kHoldLocks, on_hold_locks, false},
+    {Op::kAdoptLocks, on_adopt_locks, true},
 };
 
 const Entry* entry_of(Op op) {

@@ -66,5 +66,12 @@ int on_getlk(Call&);
 int on_flock(Call&);
 int on_unlock_owner(Call&);
 int on_goodbye(Call&);
+// ops_held.cc: files of processes on their way
+int on_hold(Call&);
+int on_held(Call&);
+int on_unhold(Call&);
+int on_adopt(Call&);
+int on_hold_locks(Call&);
+int on_adopt_locks(Call&);
 
 }  // namespace ssi::fs

@@ -9,27 +9,42 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 
+#include "ssid/base/mount_table.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::fs {
 namespace {
 
+constexpr std::int64_t kFuseKnownMs = 5000;
+
+std::int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
 Time time_of(const struct statx_timestamp& t) { return {t.tv_sec, t.tv_nsec}; }
 
 }  // namespace
 
-int FileStat::stat(int dir, const char* name, Attr& attr) {
+int FileStat::stat(int dir, const char* name, Attr& attr) { return stat(dir, name, 0, attr); }
+
+int FileStat::stat(int dir, const char* name, int flags, Attr& attr) {
   struct statx st {};
-  const int flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+  flags |= AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
   if (::statx(dir, name, flags, STATX_BASIC_STATS | STATX_BTIME, &st) != 0) return errno;
   attr = {};
   attr.key.dev = makedev(st.stx_dev_major, st.stx_dev_minor);
   attr.key.ino = st.stx_ino;
   // Without a birth time at least a directory is never taken for a file.
   attr.key.birth_ns = st.stx_mode & S_IFMT;
-  if ((st.stx_mask & STATX_BTIME) != 0 && device(attr.key.dev, dir, name).tells_birth) {
+  // Also the file system is only asked if it may be.
+  const bool tells_birth =
+      (flags & AT_STATX_DONT_SYNC) == 0 && device(attr.key.dev, dir, name).tells_birth;
+  if ((st.stx_mask & STATX_BTIME) != 0 && tells_birth) {
     attr.key.birth_ns +=
         static_cast<std::uint64_t>(st.stx_btime.tv_sec) * 1'000'000'000u + st.stx_btime.tv_nsec;
   }
@@ -60,10 +75,23 @@ int FileStat::describe(int dir, const char* name, Attr& attr) {
   return 0;
 }
 
+int FileStat::describe_hidden(int dir, const char* name, Attr& attr) {
+  if (const int error = stat(dir, name, AT_STATX_DONT_SYNC, attr); error != 0) return error;
+  if (!S_ISDIR(attr.mode)) return 0;
+  attr.mode = S_IFDIR | 0555;
+  attr.nlink = 2;
+  attr.flags |= Attr::kNoXattrs;
+  return 0;
+}
+
 FileStat::Device FileStat::device(std::uint64_t dev, int dir, const char* name) {
   {
     std::lock_guard lock(mutex_);
-    if (const auto it = devices_.find(dev); it != devices_.end()) return it->second;
+    const auto it = devices_.find(dev);
+    if (it != devices_.end() &&
+        (it->second.forgotten_ms == 0 || now_ms() < it->second.forgotten_ms)) {
+      return it->second;
+    }
   }
   Device found;
   struct statfs fs {};
@@ -75,15 +103,20 @@ FileStat::Device FileStat::device(std::uint64_t dev, int dir, const char* name) 
   found.tells_birth = type != OVERLAYFS_SUPER_MAGIC;
   found.hidden = type == PROC_SUPER_MAGIC || type == SYSFS_MAGIC || type == CGROUP_SUPER_MAGIC ||
                  type == CGROUP2_SUPER_MAGIC || type == DEVPTS_SUPER_MAGIC;
+  if (type == FUSE_SUPER_MAGIC) {
+    found.is_view = mounted_type(major(dev), minor(dev)) == "fuse.ssid";
+    found.forgotten_ms = now_ms() + kFuseKnownMs;
+  }
   std::lock_guard lock(mutex_);
-  return devices_.emplace(dev, found).first->second;
+  return devices_[dev] = found;
 }
 
-bool FileStat::is_hidden(std::uint64_t dev) {
+bool FileStat::is_hidden(std::uint64_t dev, Client client) {
   std::lock_guard lock(mutex_);
   if (hidden_.contains(dev)) return true;
   const auto it = devices_.find(dev);
-  return it != devices_.end() && it->second.hidden;
+  if (it == devices_.end()) return false;
+  return it->second.hidden || (it->second.is_view && client == Client::kNodes);
 }
 
 void FileStat::hide(std::uint64_t dev) {

@@ -11,8 +11,8 @@
 
 namespace ssi::fs {
 
-NodeTable::NodeTable(FileStat& stat, UniqueFd root, std::size_t fds_max)
-    : stat_(stat), fds_max_(fds_max) {
+NodeTable::NodeTable(FileStat& stat, UniqueFd root, FileStat::Client client, std::size_t fds_max)
+    : stat_(stat), client_(client), fds_max_(fds_max) {
   Attr attr;
   SSI_CHECK(stat_.stat(*root, "", attr) == 0);
   Entry entry;
@@ -25,14 +25,22 @@ NodeTable::NodeTable(FileStat& stat, UniqueFd root, std::size_t fds_max)
 }
 
 bool NodeTable::hidden_name(std::uint64_t parent, std::string_view name) const {
-  if (parent == kRootNode) return name == "proc" || name == "sys" || name == "dev";
+  if (parent == kRootNode) {
+    return name == "proc" || name == "sys" || name == "dev" ||
+           (name == "cluster" && client_ == FileStat::Client::kNodes);
+  }
   const auto it = nodes_.find(parent);
   return it != nodes_.end() && it->second.parent == kRootNode && it->second.name == "run" &&
          name == "ssid";
 }
 
+bool NodeTable::is_hidden_name(std::uint64_t parent, std::string_view name) const {
+  std::lock_guard lock(mutex_);
+  return hidden_name(parent, name);
+}
+
 std::uint64_t NodeTable::found(std::uint64_t parent, std::string_view name, const Attr& attr) {
-  const bool hidden_dev = stat_.is_hidden(attr.key.dev);
+  const bool hidden_dev = stat_.is_hidden(attr.key.dev, client_);
   std::lock_guard lock(mutex_);
   if (const auto known = by_key_.find(attr.key); known != by_key_.end()) {
     const std::uint64_t id = known->second;
@@ -55,6 +63,24 @@ std::uint64_t NodeTable::found(std::uint64_t parent, std::string_view name, cons
   entry.hidden = hidden_dev || hidden_name(parent, name);
   nodes_.emplace(id, std::move(entry));
   by_key_.emplace(attr.key, id);
+  return id;
+}
+
+std::uint64_t NodeTable::found_open(SharedFd fd, const Attr& attr) {
+  std::lock_guard lock(mutex_);
+  const auto [known, is_new] = by_key_.emplace(attr.key, next_id_);
+  const std::uint64_t id = known->second;
+  if (id == kRootNode) return id;
+  if (is_new) {
+    ++next_id_;
+    Entry entry;
+    entry.key = attr.key;
+    entry.type = attr.mode & S_IFMT;
+    nodes_.emplace(id, std::move(entry));
+  }
+  Entry& entry = nodes_.at(id);
+  ++entry.lookups;
+  entry.open = std::move(fd);
   return id;
 }
 
@@ -104,6 +130,7 @@ int NodeTable::get(std::uint64_t id, Node& node) {
     std::uint64_t id;
     FileKey key;
     std::string name;
+    bool hidden;
   };
   std::vector<Step> chain;
   SharedFd fd;
@@ -118,12 +145,16 @@ int NodeTable::get(std::uint64_t id, Node& node) {
         node.type = entry.type;
         node.hidden = entry.hidden;
       }
+      if (entry.open) {
+        fd = entry.open;
+        break;
+      }
       if (entry.fd) {
         if (at != kRootNode) used_.splice(used_.begin(), used_, entry.used);
         fd = entry.fd;
         break;
       }
-      chain.push_back({at, entry.key, entry.name});
+      chain.push_back({at, entry.key, entry.name, entry.hidden});
       at = entry.parent;
     }
   }
@@ -132,10 +163,13 @@ int NodeTable::get(std::uint64_t id, Node& node) {
     UniqueFd opened(::openat(**fd, step.name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
     if (!opened) return errno == ENOENT || errno == ENOTDIR ? ESTALE : errno;
     Attr attr;
-    if (const int error = stat_.stat(*opened, "", attr); error != 0) return error;
+    const int error =
+        step.hidden ? stat_.describe_hidden(*opened, "", attr) : stat_.stat(*opened, "", attr);
+    if (error != 0) return error;
+    if (step.hidden) attr.key.birth_ns = step.key.birth_ns;  // not asked for
     if (attr.key != step.key) return ESTALE;
     fd = std::make_shared<const UniqueFd>(std::move(opened));
-    {
+    if (!step.hidden) {  // or what is mounted there could not be unmounted
       std::lock_guard lock(mutex_);
       if (const auto it = nodes_.find(step.id); it != nodes_.end())
         keep_fd(step.id, it->second, fd);

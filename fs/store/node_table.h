@@ -30,12 +30,18 @@ class NodeTable {
     bool hidden = false;     // an empty directory to the client, whatever is in it
   };
 
-  // `root`: the directory that is exported, held open for the table's life.
-  NodeTable(FileStat& stat, UniqueFd root, std::size_t fds_max);
+  // `root`: the directory that is exported, held open for the table's life. `client`: a view at
+  // /cluster/node of another node does not show our /cluster, where its own files would be again.
+  NodeTable(FileStat& stat, UniqueFd root, FileStat::Client client, std::size_t fds_max);
 
   // A name was found in a directory: its node, with one more lookup to be forgotten by the client.
   std::uint64_t found(std::uint64_t parent, std::string_view name, const Attr& attr);
+  // The same for a file that is open and may have no name: found by `fd` as long as it is known.
+  std::uint64_t found_open(SharedFd fd, const Attr& attr);
   void forget(std::uint64_t id, std::uint64_t lookups);
+
+  // Does the name stand for a directory that is shown empty?
+  bool is_hidden_name(std::uint64_t parent, std::string_view name) const;
 
   // The node with a descriptor; 0 or an errno (ESTALE: unknown, or no longer where it was).
   int get(std::uint64_t id, Node& node);
@@ -58,6 +64,7 @@ class NodeTable {
     std::uint64_t parent = 0;
     std::string name;
     SharedFd fd;
+    SharedFd open;  // of found_open()
     std::uint32_t pins = 0;
     bool hidden = false;
     std::list<std::uint64_t>::iterator used;  // valid while fd is set and id is not the root
@@ -74,6 +81,7 @@ class NodeTable {
   void drop_if_unused(std::unordered_map<std::uint64_t, Entry>::iterator it);
 
   FileStat& stat_;
+  const FileStat::Client client_;
   const std::size_t fds_max_;
   mutable std::mutex mutex_;
   std::uint64_t next_id_ = kRootNode + 1;

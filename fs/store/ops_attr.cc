@@ -26,7 +26,7 @@ bool is_xattr_name(std::string_view name) {
 // Symbolic links take no attributes of users, and the way through /proc can't name them.
 int xattr_node(Call& call, NodeTable::Node& node) {
   if (const int error = call.session.nodes().get(call.head.node, node); error != 0) return error;
-  return node.type == S_IFLNK ? EOPNOTSUPP : 0;
+  return node.type == S_IFLNK || node.hidden ? EOPNOTSUPP : 0;
 }
 
 }  // namespace
@@ -37,13 +37,21 @@ int on_getattr(Call& call) {
   if (call.head.handle != 0) {
     const auto file = call.session.handle(call.head.handle);
     if (!file) return EBADF;
-    if (const int error = call.session.stat().describe(**file->fd, "", attr); error != 0)
+    FileStat& stat = call.session.stat();
+    if (const int error = file->hidden ? stat.describe_hidden(**file->fd, "", attr)
+                                       : stat.describe(**file->fd, "", attr);
+        error != 0) {
       return error;
+    }
   } else {
     NodeTable::Node node;
     if (const int error = call.session.nodes().get(call.head.node, node); error != 0) return error;
-    if (const int error = call.session.stat().describe(**node.fd, "", attr); error != 0)
+    FileStat& stat = call.session.stat();
+    if (const int error = node.hidden ? stat.describe_hidden(**node.fd, "", attr)
+                                      : stat.describe(**node.fd, "", attr);
+        error != 0) {
       return error;
+    }
   }
   call.reply.append(attr);
   return 0;
@@ -99,6 +107,9 @@ int on_statfs(Call& call) {
   if (!call.body.done()) return kMalformed;
   NodeTable::Node node;
   if (const int error = call.session.nodes().get(call.head.node, node); error != 0) return error;
+  if (node.hidden) {
+    if (const int error = call.session.nodes().get(kRootNode, node); error != 0) return error;
+  }
   struct statvfs fs {};
   if (::fstatvfs(**node.fd, &fs) != 0) return errno;
   StatfsReply reply;

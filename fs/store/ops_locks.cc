@@ -1,7 +1,7 @@
-// Locks of guests, held at home where everybody sees them. Record locks belong to an owner (a
-// process), so each owner has an open file of its own per node and F_OFD_SETLK on it; flock() locks
-// belong to the open file itself. Nothing here waits: a view that wants to wait asks again, so a
-// lane is never held up.
+// Locks of guests, held at home where everybody sees them. Record locks of a process (F_SETLK)
+// belong to an owner, so each owner has an open file of its own per node and F_OFD_SETLK on it;
+// those of an open file (F_OFD_SETLK) and flock() locks belong to that one itself. Nothing here
+// waits: a view that wants to wait asks again, so a lane is never held up.
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -27,13 +27,22 @@ struct flock flock_of(const LockBody& body) {
   return lock;
 }
 
+// By whom it is held; null: see errno.
+NodeTable::SharedFd lock_fd(Call& call, const LockBody& body, bool make) {
+  if (call.head.handle == 0) return call.session.lock_file(call.head.node, body.owner, make);
+  const auto file = call.session.handle(call.head.handle);
+  if (file) return file->fd;
+  errno = EBADF;
+  return nullptr;
+}
+
 }  // namespace
 
 int on_setlk(Call& call) {
   const auto body = call.body.get<LockBody>();
   if (!call.body.done() || !valid_lock(body)) return kMalformed;
-  const auto fd = call.session.lock_file(call.head.node, body.owner, body.type != F_UNLCK);
-  if (!fd) return body.type == F_UNLCK ? 0 : errno;
+  const auto fd = lock_fd(call, body, body.type != F_UNLCK);
+  if (!fd) return body.type == F_UNLCK && errno == ENOENT ? 0 : errno;
   struct flock lock = flock_of(body);
   if (::fcntl(**fd, F_OFD_SETLK, &lock) == 0) return 0;
   return errno == EACCES ? EAGAIN : errno;
@@ -42,7 +51,7 @@ int on_setlk(Call& call) {
 int on_getlk(Call& call) {
   const auto body = call.body.get<LockBody>();
   if (!call.body.done() || !valid_lock(body) || body.type == F_UNLCK) return kMalformed;
-  const auto fd = call.session.lock_file(call.head.node, body.owner, true);
+  const auto fd = lock_fd(call, body, true);
   if (!fd) return errno;
   struct flock lock = flock_of(body);
   if (::fcntl(**fd, F_OFD_GETLK, &lock) != 0) return errno;

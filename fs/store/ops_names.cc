@@ -26,7 +26,7 @@ int directory_to_change(Call& call, std::uint64_t id, NodeTable::Node& node) {
 // Answers with the entry that stands at that name now.
 int reply_entry(Call& call, int dir, std::uint64_t dir_id, const std::string& name) {
   EntryReply entry;
-  if (const int error = call.session.stat().describe(dir, name.c_str(), entry.attr); error != 0)
+  if (const int error = call.session.describe(dir_id, dir, name, entry.attr); error != 0)
     return error;
   entry.node = call.session.nodes().found(dir_id, name, entry.attr);
   call.reply.append(entry);
@@ -185,12 +185,16 @@ int on_readlink(Call& call) {
 namespace {
 int open_directory(Call& call, NodeTable::Node& dir, std::shared_ptr<OpenFile>& file) {
   if (const int error = directory(call, call.head.node, dir); error != 0) return error;
-  UniqueFd opened(::openat(**dir.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!opened) return errno;
   file = std::make_shared<OpenFile>();
   file->node = call.head.node;
-  file->fd = std::make_shared<const UniqueFd>(std::move(opened));
   file->hidden = dir.hidden;
+  if (dir.hidden) {  // nothing of it will be read
+    file->fd = dir.fd;
+    return 0;
+  }
+  UniqueFd opened(::openat(**dir.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!opened) return errno;
+  file->fd = std::make_shared<const UniqueFd>(std::move(opened));
   return 0;
 }
 }  // namespace
@@ -202,7 +206,10 @@ int on_opendir(Call& call) {
   std::shared_ptr<OpenFile> file;
   if (const int error = open_directory(call, dir, file); error != 0) return error;
   OpenReply reply;
-  if (const int error = call.session.stat().describe(**file->fd, "", reply.attr); error != 0) {
+  FileStat& stat = call.session.stat();
+  if (const int error = dir.hidden ? stat.describe_hidden(**file->fd, "", reply.attr)
+                                   : stat.describe(**file->fd, "", reply.attr);
+      error != 0) {
     return error;
   }
   reply.handle = call.session.add_handle(std::move(file), dir.fd);
@@ -224,8 +231,27 @@ constexpr std::size_t kDirentNameAt = 19;
 
 namespace {
 
+// The entries of a directory whose contents are not shown.
+void list_dots(Call& call, const RangeBody& body) {
+  constexpr std::string_view kDots[] = {".", ".."};
+  for (std::uint64_t at = body.offset; at < std::size(kDots); ++at) {
+    DirEntryHead head;
+    head.offset = at + 1;
+    head.name_bytes = static_cast<std::uint32_t>(kDots[at].size());
+    head.attr.key.ino = 1;
+    head.attr.mode = S_IFDIR;
+    call.reply.append(head);
+    call.reply.append(kDots[at]);
+  }
+}
+
 // Appends the entries from `offset` on that fit. Sets `at_end` if there are no more.
 int list_entries(Call& call, OpenFile& file, const RangeBody& body, bool& at_end) {
+  if (file.hidden) {
+    list_dots(call, body);
+    at_end = true;
+    return 0;
+  }
   const bool with_attributes = body.mode == 1;
   if (::lseek(**file.fd, static_cast<off_t>(body.offset), SEEK_SET) < 0) return errno;
   // An entry without attributes is smaller for the kernel than on the link.
@@ -246,7 +272,6 @@ int list_entries(Call& call, OpenFile& file, const RangeBody& body, bool& at_end
       at += entry->record_bytes;
       const std::string_view name = entry_name;
       const bool dots = name == "." || name == "..";
-      if (file.hidden && !dots) continue;
       kernel_bytes += kernel_entry_bytes(name.size(), with_attributes);
       if (kernel_bytes > kernel_bytes_max) return 0;
       DirEntryHead head;
@@ -256,7 +281,7 @@ int list_entries(Call& call, OpenFile& file, const RangeBody& body, bool& at_end
       head.attr.mode = static_cast<std::uint32_t>(entry->type) << 12;
       if (with_attributes && !dots) {
         Attr attr;
-        if (call.session.stat().describe(**file.fd, entry_name, attr) == 0) {
+        if (call.session.describe(file.node, **file.fd, entry_name, attr) == 0) {
           head.attr = attr;
           head.node = call.session.nodes().found(file.node, name, attr);
         }

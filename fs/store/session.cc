@@ -10,11 +10,13 @@
 
 namespace ssi::fs {
 
-Session::Session(Options options, FileStat& stat, DigestCache& digests, UniqueFd root)
+Session::Session(Options options, FileStat& stat, DigestCache& digests, HeldFiles& held,
+                 UniqueFd root)
     : options_(options),
       stat_(stat),
       digests_(digests),
-      nodes_(stat, std::move(root), options.fds_max) {}
+      held_(held),
+      nodes_(stat, std::move(root), options.client, options.fds_max) {}
 
 Session::~Session() = default;
 
@@ -56,6 +58,11 @@ bool Session::execute(std::uint32_t lane_number, ByteSpan request, FrameBuffer& 
   return true;
 }
 
+int Session::describe(std::uint64_t id, int dir, const std::string& name, Attr& attr) {
+  return nodes_.is_hidden_name(id, name) ? stat_.describe_hidden(dir, name.c_str(), attr)
+                                         : stat_.describe(dir, name.c_str(), attr);
+}
+
 std::uint64_t Session::add_handle(std::shared_ptr<OpenFile> file,
                                   const NodeTable::SharedFd& node_fd) {
   nodes_.pin(file->node, node_fd);
@@ -84,6 +91,14 @@ std::shared_ptr<OpenFile> Session::take_handle(std::uint64_t id) {
   return file;
 }
 
+bool Session::replace_handle(std::uint64_t id, std::shared_ptr<OpenFile> file) {
+  std::lock_guard lock(mutex_);
+  const auto it = handles_.find(id);
+  if (it == handles_.end()) return false;
+  it->second.swap(file);  // the old one is closed when nobody uses it any more
+  return true;
+}
+
 NodeTable::SharedFd Session::lock_file(std::uint64_t node, std::uint64_t owner, bool make) {
   {
     std::lock_guard lock(mutex_);
@@ -107,14 +122,26 @@ NodeTable::SharedFd Session::lock_file(std::uint64_t node, std::uint64_t owner, 
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd) fd = UniqueFd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return nullptr;
+  // A FUSE file system (a guest's lock on another node's file) does not hear from close() that such
+  // a lock ends.
+  const auto unlock_and_close = [](const UniqueFd* file) {
+    struct flock all {};
+    all.l_type = F_UNLCK;
+    (void)::fcntl(**file, F_OFD_SETLK, &all);
+    delete file;
+  };
+  NodeTable::SharedFd file(new UniqueFd(std::move(fd)), unlock_and_close);
   std::lock_guard lock(mutex_);
-  return lock_files_
-      .emplace(std::pair{node, owner}, std::make_shared<const UniqueFd>(std::move(fd)))
-      .first->second;
+  return lock_files_.emplace(std::pair{node, owner}, std::move(file)).first->second;
+}
+
+void Session::set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd) {
+  std::lock_guard lock(mutex_);
+  lock_files_[{node, owner}].swap(fd);  // the old one is closed after the lock
 }
 
 void Session::drop_lock_file(std::uint64_t node, std::uint64_t owner) {
-  NodeTable::SharedFd fd;
+  NodeTable::SharedFd fd;  // let go after the lock
   std::lock_guard lock(mutex_);
   const auto it = lock_files_.find({node, owner});
   if (it == lock_files_.end()) return;
@@ -123,10 +150,12 @@ void Session::drop_lock_file(std::uint64_t node, std::uint64_t owner) {
 }
 
 void Session::end() {
+  decltype(handles_) handles;  // let go after the lock
+  decltype(lock_files_) lock_files;
   std::lock_guard lock(mutex_);
   ended_ = true;
-  handles_.clear();
-  lock_files_.clear();
+  handles.swap(handles_);
+  lock_files.swap(lock_files_);
 }
 
 bool Session::ended() const {

@@ -10,6 +10,7 @@
 
 #include "fs/rpc/rpc.h"
 #include "fs/store/digest_cache.h"
+#include "fs/store/held_files.h"
 #include "fs/store/node_table.h"
 #include "ssid/wire/carrier/channel.h"
 
@@ -28,9 +29,10 @@ class Session {
  public:
   struct Options {
     std::uint64_t serial = 0;
+    FileStat::Client client = FileStat::Client::kGuests;
     std::size_t fds_max = 4096;
   };
-  Session(Options options, FileStat& stat, DigestCache& digests, UniqueFd root);
+  Session(Options options, FileStat& stat, DigestCache& digests, HeldFiles& held, UniqueFd root);
   ~Session();
 
   std::uint64_t serial() const { return options_.serial; }
@@ -42,15 +44,23 @@ class Session {
   bool ended() const;  // the client said goodbye
 
   // For the handlers (ops_*.cc).
+  FileStat::Client client() const { return options_.client; }
   FileStat& stat() { return stat_; }
+  // Attributes of a name in the directory `dir`, which is the node `id`, as the client is told.
+  int describe(std::uint64_t id, int dir, const std::string& name, Attr& attr);
   DigestCache& digests() { return digests_; }
+  HeldFiles& held() { return held_; }
   NodeTable& nodes() { return nodes_; }
   std::uint64_t add_handle(std::shared_ptr<OpenFile> file, const NodeTable::SharedFd& node_fd);
   std::shared_ptr<OpenFile> handle(std::uint64_t id);
   std::shared_ptr<OpenFile> take_handle(std::uint64_t id);
+  // From now on the handle is this opening of the same file. False: no such handle.
+  bool replace_handle(std::uint64_t id, std::shared_ptr<OpenFile> file);
   // The open file that holds the record locks of `owner` on a node; made if `make`. Null: none, see
   // errno.
   NodeTable::SharedFd lock_file(std::uint64_t node, std::uint64_t owner, bool make);
+  // Instead of one that it made: what holds them already.
+  void set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd);
   void drop_lock_file(std::uint64_t node, std::uint64_t owner);
   void end();
 
@@ -66,6 +76,7 @@ class Session {
   const Options options_;
   FileStat& stat_;
   DigestCache& digests_;
+  HeldFiles& held_;
   NodeTable nodes_;
   mutable std::mutex mutex_;
   std::unordered_map<std::uint64_t, std::shared_ptr<OpenFile>> handles_;

@@ -36,8 +36,10 @@ std::shared_ptr<Session> Store::session_of(const LinkHello& hello) {
       sessions_.erase(hello.token);
       return nullptr;
     }
-    kept.session = std::make_shared<Session>(Session::Options{random_serial(), options_.fds_max},
-                                             stat_, digests_, std::move(root));
+    const auto client = hello.realm == 0 ? FileStat::Client::kNodes : FileStat::Client::kGuests;
+    kept.session =
+        std::make_shared<Session>(Session::Options{random_serial(), client, options_.fds_max},
+                                  stat_, digests_, held_, std::move(root));
   }
   ++kept.connections;
   return kept.session;

@@ -36,6 +36,8 @@ class Store {
 
   // Files of that device (a view of another node, mounted here) are not shown to clients.
   FileStat& files() { return stat_; }
+  // Those of processes that are on their way from here to there.
+  HeldFiles& held() { return held_; }
 
   struct Stats {
     std::size_t sessions = 0;
@@ -58,6 +60,7 @@ class Store {
   const Options options_;
   FileStat stat_;
   DigestCache digests_;
+  HeldFiles held_;
   mutable std::mutex mutex_;
   std::map<SessionToken, Kept> sessions_;
   std::set<Channel*> channels_;

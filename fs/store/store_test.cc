@@ -1,108 +1,17 @@
 #include "fs/store/store.h"
 
 #include <doctest/doctest.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <random>
-#include <thread>
 
-#include "ssid/wire/carrier/socket_channel.h"
+#include "fs/store/test_client.h"
 
 using namespace ssi;
 using namespace ssi::fs;
-
-namespace {
-
-struct TempDir {
-  TempDir() {
-    char pattern[] = "/tmp/ssid-store-XXXXXX";
-    path = ::mkdtemp(pattern);
-  }
-  ~TempDir() { std::filesystem::remove_all(path); }
-  std::string path;
-};
-
-template <typename T>
-ByteSpan bytes_of(const T& value) {
-  return {reinterpret_cast<const std::uint8_t*>(&value), sizeof(value)};
-}
-ByteSpan text(std::string_view s) {
-  return {reinterpret_cast<const std::uint8_t*>(s.data()), s.size()};
-}
-
-// A client that speaks the protocol by hand.
-struct Client {
-  explicit Client(Store& store, std::uint8_t token = 1, std::uint32_t lane = 1) {
-    int pair[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-    channel = std::make_unique<SocketChannel>(UniqueFd(pair[0]));
-    LinkHello hello;
-    hello.token.fill(token);
-    hello.lane = lane;
-    server = std::thread([&store, hello, fd = pair[1]] {
-      SocketChannel accepted{UniqueFd(fd)};
-      store.serve(accepted, hello);
-    });
-    REQUIRE(channel->recv(frame).ok());
-    ByteReader reader(frame.span());
-    welcome = reader.get<LinkWelcome>();
-  }
-  ~Client() {
-    channel->abort();
-    server.join();
-  }
-  int ask(RequestHead head, std::initializer_list<ByteSpan> parts) {
-    if (head.seq == 0) head.seq = ++seq;
-    std::vector<std::uint8_t> all(bytes_of(head).begin(), bytes_of(head).end());
-    for (const auto& part : parts) all.insert(all.end(), part.begin(), part.end());
-    if (!channel->send({ByteSpan(all)}).ok() || !channel->recv(frame).ok()) return -1;
-    ByteReader reader(frame.span());
-    return reader.get<ReplyHead>().error;
-  }
-  template <typename T>
-  T reply() {
-    ByteReader reader(frame.span().subspan(sizeof(ReplyHead)));
-    return reader.get<T>();
-  }
-  int lookup(std::uint64_t dir, std::string_view name, EntryReply& entry) {
-    RequestHead head;
-    head.op = Op::kLookup;
-    head.node = dir;
-    const NameBody body{static_cast<std::uint32_t>(name.size()), 0};
-    const int error = ask(head, {bytes_of(body), text(name)});
-    if (error == 0) entry = reply<EntryReply>();
-    return error;
-  }
-  int make(Op op, std::uint64_t dir, std::string_view name, std::uint32_t mode,
-           std::uint64_t seq_no = 0) {
-    RequestHead head;
-    head.seq = seq_no;
-    head.op = op;
-    head.node = dir;
-    head.uid = 1234;
-    head.gid = 1234;
-    head.umask = 022;
-    MakeBody body;
-    body.name_bytes = static_cast<std::uint32_t>(name.size());
-    body.mode = mode;
-    body.flags = 2;  // O_RDWR
-    return ask(head, {bytes_of(body), text(name)});
-  }
-
-  std::unique_ptr<SocketChannel> channel;
-  std::thread server;
-  FrameBuffer frame;
-  LinkWelcome welcome;
-  std::uint64_t seq = 0;
-};
-
-}  // namespace
 
 TEST_CASE("a guest's files belong to the guest, with its umask") {
   TempDir dir;
@@ -149,6 +58,33 @@ TEST_CASE("kernel interfaces of home are empty directories") {
   REQUIRE(client.lookup(kRootNode, "run", run) == 0);
   EntryReply etc;
   CHECK(client.lookup(kRootNode, "etc", etc) == 0);
+}
+
+TEST_CASE("another node does not see this one's /cluster, a guest does") {
+  TempDir dir;
+  std::filesystem::create_directories(dir.path + "/cluster/node/2");
+  std::filesystem::create_directories(dir.path + "/a/cluster/node");
+  Store store({.root = dir.path});
+  Client guest(store, 1, 1, 1), other(store, 2, 1, 0);
+  EntryReply cluster, inside, a;
+  REQUIRE(guest.lookup(kRootNode, "cluster", cluster) == 0);
+  CHECK(guest.lookup(cluster.node, "node", inside) == 0);
+  REQUIRE(other.lookup(kRootNode, "cluster", cluster) == 0);
+  CHECK(cluster.attr.mode == (S_IFDIR | 0555));
+  CHECK(other.lookup(cluster.node, "node", inside) == ENOENT);
+  CHECK(other.make(Op::kMkdir, cluster.node, "x", 0777) == EACCES);
+  RequestHead list;
+  list.op = Op::kReaddir;
+  list.node = cluster.node;
+  RangeBody body;
+  body.size = 4096;
+  body.mode = 1;
+  REQUIRE(other.ask(list, {bytes_of(body)}) == 0);
+  CHECK(other.frame.size() ==
+        sizeof(ReplyHead) + sizeof(ReaddirReply) + 2 * sizeof(DirEntryHead) + 3);
+  REQUIRE(other.lookup(kRootNode, "a", a) == 0);
+  REQUIRE(other.lookup(a.node, "cluster", cluster) == 0);  // another one of that name
+  CHECK(other.lookup(cluster.node, "node", inside) == 0);
 }
 
 TEST_CASE("names that could lead elsewhere close the connection, and nothing else") {

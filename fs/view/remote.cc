@@ -15,6 +15,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kTick{200};  // how often somebody who waits is looked after
+constexpr int kQuietTicks = 25;     // after so many without a call nobody looks any more
 
 template <typename T>
 ByteSpan bytes_of(const T& value) {
@@ -22,6 +23,37 @@ ByteSpan bytes_of(const T& value) {
 }
 ByteSpan bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+LockBody body_of(const RecordLock& range, std::uint64_t owner) {
+  LockBody body;
+  body.owner = owner;
+  body.start = range.start;
+  body.length = range.end == INT64_MAX ? 0 : range.end - range.start + 1;
+  body.type = range.type;
+  return body;
+}
+
+bool changes_something(Op op) {
+  switch (op) {
+    case Op::kSetattr:
+    case Op::kMknod:
+    case Op::kMkdir:
+    case Op::kUnlink:
+    case Op::kRmdir:
+    case Op::kSymlink:
+    case Op::kRename:
+    case Op::kLink:
+    case Op::kCreate:
+    case Op::kWrite:
+    case Op::kSetxattr:
+    case Op::kRemovexattr:
+    case Op::kFallocate:
+    case Op::kCopyRange:
+      return true;
+    default:
+      return false;
+  }
 }
 
 // Is the thread that waits for the file system being killed? The kernel puts SIGKILL into each
@@ -99,11 +131,15 @@ Remote::~Remote() {
 
 void Remote::watch() {
   std::unique_lock lock(mutex_);
+  std::uint64_t calls = 0;
+  int quiet_ticks = 0;
   while (!given_up()) {
     gave_up_.wait_for(lock, kTick, [&] { return given_up(); });
     const std::int64_t now = now_ms();
+    quiet_ticks = std::exchange(calls, calls_.load()) == calls ? quiet_ticks + 1 : 0;
     for (const auto& lane : lanes_) {
       const std::int64_t since = lane->waits_since_ms;
+      if (since != 0) quiet_ticks = 0;
       if (since == 0 || now - since < kTick.count()) continue;
       const std::int64_t at_most = lane->waits_at_most_ms;
       const bool dying = is_dying(lane->waiter);
@@ -113,6 +149,11 @@ void Remote::watch() {
       std::lock_guard channel_lock(lane->channel_mutex);
       if (lane->channel) lane->channel->abort();
     }
+    if (quiet_ticks < kQuietTicks) continue;
+    watcher_rests_ = true;
+    gave_up_.wait(lock, [&] { return given_up() || calls_ != calls; });
+    watcher_rests_ = false;
+    quiet_ticks = 0;
   }
 }
 
@@ -124,7 +165,8 @@ Remote::Reply::~Reply() {
 }
 
 ByteSpan Remote::Reply::body() const {
-  return lane_ == nullptr ? ByteSpan{} : lane_->reply.span().subspan(sizeof(ReplyHead));
+  if (lane_ == nullptr || lane_->reply.size() < sizeof(ReplyHead)) return {};
+  return lane_->reply.span().subspan(sizeof(ReplyHead));
 }
 
 std::uint64_t Remote::Reply::serial() const { return lane_ == nullptr ? 0 : lane_->serial; }
@@ -133,9 +175,10 @@ int Remote::wait_turn(milliseconds time, const Caller& caller) {
   while (time > milliseconds::zero()) {
     const auto slice = std::min(time, kTick);
     std::unique_lock lock(mutex_);
-    gave_up_.wait_for(lock, slice, [&] { return given_up(); });
+    gave_up_.wait_for(lock, slice, [&] { return given_up() || home_down_; });
     lock.unlock();
     if (given_up()) return EIO;
+    if (home_down_) return EHOSTDOWN;
     if (is_dying(caller.thread)) return EINTR;
     time -= slice;
   }
@@ -147,6 +190,10 @@ Remote::Lane* Remote::acquire(const Caller& caller, int& error) {
   for (;;) {
     if (given_up()) {
       error = EIO;
+      return nullptr;
+    }
+    if (home_down_) {
+      error = EHOSTDOWN;
       return nullptr;
     }
     if (!idle_.empty()) {
@@ -205,7 +252,39 @@ bool Remote::connect(Lane& lane, const Caller& caller) {
       serial_ = welcome.serial;
     }
   }
-  return !given_up();
+  return !given_up() && !home_down_;
+}
+
+bool Remote::out_of_reach() const {
+  if (home_down_) return true;
+  const std::int64_t since = unreached_since_ms_;
+  if (!options_.patience || since == 0) return false;
+  // Somebody tries again now and then; the others need not wait for that.
+  const std::int64_t now = now_ms();
+  return now - since >= options_.patience->count() &&
+         now - dialled_ms_ < options_.retry_max.count();
+}
+
+void Remote::note_dial(bool reached) {
+  if (reached) {
+    unreached_since_ms_ = 0;
+    return;
+  }
+  dialled_ms_ = now_ms();
+  std::int64_t never = 0;
+  unreached_since_ms_.compare_exchange_strong(never, dialled_ms_);
+}
+
+void Remote::set_home_up(bool up) {
+  if (up) unreached_since_ms_ = 0;
+  if (home_down_.exchange(!up) == !up || up) return;
+  std::lock_guard lock(mutex_);
+  for (const auto& lane : lanes_) {
+    std::lock_guard channel_lock(lane->channel_mutex);
+    if (lane->channel) lane->channel->abort();
+  }
+  lane_free_.notify_all();
+  gave_up_.notify_all();
 }
 
 // One request and its reply on the lane's connection. `broken`: the connection is gone, ask again.
@@ -270,22 +349,18 @@ int Remote::bind_node(Lane& lane, ViewNode& node, const Caller& caller, std::uin
 
 int Remote::restore_locks(Lane& lane, ViewNode& node, std::uint64_t id, const Caller& caller,
                           bool& broken) {
-  std::map<std::uint64_t, std::vector<ViewNode::RecordLock>> locks;
+  std::map<std::uint64_t, ProcessLocks> locks;
   {
     std::lock_guard lock(node.mutex);
     locks = node.record_locks;
   }
-  for (const auto& [owner, ranges] : locks) {
-    for (const auto& range : ranges) {
+  for (const auto& [owner, held] : locks) {
+    for (const auto& range : held.ranges) {
       RequestHead head;
       head.seq = ++lane.seq;
       head.op = Op::kSetlk;
       head.node = id;
-      LockBody body;
-      body.owner = owner;
-      body.start = range.start;
-      body.length = range.end == INT64_MAX ? 0 : range.end - range.start + 1;
-      body.type = range.type;
+      const LockBody body = body_of(range, owner);
       // Somebody else may have it by now; nothing can be done about that.
       const int error = exchange(lane, head, {bytes_of(body)}, caller, broken);
       if (broken) return error;
@@ -327,10 +402,28 @@ int Remote::bind_handle(Lane& lane, ViewHandle& handle, const Caller& caller, st
     error = exchange(lane, head, {bytes_of(flock_body)}, caller, broken);
     if (broken) return error;
   }
+  for (const RecordLock& range : handle.file_locks) {
+    head.seq = ++lane.seq;
+    head.op = Op::kSetlk;
+    head.handle = id;
+    error = exchange(lane, head, {bytes_of(body_of(range, 0))}, caller, broken);
+    if (broken) return error;
+  }
   return 0;
 }
 
 int Remote::call(const Request& request, std::initializer_list<ByteSpan> parts, Reply& reply) {
+  if (!changes_something(request.op)) {
+    reply.changes_ = changes_;
+    return call_once(request, parts, reply);
+  }
+  ++changes_;
+  const int error = call_once(request, parts, reply);
+  reply.changes_ = ++changes_;
+  return error;
+}
+
+int Remote::call_once(const Request& request, std::initializer_list<ByteSpan> parts, Reply& reply) {
   SSI_CHECK(reply.lane_ == nullptr);
   int error = 0;
   Lane* lane = acquire(request.caller, error);
@@ -338,21 +431,31 @@ int Remote::call(const Request& request, std::initializer_list<ByteSpan> parts, 
   reply.remote_ = this;
   reply.lane_ = lane;
   ++calls_;
+  if (watcher_rests_) {
+    std::lock_guard lock(mutex_);
+    gave_up_.notify_all();
+  }
 
   std::uint64_t seq = 0;           // of the request; 0: not asked yet
   std::uint64_t asked_serial = 0;  // the session that was asked
   milliseconds pause = milliseconds::zero();
   for (;;) {
     if (given_up()) return EIO;
-    if (!lane->channel && !connect(*lane, request.caller)) {
+    if (out_of_reach()) return EHOSTDOWN;
+    const bool was_connected = lane->channel != nullptr;
+    const bool connected = was_connected || connect(*lane, request.caller);
+    if (!was_connected) note_dial(connected);
+    if (!connected) {
       {
         std::lock_guard lock(lane->channel_mutex);
         lane->channel.reset();
       }
+      if (out_of_reach()) return EHOSTDOWN;
       pause = std::clamp(pause * 2, options_.retry_min, options_.retry_max);
       if (const int waited = wait_turn(pause, request.caller); waited != 0) return waited;
       continue;
     }
+    if (request.session != 0 && lane->serial != request.session) return ESTALE;
     const bool again = seq != 0 && asked_serial != lane->serial;
     if (again) seq = 0;
     RequestHead head;
@@ -361,6 +464,8 @@ int Remote::call(const Request& request, std::initializer_list<ByteSpan> parts, 
     head.umask = request.caller.umask;
     head.uid = request.caller.uid;
     head.gid = request.caller.gid;
+    head.node = request.node_id;
+    head.handle = request.handle_id;
     bool broken = false;
     error = 0;
     if (error == 0 && !broken && request.node != nullptr) {
@@ -406,38 +511,6 @@ void Remote::bind(ViewHandle& handle, std::uint64_t serial, std::uint64_t id) {
   std::lock_guard lock(handle.mutex);
   handle.store_serial = serial;
   handle.store_id = id;
-}
-
-void Remote::forget(std::uint64_t serial, std::uint64_t id, std::uint64_t lookups) {
-  std::lock_guard lock(mutex_);
-  if (serial == 0 || lookups == 0 || serial != serial_) return;
-  forgotten_.push_back({serial, {id, lookups}});
-}
-
-void Remote::send_forgets() {
-  std::vector<Forgotten> forgotten;
-  {
-    std::lock_guard lock(mutex_);
-    forgotten.swap(forgotten_);
-  }
-  std::vector<ForgetBody> bodies;
-  for (std::size_t at = 0; at < forgotten.size();) {
-    bodies.clear();
-    const std::uint64_t serial = forgotten[at].serial;
-    for (; at < forgotten.size() && forgotten[at].serial == serial && bodies.size() < 4096; ++at) {
-      bodies.push_back(forgotten[at].body);
-    }
-    {
-      std::lock_guard lock(mutex_);
-      if (serial != serial_) continue;  // that store is gone, and with it what it knew
-    }
-    Reply reply;
-    Request request;
-    request.op = Op::kForget;
-    const ByteSpan bytes{reinterpret_cast<const std::uint8_t*>(bodies.data()),
-                         bodies.size() * sizeof(ForgetBody)};
-    if (call(request, {bytes}, reply) == EIO) return;
-  }
 }
 
 void Remote::give_up() {

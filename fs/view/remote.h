@@ -4,6 +4,10 @@
 // has another serial), files are looked up again by where they were found, open files are opened
 // and locks taken again.
 //
+// A view of guests waits for its home as long as it takes: they can't do without it. One with
+// `patience` (/cluster/node) does not: its users are told EHOSTDOWN, and that at once while home is
+// known to be down.
+//
 // Owned by a view; called by any of its threads; a call blocks until home answers, the view gives
 // up, or the guest that waits for it is being killed.
 #pragma once
@@ -17,6 +21,7 @@
 #include <initializer_list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -46,6 +51,8 @@ class Remote {
     std::uint32_t lanes_max = 16;
     std::chrono::milliseconds retry_min{50};
     std::chrono::milliseconds retry_max{1000};
+    // How long calls wait for a home that can't be reached; not set: as long as it takes.
+    std::optional<std::chrono::milliseconds> patience;
   };
   Remote(Options options, NodeIndex& nodes);
   ~Remote();
@@ -60,9 +67,11 @@ class Remote {
     ByteSpan body() const;
     ByteReader reader() const { return ByteReader(body()); }
     std::uint64_t serial() const;  // of the session that ids in the reply belong to
+    std::uint64_t changes() const { return changes_; }  // when it was asked, see Remote::changes()
 
    private:
     friend class Remote;
+    std::uint64_t changes_ = 0;
     Remote* remote_ = nullptr;
     Lane* lane_ = nullptr;
   };
@@ -74,10 +83,19 @@ class Remote {
     ViewHandle* handle = nullptr;
     ViewHandle* handle2 = nullptr;
     Caller caller;
+    // Instead of `node` and `handle`: ids of that session; ESTALE in another one.
+    std::uint64_t session = 0;
+    std::uint64_t node_id = 0;
+    std::uint64_t handle_id = 0;
   };
-  // Asks home; 0 or an errno (EIO after give_up(), EINTR if the caller is being killed). `parts`
-  // are the body of the op, names and data.
+  // Asks home; 0 or an errno (EIO after give_up(), EINTR if the caller is being killed, EHOSTDOWN
+  // if home is down and there is no patience). `parts` are the body of the op, names and data.
   int call(const Request& request, std::initializer_list<ByteSpan> parts, Reply& reply);
+
+  // Grows with everything that this view changes at home, before and after: what home has told is
+  // as it was if it has not grown since it was asked (but for what others have done).
+  std::uint64_t changes() const { return changes_; }
+  void note_change() { ++changes_; }
 
   // Remembers that ids of this session came with a reply: `lookups` more of them for the node.
   static void bind(ViewNode& node, std::uint64_t serial, std::uint64_t id, std::uint64_t lookups);
@@ -87,6 +105,13 @@ class Remote {
   // To be forgotten at home; sent in bunches.
   void forget(std::uint64_t serial, std::uint64_t id, std::uint64_t lookups);
   void send_forgets();
+  bool has_forgets() const;
+  // The end of an open file (kRelease) or of an owner's locks (kUnlockOwner) of which home could
+  // not be told: said when it is back, if it is in the same session still.
+  void tell_later(const Request& request, const LockBody& body);
+
+  // What the cluster says of home. Down: whoever waits, waits no more.
+  void set_home_up(bool up);
 
   // All calls, waiting and future ones, fail with EIO.
   void give_up();
@@ -106,7 +131,11 @@ class Remote {
   void release(Lane* lane);
   bool connect(Lane& lane, const Caller& caller);
   void watch();
+  int call_once(const Request& request, std::initializer_list<ByteSpan> parts, Reply& reply);
   int wait_turn(std::chrono::milliseconds time, const Caller& caller);
+  bool out_of_reach() const;
+  void note_dial(bool reached);
+  void tell_ends();
   int exchange(Lane& lane, RequestHead head, std::initializer_list<ByteSpan> parts,
                const Caller& caller, bool& broken);
   int bind_node(Lane& lane, ViewNode& node, const Caller& caller, std::uint64_t& id, bool& broken);
@@ -128,8 +157,14 @@ class Remote {
     ForgetBody body;
   };
   std::vector<Forgotten> forgotten_;
+  std::vector<std::pair<Request, LockBody>> ends_;
   std::atomic<bool> given_up_{false};
+  std::atomic<bool> home_down_{false};
+  std::atomic<std::int64_t> unreached_since_ms_{0};  // 0: it was reached last time
+  std::atomic<std::int64_t> dialled_ms_{0};          // last, in vain
+  std::atomic<bool> watcher_rests_{false};
   std::uint64_t serial_ = 0;  // of the newest session seen
+  std::atomic<std::uint64_t> changes_{0};
   std::atomic<std::uint64_t> calls_{0};
   std::atomic<std::uint64_t> reconnects_{0};
   std::atomic<std::uint64_t> new_sessions_{0};

@@ -78,10 +78,19 @@ ByteSpan text(std::string_view s) {
 }
 
 struct Fixture {
+  explicit Fixture(std::optional<std::chrono::milliseconds> patience = std::nullopt)
+      : remote({.dial = [this] { return dial(); }, .hello = {}, .patience = patience}, nodes) {}
+
   TempDir dir;
   Home home{dir.path};
+  std::atomic<bool> reachable{true};
   NodeIndex nodes{[](ViewNode&) {}};
-  Remote remote{{.dial = [this] { return home.dial(); }, .hello = {}}, nodes};
+  Remote remote;
+
+  Result<std::unique_ptr<Channel>> dial() {
+    if (!reachable) return Error("no route");
+    return home.dial();
+  }
 
   int lookup(const ViewNodePtr& parent, const std::string& name, ViewNodePtr& node) {
     Remote::Request request;
@@ -151,4 +160,60 @@ TEST_CASE_FIXTURE(Fixture, "an open file survives a cut connection and a restart
   CHECK(read(handle) == "error " + std::to_string(ESTALE));
   remote.give_up();
   CHECK(read(handle) == "error " + std::to_string(EIO));
+}
+
+namespace {
+struct Impatient : Fixture {
+  Impatient() : Fixture(std::chrono::milliseconds(200)) {}
+};
+}  // namespace
+
+TEST_CASE_FIXTURE(Impatient, "a home that can't be reached is down after a while, and comes back") {
+  std::ofstream(dir.path + "/f") << "hello";
+  ViewNodePtr f;
+  REQUIRE(lookup(nodes.root(), "f", f) == 0);
+  ViewHandle handle;
+  REQUIRE(open(f, handle) == 0);
+  const std::string down = "error " + std::to_string(EHOSTDOWN);
+  reachable = false;
+  home.cut();
+  CHECK(read(handle) == down);
+  const auto start = std::chrono::steady_clock::now();
+  for (int i = 0; i < 100; ++i) CHECK(read(handle) == down);
+  CHECK(std::chrono::steady_clock::now() - start < std::chrono::milliseconds(500));
+  reachable = true;
+  remote.set_home_up(true);
+  CHECK(read(handle) == "hello");
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "a home that the cluster calls down ends every wait, and hears of ends later") {
+  std::ofstream(dir.path + "/f") << "hello";
+  ViewNodePtr f;
+  REQUIRE(lookup(nodes.root(), "f", f) == 0);
+  ViewHandle handle;
+  REQUIRE(open(f, handle) == 0);
+  reachable = false;
+  home.cut();
+  std::string waited;
+  std::thread waits([&] { waited = read(handle); });  // as long as it takes
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  remote.set_home_up(false);
+  waits.join();
+  CHECK(waited == "error " + std::to_string(EHOSTDOWN));
+
+  Remote::Request close;
+  close.op = Op::kRelease;
+  close.session = handle.store_serial;
+  close.handle_id = handle.store_id;
+  Remote::Reply reply;
+  CHECK(remote.call(close, {}, reply) == EHOSTDOWN);
+  remote.tell_later(close, {});
+  remote.send_forgets();
+  CHECK(remote.has_forgets());  // nobody there
+  reachable = true;
+  remote.set_home_up(true);
+  remote.send_forgets();
+  CHECK_FALSE(remote.has_forgets());
+  CHECK(read(handle) == "error " + std::to_string(EBADF));
 }

@@ -19,16 +19,20 @@ class ViewFs;
 
 class View {
  public:
+  static constexpr const char* kType = "fuse.ssid";  // in the mount table
+
   struct Options {
     Remote::Options remote;
-    std::string mountpoint;       // an existing directory
-    std::string source = "ssid";  // shown in the mount table
-    double timeout_s = 1.0;       // how long the kernel believes names and attributes
+    std::string mountpoint;         // an existing directory
+    std::string source = "ssid";    // shown in the mount table
+    unsigned long mount_flags = 0;  // of mount(2)
+    bool home_must_answer = true;   // now; else nothing is asked before somebody uses the files
+    double timeout_s = 1.0;         // how long the kernel believes names and attributes
     unsigned int threads_max = 256;
     unsigned int readahead_kb = 1024;
     Twins::Options twins;
   };
-  // Mounts; home must answer now. `digests` outlives the view.
+  // Mounts. `digests` outlives the view.
   static Result<std::unique_ptr<View>> mount(Options options, DigestCache& digests);
   ~View();
 
@@ -38,6 +42,8 @@ class View {
   // Names and attributes that the kernel knows are asked for again: afterwards everything done at
   // home before this call is seen.
   void refresh();
+  // What the cluster says of home; see Remote.
+  void set_home_up(bool up);
   // Waiting and future operations fail with EIO.
   void give_up();
   // Takes the mount away, and with `force` also from whoever still uses it. False: it is in use.

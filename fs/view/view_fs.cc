@@ -11,12 +11,15 @@
 #include <chrono>
 #include <cstdio>
 
+#include "ssid/base/proc_status.h"
+
 namespace ssi::fs {
 namespace {
 
 constexpr unsigned int kListeningMax = 8;  // threads that wait for a request at the same time
 constexpr std::chrono::milliseconds kLockRetry{10};
 constexpr std::chrono::milliseconds kHousekeeping{500};
+constexpr int kQuietRounds = 10;  // of the above; then it waits for the next request
 
 std::int64_t now_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -53,24 +56,37 @@ ViewFs::~ViewFs() {
   nodes_.clear();
 }
 
-Result<> ViewFs::start() {
-  // Home must answer before anything is mounted. Once, here, and with a reason if it doesn't: later
-  // on whoever uses the files just waits.
+// Once, here, and with a reason if home doesn't answer: later on whoever uses the files just waits.
+Result<> ViewFs::ask_for_root() {
   if (const auto probe = options_.remote.dial(); !probe) return probe.error();
-  {
-    Remote::Reply reply;
-    Remote::Request request;
-    request.op = Op::kGetattr;
-    request.node = nodes_.root().get();
-    if (const int error = remote_.call(request, {}, reply); error != 0) {
-      return Error::from_errno("ask home for its root", error);
-    }
-    ByteReader reader = reply.reader();
-    const auto attr = reader.get<Attr>();
-    if (!reader.done()) return Error("home sent an invalid answer");
-    root_dev_ = attr.key.dev;
-    nodes_.root()->key = attr.key;
+  Remote::Reply reply;
+  Remote::Request request;
+  request.op = Op::kGetattr;
+  request.node = nodes_.root().get();
+  if (const int error = remote_.call(request, {}, reply); error != 0) {
+    return Error::from_errno("ask home for its root", error);
   }
+  ByteReader reader = reply.reader();
+  const auto attr = reader.get<Attr>();
+  if (!reader.done()) return Error("home sent an invalid answer");
+  root_dev_ = attr.key.dev;
+  nodes_.set_root_key(attr.key);
+  return {};
+}
+
+// Without asking home, if it need not answer.
+Result<> ViewFs::find_device() {
+  struct statx st {};
+  const int flags = AT_NO_AUTOMOUNT | (options_.home_must_answer ? 0 : AT_STATX_DONT_SYNC);
+  if (::statx(AT_FDCWD, options_.mountpoint.c_str(), flags, STATX_TYPE, &st) != 0) {
+    return Error::from_errno("look at " + options_.mountpoint);
+  }
+  device_ = makedev(st.stx_dev_major, st.stx_dev_minor);
+  return {};
+}
+
+Result<> ViewFs::start() {
+  if (options_.home_must_answer) SSI_TRY(ask_for_root());
   const std::string& mountpoint = options_.mountpoint;
   fuse_fd_.reset(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   if (!fuse_fd_) return Error::from_errno("open /dev/fuse");
@@ -78,7 +94,8 @@ Result<> ViewFs::start() {
   std::snprintf(data, sizeof(data),
                 "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other,default_permissions",
                 *fuse_fd_);
-  if (::mount(options_.source.c_str(), mountpoint.c_str(), "fuse.ssid", 0, data) != 0) {
+  if (::mount(options_.source.c_str(), mountpoint.c_str(), View::kType, options_.mount_flags,
+              data) != 0) {
     return Error::from_errno("mount " + mountpoint);
   }
   char program[] = "ssid-carrier";
@@ -98,15 +115,12 @@ Result<> ViewFs::start() {
     std::lock_guard lock(threads_mutex_);
     start_thread_locked();
   }
-  struct stat st {};
-  if (::stat(mountpoint.c_str(), &st) != 0) {
-    const Error error = Error::from_errno("look at " + mountpoint);
+  if (auto found = find_device(); !found) {
     unmount(true);
-    return error;
+    return found;
   }
-  device_ = st.st_dev;
-  const std::string readahead = "/sys/class/bdi/" + std::to_string(major(st.st_dev)) + ":" +
-                                std::to_string(minor(st.st_dev)) + "/read_ahead_kb";
+  const std::string readahead = "/sys/class/bdi/" + std::to_string(major(device_)) + ":" +
+                                std::to_string(minor(device_)) + "/read_ahead_kb";
   if (std::FILE* file = std::fopen(readahead.c_str(), "we"); file != nullptr) {
     std::fprintf(file, "%u\n", options_.readahead_kb);
     std::fclose(file);
@@ -145,6 +159,11 @@ void ViewFs::serve() {
     const int got = fuse_session_receive_buf(session_, &buffer);
     if (got == -EINTR) continue;
     if (got <= 0) break;  // unmounted
+    ++requests_;
+    if (house_rests_) {
+      std::lock_guard lock(house_mutex_);
+      house_wake_.notify_all();
+    }
     {
       std::lock_guard lock(threads_mutex_);
       if (--listening_ == 0 && threads_ < options_.threads_max) start_thread_locked();
@@ -167,8 +186,18 @@ void ViewFs::serve() {
 
 void ViewFs::run_housekeeping() {
   std::unique_lock lock(house_mutex_);
+  std::uint64_t requests = 0;
+  int quiet_rounds = 0;
   while (!stop_) {
-    if (lock_waits_.empty()) {
+    const bool quiet = std::exchange(requests, requests_.load()) == requests &&
+                       lock_waits_.empty() && !remote_.has_forgets();
+    quiet_rounds = quiet ? quiet_rounds + 1 : 0;
+    if (quiet_rounds >= kQuietRounds) {
+      house_rests_ = true;
+      house_wake_.wait(lock, [&] { return stop_ || requests_ != requests; });
+      house_rests_ = false;
+      quiet_rounds = 0;
+    } else if (lock_waits_.empty()) {
       house_wake_.wait_for(lock, kHousekeeping, [&] { return stop_ || !lock_waits_.empty(); });
     } else {
       house_wake_.wait_for(lock, kLockRetry, [&] { return stop_; });
@@ -216,7 +245,12 @@ int ViewFs::try_lock(const Remote::Request& ask, const LockBody& body, ViewNode&
     std::lock_guard lock(ask.handle->mutex);
     ask.handle->flock = body.type == LOCK_UN ? 0 : body.type;
   } else {
-    remember_lock(node, body);
+    remember_lock(ask, body, node);
+  }
+  if (body.type != (ask.op == Op::kFlock ? std::uint32_t{LOCK_UN} : std::uint32_t{F_UNLCK})) {
+    // Whoever had it before has written something, perhaps: nothing of the file is believed.
+    remote_.note_change();
+    drop_pages(node, 0);
   }
   return 0;
 }
@@ -243,26 +277,56 @@ void ViewFs::ask_lock(fuse_req_t request, const Remote::Request& ask, const Lock
   house_wake_.notify_all();
 }
 
-void ViewFs::remember_lock(ViewNode& node, const LockBody& body) {
-  const std::uint64_t start = body.start;
+void ViewFs::remember_lock(const Remote::Request& ask, const LockBody& body, ViewNode& node) {
   const std::uint64_t end = body.length == 0 ? INT64_MAX : body.start + body.length - 1;
-  std::lock_guard lock(node.mutex);
+  const RecordLock lock{body.start, end, body.type};
+  if (ask.handle != nullptr) {
+    std::lock_guard guard(ask.handle->mutex);
+    ask.handle->file_locks = with_lock(ask.handle->file_locks, lock);
+    return;
+  }
+  std::lock_guard guard(node.mutex);
   auto& held = node.record_locks[body.owner];
-  std::vector<ViewNode::RecordLock> kept;
-  for (const auto& range : held) {
-    if (range.end < start || range.start > end) {
-      kept.push_back(range);
-      continue;
-    }
-    if (range.start < start) kept.push_back({range.start, start - 1, range.type});
-    if (range.end > end) kept.push_back({end + 1, range.end, range.type});
+  held.ranges = with_lock(held.ranges, lock);
+  if (body.pid != 0) held.process = body.pid;
+  if (held.ranges.empty()) node.record_locks.erase(body.owner);
+}
+
+void ViewFs::expect_locks(const ExpectedLocks& expected) {
+  std::lock_guard lock(expected_mutex_);
+  expected_locks_.push_back(expected);
+  expects_locks_ = true;
+}
+
+void ViewFs::expect_no_more(std::uint64_t id) {
+  std::lock_guard lock(expected_mutex_);
+  std::erase_if(expected_locks_, [&](const ExpectedLocks& e) { return e.id == id; });
+  expects_locks_ = !expected_locks_.empty();
+}
+
+int ViewFs::adopt_expected(const Caller& caller, ViewNode& node, const LockBody& body) {
+  if (!expects_locks_ || body.pid <= 0) return 0;
+  const pid_t process = innermost_pid(body.pid);
+  std::uint64_t id = 0;
+  {
+    std::lock_guard lock(expected_mutex_);
+    const auto found = std::ranges::find_if(expected_locks_, [&](const ExpectedLocks& e) {
+      return e.file == node.key && e.process == process;
+    });
+    if (found == expected_locks_.end()) return 0;
+    id = found->id;
   }
-  if (body.type != F_UNLCK) kept.push_back({start, end, body.type});
-  if (kept.empty()) {
-    node.record_locks.erase(body.owner);
-  } else {
-    held = std::move(kept);
-  }
+  Remote::Request asked;
+  asked.op = Op::kAdoptLocks;
+  asked.node = &node;
+  asked.caller = caller;
+  const AdoptLocksBody adopted{id, body.owner};
+  Remote::Reply reply;
+  const int error = remote_.call(
+      asked, {{reinterpret_cast<const std::uint8_t*>(&adopted), sizeof adopted}}, reply);
+  if (error != 0 && error != ENOENT) return error;
+  expect_no_more(id);  // ENOENT: a mover that died has left this; it is a request like any other
+  return 0;
 }
 
 Caller ViewFs::caller_of(fuse_req_t request) {
@@ -289,14 +353,36 @@ struct stat ViewFs::stat_of(const Attr& attr) const {
   return st;
 }
 
-void ViewFs::learn(ViewNode& node, const Attr& attr) {
+double ViewFs::known(ViewNode& node, Attr& attr) const {
+  std::lock_guard lock(node.mutex);
+  if (node.known_changes != remote_.changes()) return 0;
+  const std::int64_t left_ms = node.known_until_ms - now_ms();
+  if (left_ms <= 0) return 0;
+  attr = node.known;
+  return static_cast<double>(left_ms) / 1000;
+}
+
+void ViewFs::learn(ViewNode& node, const Attr& attr, std::uint64_t changes) {
+  if (node.is_root) {
+    root_dev_ = attr.key.dev;
+    nodes_.set_root_key(attr.key);
+  }
   std::lock_guard lock(node.mutex);
   if (version_of(node.known) != version_of(attr)) {
     node.twin.reset();
     node.twin_asked = false;
   }
   node.known = attr;
+  node.known_until_ms = now_ms() + timeout_ms();
+  node.known_changes = changes;
   node.no_xattrs_until_ms = (attr.flags & Attr::kNoXattrs) != 0 ? now_ms() + timeout_ms() : 0;
+}
+
+void ViewFs::drop_pages(ViewNode& node, std::uint64_t from) {
+  // Rounded down: the kernel drops no page that is only partly in the range.
+  constexpr std::uint64_t kPageBytes = 4096;
+  fuse_lowlevel_notify_inval_inode(session_, nodes_.kernel_id(node),
+                                   static_cast<off_t>(from / kPageBytes * kPageBytes), 0);
 }
 
 bool ViewFs::has_no_xattrs(fuse_req_t request, const ViewNodePtr& node) {
@@ -321,11 +407,11 @@ bool ViewFs::has_no_xattrs(fuse_req_t request, const ViewNodePtr& node) {
 }
 
 fuse_entry_param ViewFs::entry_of(const Remote::Reply& reply, const ViewNodePtr& parent,
-                                  const std::string& name, std::uint64_t store_id,
-                                  const Attr& attr) {
-  const ViewNodePtr node = nodes_.found(parent, name, attr.key, true);
+                                  const std::string& name, std::uint64_t store_id, const Attr& attr,
+                                  bool nameless) {
+  const ViewNodePtr node = nodes_.found(parent, name, attr.key, true, nameless);
   Remote::bind(*node, reply.serial(), store_id, 1);
-  learn(*node, attr);
+  learn(*node, attr, reply.changes());
   fuse_entry_param entry{};
   entry.ino = nodes_.kernel_id(*node);
   entry.attr = stat_of(attr);
@@ -345,7 +431,7 @@ ViewHandle* ViewFs::new_handle(const ViewNodePtr& node, std::uint32_t flags, boo
 }
 
 void ViewFs::opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr,
-                    fuse_file_info& info) {
+                    std::uint64_t changes, fuse_file_info& info) {
   info.fh = reinterpret_cast<std::uintptr_t>(new_handle(node, flags, false));
   bool look = false;
   bool changed = false;
@@ -357,8 +443,12 @@ void ViewFs::opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& at
       node->twin_asked = look = true;
     }
   }
+  learn(*node, attr, changes);
   // Pages the kernel has are kept if it knows the file as it is now.
   info.keep_cache = changed ? 0 : 1;
+  // The kernel would keep an append at the end that it knows of, which may not be where it went.
+  // (Not for one who could map the file, which such an opening does not allow.)
+  info.direct_io = (flags & O_APPEND) != 0 && (flags & O_ACCMODE) == O_WRONLY ? 1 : 0;
   if (changed) fuse_lowlevel_notify_inval_inode(session_, nodes_.kernel_id(*node), -1, 0);
   if (look) twins_.look_for(node);
 }
@@ -374,12 +464,16 @@ void ViewFs::release(ViewHandle* handle) {
   request.op = Op::kRelease;
   request.handle = handle;
   Remote::Reply reply;
-  bool bound = false;
+  Remote::Request later;
   {
     std::lock_guard lock(handle->mutex);
-    bound = handle->store_serial != 0;
+    later.op = Op::kRelease;
+    later.session = handle->store_serial;
+    later.handle_id = handle->store_id;
   }
-  if (bound) (void)remote_.call(request, {}, reply);
+  if (later.session != 0 && remote_.call(request, {}, reply) == EHOSTDOWN) {
+    remote_.tell_later(later, {});
+  }
   {
     std::lock_guard lock(handles_mutex_);
     handles_.erase(handle);
@@ -388,6 +482,7 @@ void ViewFs::release(ViewHandle* handle) {
 }
 
 void ViewFs::refresh() {
+  remote_.note_change();
   for (const ViewNodePtr& node : nodes_.all()) {
     fuse_lowlevel_notify_inval_inode(session_, nodes_.kernel_id(*node), -1, 0);
     if (node->is_root) continue;
@@ -433,6 +528,7 @@ Result<std::unique_ptr<View>> View::mount(Options options, DigestCache& digests)
 const std::string& View::mountpoint() const { return fs_->options().mountpoint; }
 std::uint64_t View::device() const { return fs_->device(); }
 void View::refresh() { fs_->refresh(); }
+void View::set_home_up(bool up) { fs_->set_home_up(up); }
 void View::give_up() { fs_->give_up(); }
 bool View::unmount(bool force) { return fs_->unmount(force); }
 bool View::is_alive() const { return fs_->is_alive(); }

@@ -23,6 +23,7 @@ class ViewFs {
   bool unmount(bool force);
   void refresh();
   void give_up() { remote_.give_up(); }
+  void set_home_up(bool up) { remote_.set_home_up(up); }
   bool is_alive() const { return alive_; }
   View::Stats stats() const;
   const View::Options& options() const { return options_; }
@@ -40,26 +41,49 @@ class ViewFs {
     std::atomic<bool> interrupted{false};
   };
 
+  // Record locks that home holds for a process that is being rebuilt here.
+  struct ExpectedLocks {
+    std::uint64_t id = 0;
+    FileKey file;
+    pid_t process = 0;  // as it sees itself
+  };
+  void expect_locks(const ExpectedLocks& expected);
+  void expect_no_more(std::uint64_t id);
+  // If it is that one who asks for a lock: they are its own from now on.
+  int adopt_expected(const Caller& caller, ViewNode& node, const LockBody& body);
+
   void serve();  // a thread of the pool
+  Result<> ask_for_root();
+  Result<> find_device();
   void start_thread_locked();
   void run_housekeeping();  // forgets, lock waits
   void try_locks();
 
   static Caller caller_of(fuse_req_t request);
+  // Not for a node's users (/cluster/node).
+  bool is_for_guests() const { return options_.remote.hello.realm != 0; }
   double timeout_s() const { return options_.timeout_s; }
   std::int64_t timeout_ms() const { return static_cast<std::int64_t>(options_.timeout_s * 1000); }
   struct stat stat_of(const Attr& attr) const;
   // Remembers what the kernel is about to be told; a twin of another version is dropped.
-  void learn(ViewNode& node, const Attr& attr);
+  void learn(ViewNode& node, const Attr& attr, std::uint64_t changes);
+  // What home said within the time for which the kernel may believe it: the kernel asks again after
+  // each read, because of the time of the last access. Gives what is left of the time; 0: ask home.
+  double known(ViewNode& node, Attr& attr) const;
+  // Also its attributes. Of an append: what the kernel has there may be a last page that ends in
+  // zeros, or what it took for the place where the bytes went.
+  void drop_pages(ViewNode& node, std::uint64_t from);
   // Does home say that the file has no extended attributes? Asks home again if that is long ago.
   bool has_no_xattrs(fuse_req_t request, const ViewNodePtr& node);
   // The node of an entry reply, counted as known to the kernel.
   fuse_entry_param entry_of(const Remote::Reply& reply, const ViewNodePtr& parent,
-                            const std::string& name, std::uint64_t store_id, const Attr& attr);
+                            const std::string& name, std::uint64_t store_id, const Attr& attr,
+                            bool nameless = false);
   std::shared_ptr<TwinFile> twin_for(ViewHandle& handle);
   ViewHandle* new_handle(const ViewNodePtr& node, std::uint32_t flags, bool directory);
-  void opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr, fuse_file_info& info);
-  void remember_lock(ViewNode& node, const LockBody& body);
+  void opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr, std::uint64_t changes,
+              fuse_file_info& info);
+  void remember_lock(const Remote::Request& ask, const LockBody& body, ViewNode& node);
   void ask_lock(fuse_req_t request, const Remote::Request& ask, const LockBody& body,
                 const ViewNodePtr& node, bool wait);
   int try_lock(const Remote::Request& ask, const LockBody& body, ViewNode& node);
@@ -71,7 +95,7 @@ class ViewFs {
   Twins twins_;
   fuse_session* session_ = nullptr;
   UniqueFd fuse_fd_;
-  std::uint64_t root_dev_ = 0;
+  std::atomic<std::uint64_t> root_dev_{0};
   std::uint64_t device_ = 0;
   std::atomic<bool> alive_{false};
 
@@ -83,10 +107,16 @@ class ViewFs {
   std::mutex handles_mutex_;
   std::unordered_set<ViewHandle*> handles_;  // open files; the kernel names them by address
 
+  std::mutex expected_mutex_;
+  std::vector<ExpectedLocks> expected_locks_;
+  std::atomic<bool> expects_locks_{false};
+
   std::mutex house_mutex_;
   std::condition_variable house_wake_;
   std::list<std::unique_ptr<LockWait>> lock_waits_;
   bool stop_ = false;
+  std::atomic<std::uint64_t> requests_{0};  // of the kernel
+  std::atomic<bool> house_rests_{false};
   std::thread house_;
 
   std::atomic<std::uint64_t> reads_{0}, read_bytes_{0}, writes_{0}, write_bytes_{0};

@@ -28,7 +28,7 @@ ViewNodePtr NodeIndex::get(std::uint64_t kernel_id) const {
 }
 
 ViewNodePtr NodeIndex::found(const ViewNodePtr& parent, const std::string& name, const FileKey& key,
-                             bool for_kernel) {
+                             bool for_kernel, bool nameless) {
   ViewNodePtr old_parent;  // its release may need the lock
   std::lock_guard lock(mutex_);
   if (root_->key == key && key.ino != 0) {
@@ -44,11 +44,16 @@ ViewNodePtr NodeIndex::found(const ViewNodePtr& parent, const std::string& name,
     node->key = key;
   }
   if (for_kernel) ++node->kernel_lookups;
-  if (node != parent) {
+  if (node != parent && !(nameless && node->parent)) {
     old_parent = std::exchange(node->parent, parent);
     node->name = name;
   }
   return node;
+}
+
+void NodeIndex::set_root_key(const FileKey& key) {
+  std::lock_guard lock(mutex_);
+  root_->key = key;
 }
 
 void NodeIndex::moved(const FileKey& key, const ViewNodePtr& parent, const std::string& name) {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "fs/rpc/rpc.h"
+#include "fs/view/lock_ranges.h"
 
 namespace ssi::fs {
 
@@ -37,15 +38,12 @@ struct ViewNode {
   std::uint64_t store_serial = 0;
   std::uint64_t store_lookups = 0;  // to be forgotten there
   Attr known;                       // what the kernel was told last; known.mode == 0: nothing yet
-  std::shared_ptr<TwinFile> twin;   // the identical local file, if there is one
+  std::int64_t known_until_ms = 0;  // it is believed, unless this view has changed something since
+  std::uint64_t known_changes = 0;
+  std::shared_ptr<TwinFile> twin;       // the identical local file, if there is one
   std::int64_t no_xattrs_until_ms = 0;  // home said so; 0: it may have some
   bool twin_asked = false;  // a search for the twin of `known` is under way or was in vain
-  struct RecordLock {
-    std::uint64_t start, end;  // inclusive
-    std::uint32_t type;
-  };
-  std::map<std::uint64_t, std::vector<RecordLock>>
-      record_locks;  // by owner; for a store that forgot
+  std::map<std::uint64_t, ProcessLocks> record_locks;  // by owner; for a store that forgot
 };
 using ViewNodePtr = std::shared_ptr<ViewNode>;
 
@@ -57,7 +55,11 @@ struct ViewHandle {
   std::mutex mutex;
   std::uint64_t store_id = 0;
   std::uint64_t store_serial = 0;
-  std::uint32_t flock = 0;                       // LOCK_SH or LOCK_EX while held
+  std::uint32_t flock = 0;             // LOCK_SH or LOCK_EX while held
+  std::vector<RecordLock> file_locks;  // F_OFD_SETLK
+  // How the kernel calls who asks for locks by it: the open file, and the last process seen.
+  std::uint64_t file_owner = 0;
+  std::uint64_t process_owner = 0;
   std::uint64_t end_offset = ~std::uint64_t{0};  // directories: nothing is behind it
 };
 
@@ -74,8 +76,11 @@ class NodeIndex {
 
   // Home answered a lookup: the node, found at parent/name; one more lookup by the kernel if
   // `for_kernel`.
+  // A file without a name keeps the place at which it was found before.
   ViewNodePtr found(const ViewNodePtr& parent, const std::string& name, const FileKey& key,
-                    bool for_kernel);
+                    bool for_kernel, bool nameless = false);
+  // Home has told its root; another one than before, perhaps, if it was away.
+  void set_root_key(const FileKey& key);
   // A rename put the file `key` there.
   void moved(const FileKey& key, const ViewNodePtr& parent, const std::string& name);
   void forget(std::uint64_t kernel_id, std::uint64_t lookups);  // by the kernel

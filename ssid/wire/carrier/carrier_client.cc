@@ -40,6 +40,10 @@ Result<> CarrierClient::mount_view(const MountView& view) {
   return ask_plain(encode_request(CarrierOp::kMountView, view));
 }
 
+Result<> CarrierClient::show_nodes(const ShowNodes& wanted) {
+  return ask_plain(encode_request(CarrierOp::kShowNodes, wanted));
+}
+
 Result<> CarrierClient::unmount_view(const std::string& mountpoint, bool force) {
   return ask_plain(encode_request(CarrierOp::kUnmountView, UnmountView{mountpoint, force}));
 }
@@ -60,14 +64,20 @@ Result<> CarrierClient::export_stream(std::uint64_t id, CarrierDirection directi
   return ask_plain(encode_request(CarrierOp::kExportStream, ExportStream{id, direction}), fds);
 }
 
+Result<> CarrierClient::own_stream(std::uint64_t id, int owner) {
+  const int fds[] = {owner};
+  return ask_plain(encode_request(CarrierOp::kOwnStream, StreamRef{id, 0}), fds);
+}
+
 Result<> CarrierClient::close_stream(std::uint64_t id, std::int32_t linger_ms) {
   return ask_plain(encode_request(CarrierOp::kCloseStream, StreamRef{id, linger_ms}));
 }
 
-Result<UniqueFd> CarrierClient::attach_stream(const AttachStream& stream) {
+Result<UniqueFd> CarrierClient::attach_stream(const AttachStream& stream, int network) {
   UniqueFd fd;
+  const std::span<const int> fds(&network, network >= 0 ? 1 : 0);
   SSI_ASSIGN(const CarrierBytes rest,
-             ask(encode_request(CarrierOp::kAttachStream, stream), {}, &fd));
+             ask(encode_request(CarrierOp::kAttachStream, stream), fds, &fd));
   if (!rest.empty()) return Error("ssid-carrier: invalid reply");
   return fd;
 }
@@ -94,6 +104,23 @@ Result<> CarrierClient::refresh_terminal(std::uint64_t id, std::int32_t timeout_
 
 Result<> CarrierClient::detach_stream(std::uint64_t id, std::uint64_t generation) {
   return ask_plain(encode_request(CarrierOp::kDetachStream, DetachStream{id, generation}));
+}
+
+Result<std::uint64_t> CarrierClient::hold_file(int fd) {
+  const int fds[] = {fd};
+  SSI_ASSIGN(const CarrierBytes bytes, ask(encode_request(CarrierOp::kHoldFile), fds));
+  SSI_ASSIGN(const auto held, decode_message<HeldFileRef>(bytes));
+  return held.id;
+}
+
+Result<UniqueFd> CarrierClient::open_held_file(std::uint64_t id) {
+  UniqueFd fd;
+  SSI_TRY(ask(encode_request(CarrierOp::kOpenHeldFile, HeldFileRef{id}), {}, &fd));
+  return fd;
+}
+
+Result<> CarrierClient::release_file(std::uint64_t id) {
+  return ask_plain(encode_request(CarrierOp::kReleaseFile, HeldFileRef{id}));
 }
 
 Result<CarrierStats> CarrierClient::stats() {

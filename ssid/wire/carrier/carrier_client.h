@@ -20,6 +20,8 @@ class CarrierClient {
 
   // Mounts home's root at an existing directory. Home must answer.
   Result<> mount_view(const MountView& view);
+  // Mounts a view of each node, up or not, and takes away those of others. Asks no other node.
+  Result<> show_nodes(const ShowNodes& wanted);
   Result<> unmount_view(const std::string& mountpoint, bool force);
   Result<std::vector<ViewInfo>> list_views();
   // Afterwards the view shows everything that was done at home before this call (names and
@@ -29,12 +31,15 @@ class CarrierClient {
   // Home. `fd` stays the caller's; the carrier opens it again for itself. `owner`: a pidfd; when
   // that process has ended, the stream is closed, whoever forgot it.
   Result<> export_stream(std::uint64_t id, CarrierDirection direction, int fd, int owner);
+  // Home: another owner of an exported stream, which is closed when the last has ended.
+  Result<> own_stream(std::uint64_t id, int owner);
   // Home: the guest ended. What is under way still arrives within `linger_ms`.
   Result<> close_stream(std::uint64_t id, std::int32_t linger_ms);
 
   // Target. The guest's end of a new pipe; `generation` must be greater than all before. kRefused:
   // it is not; kGone: home does not have the stream.
-  Result<UniqueFd> attach_stream(const AttachStream& stream);
+  // `network`, for a unix socket: the network namespace that it is to be in; it stays the caller's.
+  Result<UniqueFd> attach_stream(const AttachStream& stream, int network = -1);
   // Target, after the commit: from now on it counts if the guest closes its end. (Before, an end
   // that is closed by a failed restore is no end of file.)
   Result<> start_stream(std::uint64_t id);
@@ -50,6 +55,13 @@ class CarrierClient {
   Result<> refresh_terminal(std::uint64_t id, std::int32_t timeout_ms);
   // Target: the guest ended or runs elsewhere.
   Result<> detach_stream(std::uint64_t id, std::uint64_t generation);
+
+  // Home: the open file is kept for a process that moves (held_file.h); its number. Views find it
+  // by that until it is released.
+  Result<std::uint64_t> hold_file(int fd);
+  // Home: a duplicate of what is held. kGone: nothing.
+  Result<UniqueFd> open_held_file(std::uint64_t id);
+  Result<> release_file(std::uint64_t id);
 
   Result<CarrierStats> stats();
 

@@ -90,6 +90,16 @@ void fields(Io& io, MountView& m) {
   io(m.mountpoint);
 }
 template <typename Io>
+void fields(Io& io, NodeView& m) {
+  io(m.node);
+  io(m.up);
+}
+template <typename Io>
+void fields(Io& io, ShowNodes& m) {
+  io(m.directory);
+  io(m.nodes);
+}
+template <typename Io>
 void fields(Io& io, UnmountView& m) {
   io(m.mountpoint);
   io(m.force);
@@ -115,6 +125,9 @@ void fields(Io& io, AttachStream& m) {
   io(m.home);
   io(m.on_demand);
   io(m.terminal);
+  io(m.socket);
+  io(m.peer_uid);
+  io(m.peer_gid);
 }
 template <typename Io>
 void fields(Io& io, DemandStream& m) {
@@ -136,6 +149,10 @@ template <typename Io>
 void fields(Io& io, StreamRef& m) {
   io(m.id);
   io(m.timeout_ms);
+}
+template <typename Io>
+void fields(Io& io, HeldFileRef& m) {
+  io(m.id);
 }
 template <typename Io>
 void fields(Io& io, std::pair<std::string, std::uint64_t>& m) {
@@ -251,6 +268,7 @@ Result<std::span<const std::byte>> decode_carrier_reply(std::span<const std::byt
   template Result<T> decode_message<T>(std::span<const std::byte>); \
   template CarrierBytes encode_ok<T>(const T&);
 SSI_CARRIER_MESSAGE(MountView)
+SSI_CARRIER_MESSAGE(ShowNodes)
 SSI_CARRIER_MESSAGE(UnmountView)
 SSI_CARRIER_MESSAGE(ExportStream)
 SSI_CARRIER_MESSAGE(AttachStream)
@@ -258,6 +276,7 @@ SSI_CARRIER_MESSAGE(DrainStream)
 SSI_CARRIER_MESSAGE(DemandStream)
 SSI_CARRIER_MESSAGE(DetachStream)
 SSI_CARRIER_MESSAGE(StreamRef)
+SSI_CARRIER_MESSAGE(HeldFileRef)
 SSI_CARRIER_MESSAGE(CarrierStats)
 SSI_CARRIER_MESSAGE(ViewList)
 #undef SSI_CARRIER_MESSAGE

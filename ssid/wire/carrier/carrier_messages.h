@@ -16,6 +16,7 @@
 namespace ssi {
 
 inline constexpr const char* kCarrierSocket = "/run/ssid/carrier.sock";
+inline constexpr const char* kNodeViewsSocket = "/run/ssid/nodes.sock";  // kShowNodes, kStats
 inline constexpr std::uint16_t kCarrierPort = 7789;
 inline constexpr std::size_t kCarrierMessageBytesMax = 64 << 10;
 
@@ -25,6 +26,7 @@ enum class CarrierOp : std::uint32_t {
   kUnmountView = 3,
   kListViews = 4,
   kRefreshView = 5,
+  kShowNodes = 6,
   kExportStream = 10,
   kAttachStream = 11,
   kStartStream = 12,
@@ -34,6 +36,10 @@ enum class CarrierOp : std::uint32_t {
   kCloseStream = 16,
   kDemandStream = 17,
   kRefreshTerminal = 18,
+  kOwnStream = 19,  // with a pidfd of another process that the stream belongs to
+  kHoldFile = 20,
+  kOpenHeldFile = 21,
+  kReleaseFile = 22,
 };
 
 enum class CarrierDirection : std::uint32_t {
@@ -46,11 +52,24 @@ struct CarrierPeer {
   std::uint32_t node = 0;
   std::vector<std::string> addresses;  // tried in this order
   std::uint16_t port = kCarrierPort;
+  bool operator==(const CarrierPeer&) const = default;
 };
 
 struct MountView {
   CarrierPeer home;
   std::string mountpoint;  // an existing directory
+};
+struct NodeView {
+  CarrierPeer node;
+  bool up = false;
+  bool operator==(const NodeView&) const = default;
+};
+// The whole of it, whenever something of it changes, and now and then for a carrier that was
+// restarted.
+struct ShowNodes {
+  std::string directory;  // has a directory for each node, named by its number
+  std::vector<NodeView> nodes;
+  bool operator==(const ShowNodes&) const = default;
 };
 struct UnmountView {
   std::string mountpoint;
@@ -66,7 +85,7 @@ struct ExportStream {  // with two descriptors: the pipe, and a pidfd of the pro
   std::uint64_t id = 0;
   CarrierDirection direction{};
 };
-struct AttachStream {  // answered with one descriptor
+struct AttachStream {  // a socket: with one descriptor, its network; answered with one
   std::uint64_t id = 0;
   std::uint64_t generation = 0;
   CarrierDirection direction{};
@@ -74,6 +93,9 @@ struct AttachStream {  // answered with one descriptor
   CarrierPeer home;
   bool on_demand = false;      // kGuestReads: others at home read the same pipe
   std::uint64_t terminal = 0;  // not 0: the same for both directions of a terminal
+  std::uint64_t socket = 0;    // not 0: the same for both directions of a unix socket
+  std::uint32_t peer_uid = 0;  // of that: who is at its other end
+  std::uint32_t peer_gid = 0;
 };
 struct DemandStream {
   std::uint64_t id = 0;
@@ -91,6 +113,9 @@ struct DetachStream {  // that attachment, and no later one
 struct StreamRef {
   std::uint64_t id = 0;
   std::int32_t timeout_ms = 0;  // kCloseStream: what is under way may take so long
+};
+struct HeldFileRef {
+  std::uint64_t id = 0;
 };
 struct CarrierStats {
   std::vector<std::pair<std::string, std::uint64_t>> counters;

@@ -25,7 +25,7 @@ struct LinkHello {
   std::uint16_t version = kVersion;
   LinkKind kind = LinkKind::kFiles;
   std::uint32_t node = 0;   // of the caller
-  std::uint32_t realm = 0;  // home node of the guests it calls for
+  std::uint32_t realm = 0;  // home node of the guests it calls for; 0: none, for a node's users
   SessionToken token{};
   std::uint32_t lane = 0;  // kFiles: which of the session's parallel connections
   std::uint32_t reserved = 0;
