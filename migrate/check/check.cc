@@ -1,7 +1,11 @@
 #include "migrate/check/check.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 
+#include "migrate/fds/deleted_file.h"
+#include "migrate/fds/path_handle.h"
 #include "ssid/base/own_programs.h"
 
 namespace ssi::check {
@@ -17,34 +21,34 @@ struct KindRow {
 constexpr KindRow kKinds[] = {
     {FdKind::kRegular, "a file", true},
     {FdKind::kDirectory, "a directory", true},
-    {FdKind::kDeletedFile, "a file that was deleted", false},
+    {FdKind::kDeletedFile, "a file that was deleted", true},
     {FdKind::kKernelFile, "a file of this machine's kernel", false},
     {FdKind::kPipe, "a pipe", true},
-    {FdKind::kFifo, "a named pipe", false},
+    {FdKind::kFifo, "a named pipe", true},
     {FdKind::kNullLike, "a device without state", true},
     {FdKind::kTty, "a terminal", true},
     {FdKind::kClosedTty, "a terminal that was closed", false},
     {FdKind::kControllingTty, "its terminal by the name of /dev/tty", true},
-    {FdKind::kPtyMaster, "the inner side of a terminal (a pty master)", false},
+    {FdKind::kPtyMaster, "the inner side of a terminal (a pty master)", true},
     {FdKind::kDevice, "a device", false},
-    {FdKind::kUnixSocket, "a unix socket", false},
-    {FdKind::kInetSocket, "a network socket", false},
-    {FdKind::kNetlinkSocket, "a netlink socket", false},
+    {FdKind::kUnixSocket, "a unix socket", true},
+    {FdKind::kInetSocket, "a network socket", true},
+    {FdKind::kNetlinkSocket, "a socket to this machine's kernel", false},
     {FdKind::kOtherSocket, "a socket of a kind that can't be moved", false},
     {FdKind::kEventfd, "an eventfd", true},
     {FdKind::kSignalfd, "a signalfd", true},
     {FdKind::kTimerfd, "a timerfd", true},
     {FdKind::kEpoll, "an epoll", true},
-    {FdKind::kInotify, "an inotify watch", false},
-    {FdKind::kFanotify, "a fanotify watch", false},
+    {FdKind::kInotify, "an inotify watch, which would not be told of changes at home", false},
+    {FdKind::kFanotify, "a fanotify watch, which would not be told of changes at home", false},
     {FdKind::kMemfd, "a memory file", true},
-    {FdKind::kPidfd, "a handle on a process (pidfd)", false},
+    {FdKind::kPidfd, "a handle on a process (pidfd)", true},
     {FdKind::kUserfaultfd, "a userfaultfd", false},
     {FdKind::kBpf, "a BPF object", false},
     {FdKind::kPerf, "a performance counter", false},
     {FdKind::kIoUring, "an io_uring", false},
     {FdKind::kFuse, "a FUSE connection", false},
-    {FdKind::kPathOnly, "a path handle (O_PATH)", false},
+    {FdKind::kPathOnly, "a path handle (O_PATH)", true},
     {FdKind::kOther, "of a kind that can't be moved", false},
 };
 static_assert(std::size(kKinds) == kFdKinds);
@@ -103,7 +107,7 @@ void check_kind_of_process(const ProcessFacts& facts, const CheckContext& contex
   } else {
     reasons.add(!facts.children.empty(),
                 "it has " + count(facts.children.size(), "child process", "child processes") +
-                    " and trees can't be moved yet: " + list(facts.children));
+                    ", which only `migrate --tree` moves along: " + list(facts.children));
   }
   reasons.add(facts.seccomp_mode != 0, "it runs under a system call filter (seccomp)");
   reasons.add(facts.pending_sigtrap, "a SIGTRAP is pending for it, which would be lost");
@@ -114,19 +118,14 @@ void check_kind_of_process(const ProcessFacts& facts, const CheckContext& contex
     reasons.add(!facts.other_namespaces.empty(),
                 "it runs in a container: its namespaces differ from ssid's (" +
                     join(facts.other_namespaces) + ")");
-    // In another mount namespace the root differs anyway.
-    const bool own_mounts =
-        std::ranges::find(facts.other_namespaces, "mnt") != facts.other_namespaces.end();
-    reasons.add(facts.other_root && !own_mounts, "it has a root directory of its own (chroot)");
   }
+  reasons.add(facts.root_deleted, "its root directory (chroot) was deleted");
 }
 
 void check_memory(const ProcessFacts& facts, Reasons& reasons) {
-  reasons.add(facts.exe_deleted, "its program file " + facts.exe + " was deleted or replaced");
-  for (const auto& path : facts.deleted_mappings) {
-    reasons.add(true, "it uses the file " + path + ", which was deleted or replaced");
-  }
-  reasons.add(facts.cwd_deleted, "its working directory " + facts.cwd + " was deleted");
+  reasons.add(
+      facts.cwd_of_kernel && facts.cwd_deleted,
+      "its working directory " + facts.cwd + " was one of this machine's kernel and is gone");
   for (const auto& memory : facts.shared_memory) {
     reasons.add(!memory.sharers.empty(),
                 "it shares memory with process " + list(memory.sharers) + ": " + memory.what);
@@ -144,17 +143,75 @@ void check_memory(const ProcessFacts& facts, Reasons& reasons) {
                                         " kB of reserved huge pages (hugetlb)");
 }
 
+// What home can steer to where the process goes (docs/network.md). One without an address is only
+// made anew.
+bool is_carried(const FdFact& fd) {
+  if (!fd.details.empty()) return fd.socket.has_value();
+  return fd.protocol.starts_with("TCP") || fd.protocol == "UDP" || fd.protocol == "UDPv6";
+}
+
+std::string why_not_carried(const FdFact& fd) {
+  const bool steered = fd.protocol == "TCPv6" || fd.protocol == "UDPv6";
+  return steered ? " of an IPv6 address that only this network segment knows" : "";
+}
+
+// What criu sends again with a message, so that it is the process's as it was.
+bool moves_in_flight(const FdFact& fd) {
+  switch (fd.kind) {
+    case FdKind::kRegular:
+    case FdKind::kDirectory:
+    case FdKind::kNullLike:
+    case FdKind::kEventfd:
+    case FdKind::kUnixSocket:
+      return !fd.locks.any();
+    case FdKind::kPipe:
+      return fd.other_end_inside;
+    default:
+      return false;
+  }
+}
+
+std::string connected_with(const FdFact& fd) {
+  const std::string whom =
+      fd.peer_holders.empty() ? "what can't be seen from here" : "process " + list(fd.peer_holders);
+  return "connected with " + whom + (fd.why_not_relayed.empty() ? "" : ", " + fd.why_not_relayed);
+}
+
+std::string numbered(const FdFact& fd, const std::string& what) {
+  return "fd " + std::to_string(fd.number) + " is " + what + " (" + fd.target + ")";
+}
+
 void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& reasons) {
   for (const auto& fd : facts.fds) {
-    if (!context.fds.has(fd.kind)) {
+    if (!context.fds.has(fd.kind) || (fd.in_flight && !moves_in_flight(fd))) {
       reasons.add(true, describe(fd));
-    } else if (fd.kind == FdKind::kControllingTty && fd.same_as.empty()) {
+    } else if (!fd.peers.empty() && !fd.relayed()) {
+      reasons.add(true, describe(fd) + " " + connected_with(fd));
+    } else if (!fd.why_not.empty()) {
+      reasons.add(true, describe(fd) + " " + fd.why_not);
+    } else if (fd.kind == FdKind::kControllingTty && fd.same_as.empty() && !fd.pty_inside) {
       reasons.add(true, describe(fd) + " and by no other name");
-    } else if (fd.locked) {
-      reasons.add(true, describe(fd) + " with a lock, which can't be moved yet");
-    } else if (fd.kind == FdKind::kMemfd) {
+    } else if (const auto lock = fds::lock_that_stays(fd.locks); !lock.empty()) {
+      reasons.add(true, describe(fd) + " with " + lock);
+    } else if (fd.kind == FdKind::kPathOnly) {
+      const std::string why =
+          fds::why_path_handle_stays({fd.mode & S_IFMT, fd.nameless, fd.of_kernel});
+      reasons.add(!why.empty(), numbered(fd, why));
+    } else if (fd.kind == FdKind::kFifo) {
+      const std::string why = fds::why_fifo_stays(fifo_of(fd));
+      reasons.add(!why.empty(), numbered(fd, why));
+    } else if (fd.kind == FdKind::kDeletedFile) {
+      const std::string why = fds::why_deleted_stays(fd.target);
+      reasons.add(!why.empty(), numbered(fd, why));
+    } else if (fd.kind == FdKind::kInetSocket && !is_carried(fd)) {
+      reasons.add(true, describe(fd) + why_not_carried(fd));
+    } else if (fd.kind == FdKind::kMemfd || fd.kind == FdKind::kInetSocket ||
+               fd.kind == FdKind::kUnixSocket) {
       reasons.add(!fd.holders.empty(),
                   describe(fd) + " that process " + list(fd.holders) + " has open, too");
+    } else if (fd.kind == FdKind::kPtyMaster) {
+      reasons.add(!fd.holders.empty(),
+                  describe(fd) + " that process " + list(fd.holders) + " uses, too");
     }
   }
 }
@@ -172,12 +229,13 @@ SupportedFds SupportedFds::of_this_version() {
 std::string describe(const FdFact& fd) {
   std::string what = words(fd.kind);
   std::string details = fd.details.empty() ? fd.target : fd.details;
+  if (fd.details.empty() && !fd.protocol.empty()) details = fd.protocol;
   if (fd.kind == FdKind::kInetSocket) {
     if (fd.listening) what = "a listening network socket";
     if (fd.details.find(" -> ") != std::string::npos) what = "an open network connection";
   }
   if (details.starts_with("anon_inode:") && fd.kind != FdKind::kOther) details.clear();
-  return "fd " + std::to_string(fd.number) + " is " + what +
+  return "fd " + std::to_string(fd.number) + (fd.in_flight ? " has in its queue " : " is ") + what +
          (details.empty() ? "" : " (" + details + ")");
 }
 

@@ -1,6 +1,7 @@
 #include "migrate/check/check.h"
 
 #include <doctest/doctest.h>
+#include <sys/stat.h>
 
 namespace ssi::check {
 namespace {
@@ -40,10 +41,12 @@ TEST_CASE("each reason in plain words") {
   }
   SUBCASE("children") {
     facts.children = {{4712, "a"}};
-    CHECK(reason(facts) == "it has 1 child process and trees can't be moved yet: 4712 (a)");
+    CHECK(reason(facts) ==
+          "it has 1 child process, which only `migrate --tree` moves along: 4712 (a)");
     facts.children = {{1, "a"}, {2, "b"}, {3, "c"}, {4, "d"}, {5, "e"}};
     CHECK(reason(facts) ==
-          "it has 5 child processes and trees can't be moved yet: 1 (a), 2 (b), 3 (c) and 2 more");
+          "it has 5 child processes, which only `migrate --tree` moves along: 1 (a), 2 (b), 3 (c) "
+          "and 2 more");
     facts.vfork_child = true;
     CHECK(reason(facts).ends_with("which still runs in its memory (vfork)"));
   }
@@ -55,9 +58,11 @@ TEST_CASE("each reason in plain words") {
     facts.seccomp_mode = 2;
     CHECK(reason(facts) == "it runs under a system call filter (seccomp)");
   }
-  SUBCASE("container and chroot, but not for a guest in its realm") {
-    facts.other_root = true;
-    CHECK(reason(facts) == "it has a root directory of its own (chroot)");
+  SUBCASE("chroot, if that directory is gone") {
+    facts.root_deleted = true;
+    CHECK(reason(facts) == "its root directory (chroot) was deleted");
+  }
+  SUBCASE("container, but not for a guest in its realm") {
     facts.other_namespaces = {"pid", "mnt"};
     CHECK(reason(facts) == "it runs in a container: its namespaces differ from ssid's (pid, mnt)");
     CHECK(reason(facts, {.is_guest = true}).empty());
@@ -69,10 +74,6 @@ TEST_CASE("each reason in plain words") {
     CHECK(reason(facts) ==
           "it shares memory with process 5000 (postgres): anonymous shared memory");
   }
-  SUBCASE("replaced program") {
-    facts.exe_deleted = true;
-    CHECK(reason(facts) == "its program file /usr/bin/job was deleted or replaced");
-  }
   SUBCASE("tiny limits") {
     facts.stack_limit_kb = 8;
     CHECK(reason(facts) == "its stack limit (8 kB) is too small to leave a deputy behind");
@@ -80,6 +81,53 @@ TEST_CASE("each reason in plain words") {
   SUBCASE("ssid itself") {
     facts.exe = "/usr/lib/ssid/ssid";
     CHECK(reason(facts) == "it is a part of ssid itself");
+  }
+}
+
+TEST_CASE("unix sockets: who is at the other end, who has it, what is on its way") {
+  auto facts = plain();
+  facts.fds = {{.number = 5, .kind = FdKind::kUnixSocket, .details = "unnamed"}};
+  CHECK(reason(facts).empty());
+  FdFact& fd = facts.fds[0];
+  SUBCASE("another process at the other end") {
+    fd.peers = {77};
+    CHECK(reason(facts).empty());  // it is relayed
+    fd.in_flight = true;
+    CHECK(reason(facts) ==
+          "fd 5 has in its queue a unix socket (unnamed) connected with what can't be seen from "
+          "here");
+    fd.in_flight = false;
+    fd.why_not_relayed = "by messages, which are not relayed yet";
+    CHECK(
+        reason(facts) ==
+        "fd 5 is a unix socket (unnamed) connected with what can't be seen from here, by messages, "
+        "which are not relayed yet");
+    fd.peer_holders = {{6, "syslogd"}};
+    CHECK(reason(facts) ==
+          "fd 5 is a unix socket (unnamed) connected with process 6 (syslogd), by messages, which "
+          "are "
+          "not relayed yet");
+  }
+  SUBCASE("another process has it, too") {
+    fd.holders = {{6, "other"}};
+    CHECK(reason(facts) == "fd 5 is a unix socket (unnamed) that process 6 (other) has open, too");
+  }
+  SUBCASE("its name") {
+    fd.details = "/run/x.sock";
+    fd.why_not = "that others reach by its name";
+    CHECK(reason(facts) == "fd 5 is a unix socket (/run/x.sock) that others reach by its name");
+  }
+  SUBCASE("descriptors on their way to it") {
+    facts.fds.push_back({.number = 5, .kind = FdKind::kRegular, .in_flight = true});
+    CHECK(reason(facts).empty());
+    facts.fds[1] = {.number = 5,
+                    .kind = FdKind::kPipe,
+                    .target = "pipe:[9]",
+                    .other_end_inside = true,
+                    .in_flight = true};
+    CHECK(reason(facts).empty());
+    facts.fds[1].other_end_inside = false;
+    CHECK(reason(facts) == "fd 5 has in its queue a pipe (pipe:[9])");
   }
 }
 
@@ -100,8 +148,33 @@ TEST_CASE("descriptors: what moves, and what does not with its number and what i
   facts.fds[0].details = "tcp 0.0.0.0:80";
   facts.fds[0].listening = true;
   CHECK(reason(facts) == "fd 5 is a listening network socket (tcp 0.0.0.0:80)");
+  facts.fds[0].protocol = "TCP";
+  facts.fds[0].socket = net::MovedSocket{.local = {"0.0.0.0", 80}};
+  CHECK(reason(facts).empty());
+  facts.fds[0].holders = {{6, "other"}};
+  CHECK(reason(facts) ==
+        "fd 5 is a listening network socket (tcp 0.0.0.0:80) that process 6 (other) has open, too");
+  facts.fds = {{.number = 4, .kind = FdKind::kInetSocket, .protocol = "TCPv6"}};
+  CHECK(reason(facts).empty());
+  facts.fds = {{.number = 4, .kind = FdKind::kInetSocket, .protocol = "RAW"}};
+  CHECK(reason(facts) == "fd 4 is a network socket (RAW)");
+  facts.fds = {{.number = 4,
+                .kind = FdKind::kInetSocket,
+                .details = "tcp6 [fe80::1]:80",
+                .listening = true,
+                .protocol = "TCPv6"}};
+  CHECK(reason(facts) ==
+        "fd 4 is a listening network socket (tcp6 [fe80::1]:80) of an IPv6 address that only this "
+        "network segment knows");
+  facts.fds[0].details = "tcp6 [::]:80";
+  facts.fds[0].socket = net::MovedSocket{.local = {"*", 80}};
+  CHECK(reason(facts).empty());
   facts.fds = {{.number = 3, .kind = FdKind::kPtyMaster, .target = "/dev/ptmx"}};
-  CHECK(reason(facts) == "fd 3 is the inner side of a terminal (a pty master) (/dev/ptmx)");
+  CHECK(reason(facts).empty());
+  facts.fds[0].holders = {{812, "sh"}};
+  CHECK(reason(facts) ==
+        "fd 3 is the inner side of a terminal (a pty master) (/dev/ptmx) that process 812 (sh) "
+        "uses, too");
   facts.fds = {{.number = 7, .kind = FdKind::kIoUring, .target = "anon_inode:[io_uring]"}};
   CHECK(reason(facts) == "fd 7 is an io_uring");
   facts.fds = {{.number = 8, .kind = FdKind::kOther, .target = "anon_inode:[secret]"}};
@@ -112,6 +185,36 @@ TEST_CASE("descriptors: what moves, and what does not with its number and what i
                 .holders = {{6, "other"}}}};
   CHECK(reason(facts) ==
         "fd 9 is a memory file (/memfd:x (deleted)) that process 6 (other) has open, too");
+}
+
+TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the rest is said") {
+  auto facts = plain();
+  facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/tmp/x (deleted)"},
+               {.number = 4, .kind = FdKind::kRegular, .locks = {.flock = 2}},
+               {.number = 5, .kind = FdKind::kPathOnly, .mode = S_IFDIR},
+               {.number = 6, .kind = FdKind::kFifo, .target = "/tmp/fifo"}};
+  facts.exe_deleted = facts.cwd_deleted = true;
+  CHECK(reason(facts).empty());
+  facts.fds[3].other_end_inside = true;
+  CHECK(reason(facts) ==
+        "fd 6 is a named pipe that it can read and write, as can others at home (/tmp/fifo)");
+  facts.fds = {{.number = 4,
+                .kind = FdKind::kRegular,
+                .target = "/x",
+                .locks = {.of_process = {{0, 9, 1, 0}}}}};
+  CHECK(reason(facts) ==
+        "fd 4 is a file (/x) with a record lock for writing (fcntl), which can't be handed over "
+        "without a gap");
+  facts.fds = {{.number = 5, .kind = FdKind::kPathOnly, .target = "/x", .mode = S_IFSOCK}};
+  CHECK(reason(facts) ==
+        "fd 5 is a path handle (O_PATH) of something that is no file, directory or link (/x)");
+  facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/dev/zero (deleted)"}};
+  CHECK(reason(facts) == "fd 3 is a handle on shared memory (/dev/zero (deleted))");
+  facts.fds.clear();
+  facts.cwd = "/proc/12";
+  facts.cwd_of_kernel = true;
+  CHECK(reason(facts) ==
+        "its working directory /proc/12 was one of this machine's kernel and is gone");
 }
 
 TEST_CASE("all reasons are listed, the most basic first; the table of kinds can be changed") {

@@ -1,11 +1,19 @@
 // What a process is made of, as far as it matters for moving it: values only, no kernel, no /proc.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "migrate/fds/fifo.h"
+#include "migrate/fds/file_lock.h"
+#include "migrate/fds/pty.h"
+#include "migrate/fds/unix_socket.h"
+#include "migrate/net/moved_socket.h"
 
 namespace ssi::check {
 
@@ -54,6 +62,12 @@ struct ProcessName {
   auto operator<=>(const ProcessName&) const = default;
 };
 
+struct OpenFileName {
+  pid_t pid = 0;
+  int number = -1;
+  bool operator==(const OpenFileName&) const = default;
+};
+
 struct FdFact {
   int number = -1;
   FdKind kind = FdKind::kOther;
@@ -61,24 +75,69 @@ struct FdFact {
   std::string target;        // as /proc shows it
   std::uint64_t device = 0;  // st_dev
   std::uint64_t inode = 0;
-  std::string key;      // pipes, terminals: what criu calls it
+  std::string key;      // pipes, FIFOs, terminals, unix sockets: what criu calls it
   std::string same_as;  // /dev/tty: the key under which the process has that terminal, too
   std::string details;  // sockets: "tcp 10.77.0.1:41000 -> 10.77.0.2:80"
   bool listening = false;
-  bool locked = false;  // a lock is held by it (flock, fcntl or a lease)
-  // Pipes: whether the process itself holds an end for reading and one for writing.
+  std::string protocol;                      // network sockets: "TCP", "UDPv6", ..
+  std::optional<net::MovedSocket> socket{};  // of one that home can carry and that has an address
+  std::uint32_t mode = 0;                    // st_mode
+  std::uint64_t position = 0;                // bytes
+  bool nameless = false;                     // FIFOs, path handles: deleted, or replaced
+  bool of_kernel = false;                    // path handles: in /proc, /sys
+  bool on_view = false;  // of some FUSE file system, as home's files are where a guest runs
+  fds::HeldLocks locks{};
+  // Of files with a lock: the first of the processes looked at that has this very open file, and
+  // its first number there.
+  OpenFileName open_file{};
+  // Pipes, FIFOs: whether the process itself holds an end for reading and one for writing.
   bool other_end_inside = false;
-  // Pipes, memory files: other processes that have it open.
+  // Pseudo-terminals, either side: which one.
+  std::optional<fds::PtyName> pty{};
+  // Masters: the session that it controls; /dev/tty: that of the process. 0: none.
+  pid_t session = 0;
+  // Terminals, /dev/tty: the process itself has the master.
+  bool pty_inside = false;
+  // Pipes, FIFOs, memory files, sockets: other processes that have it open. Masters: those that
+  // have the master or a slave open, or whose session it controls.
   std::vector<ProcessName> holders{};
-  // Pipes: one of them, other than ourselves, holds the end for reading.
-  bool read_by_others = false;
+  // Pipes, FIFOs: those of them, but ourselves, that may read it.
+  std::vector<ProcessName> readers{};
+  // Not open, but sent to the socket `number` and not received yet.
+  bool in_flight = false;
+  pid_t handle_on = 0;  // pidfds: of whom, as migrate/fds/pidfd.h says
+  // What speaks against moving this one, as the end of a sentence; empty: nothing.
+  std::string why_not{};
+  // Unix sockets: those at its other end that are not the process's, and who has them open.
+  std::vector<fds::SocketInode> peers{};
+  std::string why_not_relayed{};  // what stands against relaying what it says to them
+  std::vector<ProcessName> peer_holders{};
+
+  // The carriers carry what goes between it and the process at its other end, which stays.
+  bool relayed() const { return !peers.empty() && why_not_relayed.empty() && !in_flight; }
 };
+
+inline bool is_pipe(const FdFact& fd) {
+  return fd.kind == FdKind::kPipe || fd.kind == FdKind::kFifo;
+}
+inline bool may_read(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_WRONLY; }
+inline bool may_write(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_RDONLY; }
+
+inline fds::Fifo fifo_of(const FdFact& fd) {
+  return {fd.other_end_inside, fd.nameless, !fd.holders.empty()};
+}
 
 struct SharedMemory {
   std::string what;  // "anonymous shared memory", "System V shared memory", a path
   std::uint64_t inode = 0;
   bool writable = false;
   std::vector<ProcessName> sharers{};  // others
+};
+
+// A file that it has mapped and that has no name (any more); once, whatever number of mappings.
+struct DeletedMapping {
+  std::string path;
+  std::string range;  // of one of them, as /proc/PID/map_files calls it
 };
 
 inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
@@ -92,6 +151,7 @@ struct ProcessFacts {
   std::string cmdline;  // zero bytes made spaces
   std::string cwd;
   bool cwd_deleted = false;
+  bool cwd_of_kernel = false;  // in /proc, /sys
 
   char state = 'R';  // as in /proc/PID/stat
   bool kernel_thread = false;
@@ -106,7 +166,7 @@ struct ProcessFacts {
   std::vector<std::string> other_namespaces{};  // kinds in which it differs from us: "pid", "mnt"
   // Kinds in which its children will differ from itself: "pid", "time".
   std::vector<std::string> children_namespaces{};
-  bool other_root = false;
+  bool root_deleted = false;  // chroot: that directory is gone
 
   uid_t uid = 0;  // real
   uid_t effective_uid = 0;
@@ -119,7 +179,7 @@ struct ProcessFacts {
   std::vector<FdFact> fds{};
   std::vector<SharedMemory> shared_memory{};
   std::vector<std::string> device_mappings{};
-  std::vector<std::string> deleted_mappings{};  // program or libraries replaced under it
+  std::vector<DeletedMapping> deleted_mappings{};  // program or libraries replaced under it
 };
 
 }  // namespace ssi::check

@@ -4,16 +4,17 @@
 #include <linux/magic.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <sys/xattr.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
-#include <optional>
 #include <string_view>
 #include <utility>
 
-#include "migrate/check/socket_table.h"
+#include "migrate/check/pipe_ends.h"
+#include "migrate/check/pty_facts.h"
+#include "migrate/check/socket_facts.h"
+#include "migrate/fds/held_file.h"
+#include "migrate/fds/pidfd.h"
 #include "migrate/move/stream_key.h"
 #include "ssid/base/proc_job.h"
 
@@ -23,6 +24,8 @@ namespace {
 constexpr unsigned kMemoryDevices = 1, kTtyAlternates = 5, kMiscDevices = 10;
 constexpr unsigned kPtsFirst = 136, kPtsLast = 143, kFuseMinor = 229;
 constexpr unsigned kTtyMinor = 0, kPtmxMinor = 2;
+
+constexpr int kTriesToRead = 5;
 
 FdKind anonymous_kind(std::string_view name) {
   static constexpr std::pair<std::string_view, FdKind> kNames[] = {
@@ -58,6 +61,141 @@ FdKind character_device_kind(const struct stat& st, dev_t terminal) {
   return high == kMiscDevices && low == kFuseMinor ? FdKind::kFuse : FdKind::kDevice;
 }
 
+bool is_on_fuse(const std::string& path) {
+  struct statfs fs {};
+  return ::statfs(path.c_str(), &fs) == 0 &&
+         static_cast<unsigned long>(fs.f_type) == FUSE_SUPER_MAGIC;
+}
+
+// Also one that lost this name, by which criu would open it, and has others. A view is not told of
+// what others do at home: there the name is looked up.
+bool was_deleted(const ProcDir& owner, const FdFact& fd, const struct stat& st) {
+  if (st.st_nlink == 0) return true;
+  if (!fd.on_view && !fd.target.ends_with(" (deleted)")) return false;
+  const auto named = owner.status("root" + fd.target);  // a name may end like that
+  return !named || named->st_dev != st.st_dev || named->st_ino != st.st_ino;
+}
+
+FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
+               const struct stat& st, dev_t terminal, const ProcDir& owner) {
+  if (fd.flags & O_PATH) return FdKind::kPathOnly;
+  if (fd.target.starts_with("anon_inode:")) return anonymous_kind(fd.target.substr(11));
+  if (fd.target.starts_with("pidfd:")) return FdKind::kPidfd;
+  if (fd.target.starts_with("/memfd:")) return FdKind::kMemfd;
+  switch (st.st_mode & S_IFMT) {
+    case S_IFSOCK:
+      return socket_kind(socket_protocol(proc.path(file)));
+    case S_IFIFO:
+      return fd.target.starts_with("pipe:") ? FdKind::kPipe : FdKind::kFifo;
+    case S_IFCHR:
+      return character_device_kind(st, terminal);
+    case S_IFBLK:
+      return FdKind::kDevice;
+    case S_IFREG:
+      if (!fd.target.starts_with("/")) return FdKind::kOther;  // of no file system one could name
+      if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
+      return was_deleted(owner, fd, st) ? FdKind::kDeletedFile : FdKind::kRegular;
+    case S_IFDIR:
+      if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
+      return was_deleted(owner, fd, st) ? FdKind::kDeletedFile : FdKind::kDirectory;
+    default:
+      return FdKind::kOther;
+  }
+}
+
+Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_t terminal,
+                            const ProcDir& owner) {
+  FdFact fd;
+  fd.number = std::atoi(number.c_str());
+  const std::string file = "fd/" + number;
+  SSI_ASSIGN(fd.target, proc.link(file));
+  SSI_ASSIGN(const struct stat st, proc.status(file));
+  SSI_ASSIGN(const std::string info, proc.read("fdinfo/" + number));
+  fd.flags = static_cast<std::uint32_t>(std::strtoul(field(info, "flags").c_str(), nullptr, 8));
+  fd.position = std::strtoull(field(info, "pos").c_str(), nullptr, 10);
+  fd.locks = fds::parse_locks(info);
+  fd.device = st.st_dev;
+  fd.inode = st.st_ino;
+  fd.on_view = (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && is_on_fuse(proc.path(file));
+  fd.kind = kind_of(proc, file, fd, st, terminal, owner);
+  if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty || fd.kind == FdKind::kControllingTty ||
+      fd.kind == FdKind::kUnixSocket) {
+    fd.key = migrate::stream_key(st);
+  }
+  fd.mode = st.st_mode;
+  if (S_ISSOCK(st.st_mode)) fd.protocol = socket_protocol(proc.path(file));
+  if (fd.kind == FdKind::kPidfd) {
+    fd.handle_on = fds::pidfd_target(info);
+    fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, {owner.pid()}).value_or("");
+  }
+  if (fd.kind == FdKind::kFifo || fd.kind == FdKind::kPathOnly) {
+    fd.nameless = was_deleted(owner, fd, st);
+    fd.of_kernel = belongs_to_the_kernel(proc.path(file));
+  }
+  if (fd.kind == FdKind::kFifo) {
+    fd.key = fds::file_key(std::atol(field(info, "mnt_id").c_str()), st.st_ino);
+  }
+  return fd;
+}
+
+}  // namespace
+
+// The process runs: one that is closed, or another by now, while we look would be a mixture.
+Result<FdFact> read_fd(const ProcDir& proc, const std::string& number, dev_t terminal,
+                       const ProcDir& owner) {
+  for (int tries = 0;; ++tries) {
+    SSI_ASSIGN(auto fd, read_fd_once(proc, number, terminal, owner));
+    SSI_ASSIGN(const std::string still, proc.link("fd/" + number));
+    if (still == fd.target || tries == kTriesToRead) return fd;
+  }
+}
+
+namespace {
+
+void pair_pipe_ends(std::vector<FdFact>& fds) {
+  PipeEnds ends;
+  ends.add(fds);
+  ends.pair(fds);
+}
+
+// Files of a view keep their locks at home: the kernel here does not know of them.
+void ask_for_locks(pid_t pid, std::vector<FdFact>& fds) {
+  for (FdFact& fd : fds) {
+    if (fd.on_view) fd.locks = fds::locks_in_view(pid, fd.number);
+  }
+}
+
+// criu takes the locks of a process, and then closes a descriptor of each file that it has mapped:
+// the kernel drops the locks of such a file with that.
+void find_mapped_locks(const ProcDir& proc, std::vector<FdFact>& fds) {
+  const auto locked = [](const FdFact& fd) { return !fd.locks.of_process.empty(); };
+  if (std::ranges::none_of(fds, locked)) return;
+  const auto text = proc.read("maps");
+  if (!text) return;
+  const auto mappings = parse_maps(*text);
+  for (FdFact& fd : fds) {
+    const bool mapped = std::ranges::any_of(mappings, [&](const Mapping& m) {
+      return m.name == fd.target ||
+             (m.inode == fd.inode && makedev(m.device_major, m.device_minor) == fd.device);
+    });
+    if (mapped && locked(fd) && fd.why_not.empty()) {
+      fd.why_not = "with a record lock (fcntl) and mapped, too: the lock would be lost";
+    }
+  }
+}
+
+void find_controlling_terminal(dev_t device, std::vector<FdFact>& fds) {
+  const auto terminal = std::ranges::find_if(fds, [&](const FdFact& fd) {
+    return fd.kind == FdKind::kTty && !fd.pty_inside && migrate::names_terminal(fd.key, device);
+  });
+  if (terminal == fds.end()) return;
+  for (FdFact& fd : fds) {
+    if (fd.kind == FdKind::kControllingTty && !fd.pty_inside) fd.same_as = terminal->key;
+  }
+}
+
+}  // namespace
+
 bool belongs_to_the_kernel(const std::string& path) {
   struct statfs fs {};
   if (::statfs(path.c_str(), &fs) != 0) return false;
@@ -76,135 +214,32 @@ bool belongs_to_the_kernel(const std::string& path) {
   }
 }
 
-// Also of sockets that no table lists, as those that were never bound.
-FdKind socket_kind(const std::string& path) {
-  char name[64] = {};
-  const ssize_t size = ::getxattr(path.c_str(), "system.sockprotoname", name, sizeof name - 1);
-  if (size <= 0) return FdKind::kOtherSocket;
-  const std::string_view protocol(name);
-  if (protocol.starts_with("UNIX")) return FdKind::kUnixSocket;
-  if (protocol == "NETLINK") return FdKind::kNetlinkSocket;
-  for (const std::string_view inet : {"TCP", "TCPv6", "UDP", "UDPv6", "UDP-Lite", "UDPLITEv6",
-                                      "RAW", "RAWv6", "PING", "PINGv6", "MPTCP", "MPTCPv6"}) {
-    if (protocol == inet) return FdKind::kInetSocket;
-  }
-  return FdKind::kOtherSocket;
-}
-
-// Also one that lost this name, by which criu would open it, and has others.
-bool was_deleted(const ProcDir& proc, const FdFact& fd, const struct stat& st) {
-  if (st.st_nlink == 0) return true;
-  if (!fd.target.ends_with(" (deleted)")) return false;
-  const auto named = proc.status("root" + fd.target);  // a name may end like that
-  return !named || named->st_dev != st.st_dev || named->st_ino != st.st_ino;
-}
-
-FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
-               const struct stat& st, dev_t terminal) {
-  if (fd.flags & O_PATH) return FdKind::kPathOnly;
-  if (fd.target.starts_with("anon_inode:")) return anonymous_kind(fd.target.substr(11));
-  if (fd.target.starts_with("pidfd:")) return FdKind::kPidfd;
-  if (fd.target.starts_with("/memfd:")) return FdKind::kMemfd;
-  switch (st.st_mode & S_IFMT) {
-    case S_IFSOCK:
-      return socket_kind(proc.path(file));
-    case S_IFIFO:
-      return fd.target.starts_with("pipe:") ? FdKind::kPipe : FdKind::kFifo;
-    case S_IFCHR:
-      return character_device_kind(st, terminal);
-    case S_IFBLK:
-      return FdKind::kDevice;
-    case S_IFREG:
-      if (!fd.target.starts_with("/")) return FdKind::kOther;  // of no file system one could name
-      if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
-      return was_deleted(proc, fd, st) ? FdKind::kDeletedFile : FdKind::kRegular;
-    case S_IFDIR:
-      if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
-      return was_deleted(proc, fd, st) ? FdKind::kDeletedFile : FdKind::kDirectory;
-    default:
-      return FdKind::kOther;
-  }
-}
-
-SocketTable read_sockets(const ProcDir& proc) {
-  SocketTable table;
-  for (const char* protocol : {"tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp", "icmp6"}) {
-    if (auto text = proc.read(std::string("net/") + protocol)) {
-      add_inet_sockets(table, protocol, *text);
-    }
-  }
-  if (auto text = proc.read("net/unix")) add_unix_sockets(table, *text);
-  return table;
-}
-
-Result<FdFact> read_fd(const ProcDir& proc, const std::string& number, dev_t terminal) {
-  FdFact fd;
-  fd.number = std::atoi(number.c_str());
-  const std::string file = "fd/" + number;
-  SSI_ASSIGN(fd.target, proc.link(file));
-  SSI_ASSIGN(const struct stat st, proc.status(file));
-  SSI_ASSIGN(const std::string info, proc.read("fdinfo/" + number));
-  fd.flags = static_cast<std::uint32_t>(std::strtoul(field(info, "flags").c_str(), nullptr, 8));
-  fd.locked = info.starts_with("lock:") || info.find("\nlock:") != std::string::npos;
-  fd.device = st.st_dev;
-  fd.inode = st.st_ino;
-  fd.kind = kind_of(proc, file, fd, st, terminal);
-  if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty || fd.kind == FdKind::kControllingTty) {
-    fd.key = migrate::stream_key(st);
-  }
-  return fd;
-}
-
-bool is_socket(FdKind kind) { return kind == FdKind::kInetSocket || kind == FdKind::kUnixSocket; }
-
-void pair_pipe_ends(std::vector<FdFact>& fds) {
-  for (auto& fd : fds) {
-    if (fd.kind != FdKind::kPipe) continue;
-    bool reads = false, writes = false;
-    for (const auto& other : fds) {
-      if (other.kind != FdKind::kPipe || other.inode != fd.inode) continue;
-      reads |= (other.flags & O_ACCMODE) != O_WRONLY;
-      writes |= (other.flags & O_ACCMODE) != O_RDONLY;
-    }
-    fd.other_end_inside = reads && writes;
-  }
-}
-
-void find_controlling_terminal(dev_t device, std::vector<FdFact>& fds) {
-  const auto terminal = std::ranges::find_if(fds, [&](const FdFact& fd) {
-    return fd.kind == FdKind::kTty && migrate::names_terminal(fd.key, device);
-  });
-  if (terminal == fds.end()) return;
-  for (FdFact& fd : fds) {
-    if (fd.kind == FdKind::kControllingTty) fd.same_as = terminal->key;
-  }
-}
-
-}  // namespace
-
 Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
   SSI_ASSIGN(const std::vector<std::string> numbers, proc.list("fd"));
   const auto job = proc_job(proc.pid());
   const dev_t terminal = job ? job->terminal : 0;
   const dev_t terminal_of_job = job && job->session != proc.pid() ? terminal : 0;
   std::vector<FdFact> fds;
-  std::optional<SocketTable> sockets;
   for (const auto& number : numbers) {
-    auto fd = read_fd(proc, number, terminal_of_job);
+    auto fd = read_fd(proc, number, terminal_of_job, proc);
     if (!fd && fd.error().code() == ErrorCode::kGone) return std::move(fd).error();
     if (!fd) continue;
-    if (is_socket(fd->kind)) {
-      if (!sockets) sockets = read_sockets(proc);
-      if (const auto words = sockets->find(fd->inode); words != sockets->end()) {
-        fd->details = words->second.details;
-        fd->listening = words->second.listening;
-      }
-    }
     fds.push_back(std::move(*fd));
   }
+  add_inet_facts(proc, fds);
   std::ranges::sort(fds, {}, &FdFact::number);
+  ask_for_locks(proc.pid(), fds);
+  find_mapped_locks(proc, fds);
   pair_pipe_ends(fds);
+  if (job) add_pty_facts(proc, *job, fds);
   find_controlling_terminal(terminal, fds);
+  return fds;
+}
+
+Result<std::vector<FdFact>> read_all_fds(const ProcDir& proc) {
+  SSI_ASSIGN(auto fds, read_fds(proc));
+  SSI_TRY(add_unix_facts(proc, fds));
+  pair_pipe_ends(fds);  // one in flight may be the other end
   return fds;
 }
 

@@ -104,6 +104,7 @@ std::vector<Mapping> parse_maps(const std::string& text) {
       continue;
     }
     m.inode = inode;
+    m.range = line.substr(0, line.find(' '));
     if (name_at > 0) m.name = line.substr(static_cast<std::size_t>(name_at));
     all.push_back(std::move(m));
   }

@@ -41,6 +41,7 @@ class ProcDir {
 std::vector<pid_t> all_processes();
 
 struct Mapping {
+  std::string range;   // "7f00-7f10"
   char flags[5] = {};  // "rw-s"
   unsigned device_major = 0, device_minor = 0;
   std::uint64_t inode = 0;

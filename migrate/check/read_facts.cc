@@ -13,9 +13,12 @@
 #include <map>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "migrate/check/fd_facts.h"
 #include "migrate/check/proc_dir.h"
+#include "migrate/check/pty_facts.h"
+#include "ssid/base/own_programs.h"
 
 namespace ssi::check {
 namespace {
@@ -34,12 +37,15 @@ bool strip_deleted(std::string& path) {
   return true;
 }
 
-ProcessName name_of(pid_t pid) {
-  ProcessName name{.pid = pid, .comm = "?"};
-  if (auto proc = ProcDir::open(pid)) {
-    if (auto comm = proc->read("comm")) name.comm = comm->substr(0, comm->find('\n'));
-  }
+ProcessName name_of(const ProcDir& proc) {
+  ProcessName name{.pid = proc.pid(), .comm = "?"};
+  if (auto comm = proc.read("comm")) name.comm = comm->substr(0, comm->find('\n'));
   return name;
+}
+
+ProcessName name_of(pid_t pid) {
+  const auto proc = ProcDir::open(pid);
+  return proc ? name_of(*proc) : ProcessName{.pid = pid, .comm = "?"};
 }
 
 // "PID (COMM) STATE PPID ...", where COMM may hold anything.
@@ -113,6 +119,7 @@ Result<> read_program(const ProcDir& proc, ProcessFacts& facts) {
   std::ranges::replace(facts.cmdline, '\0', ' ');
   SSI_ASSIGN(facts.cwd, proc.link("cwd"));
   facts.cwd_deleted = strip_deleted(facts.cwd);
+  facts.cwd_of_kernel = belongs_to_the_kernel(proc.path("cwd"));
   return {};
 }
 
@@ -145,9 +152,8 @@ Result<> read_surroundings(const ProcDir& proc, ProcessFacts& facts) {
     const auto childrens = proc.link(for_children);  // none either, before the first of them
     if (!childrens || *childrens != theirs) facts.children_namespaces.emplace_back(kind);
   }
-  SSI_ASSIGN(const struct stat their_root, proc.status("root"));
-  SSI_ASSIGN(const struct stat our_root, self.status("root"));
-  facts.other_root = their_root.st_dev != our_root.st_dev || their_root.st_ino != our_root.st_ino;
+  SSI_ASSIGN(const struct stat root, proc.status("root"));
+  facts.root_deleted = root.st_nlink == 0;
   return {};
 }
 
@@ -183,7 +189,8 @@ using SharedMap = std::map<MemoryKey, SharedMemory>;
 Result<SharedMap> read_memory(const ProcDir& proc, ProcessFacts& facts) {
   SSI_ASSIGN(const std::string text, proc.read("maps"));
   SharedMap shared;
-  std::set<std::string> devices, deleted;
+  std::set<std::string> devices;
+  std::map<MemoryKey, DeletedMapping> deleted;
   for (const Mapping& m : parse_maps(text)) {
     if (is_device(m.name)) {
       devices.insert(m.name);
@@ -194,99 +201,279 @@ Result<SharedMap> read_memory(const ProcDir& proc, ProcessFacts& facts) {
       memory.writable |= m.writable();
     }
     std::string path = m.name;
-    if (!is_memory_object(path) && path.starts_with("/") && strip_deleted(path) &&
+    // The kernel's ring of asynchronous I/O is called so, too; criu knows it.
+    const bool ring = path.starts_with("/[aio]");
+    if (!ring && !is_memory_object(path) && path.starts_with("/") && strip_deleted(path) &&
         path != facts.exe) {
-      deleted.insert(path);
+      deleted.try_emplace(key_of(m), DeletedMapping{path, m.range});
     }
   }
   facts.device_mappings.assign(devices.begin(), devices.end());
-  facts.deleted_mappings.assign(deleted.begin(), deleted.end());
+  for (auto& [key, mapping] : deleted) facts.deleted_mappings.push_back(std::move(mapping));
   return shared;
 }
 
 bool may_have_holders(const FdFact& fd) {
-  return fd.kind == FdKind::kPipe || fd.kind == FdKind::kMemfd;
+  return is_pipe(fd) || fd.kind == FdKind::kMemfd || fd.kind == FdKind::kInetSocket ||
+         fd.kind == FdKind::kUnixSocket || fd.kind == FdKind::kPtyMaster;
 }
 
-void find_holders(const ProcDir& other, const ProcessName& name, std::vector<FdFact>& fds) {
+// What a process has open that others may have open, too; is it open for reading?
+using OpenObjects = std::map<std::pair<std::uint64_t, std::uint64_t>, bool>;
+
+OpenObjects read_open_objects(const ProcDir& other, const std::set<std::string>& fifos) {
+  OpenObjects open;
   auto numbers = other.list("fd");
-  if (!numbers) return;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, bool> open;  // is it open for reading?
+  if (!numbers) return open;
   for (const auto& n : *numbers) {
     const auto target = other.link("fd/" + n);
-    if (!target || !(target->starts_with("pipe:") || target->starts_with("/memfd:"))) continue;
+    if (!target || !(target->starts_with("pipe:") || target->starts_with("socket:") ||
+                     target->starts_with("/memfd:") || fifos.contains(*target))) {
+      continue;
+    }
     const auto st = other.status("fd/" + n);
     if (!st) continue;
     const auto info = other.read("fdinfo/" + n);
-    open[{st->st_dev, st->st_ino}] |=
-        info && (number(field(*info, "flags"), 8) & O_ACCMODE) != O_WRONLY;
+    const std::uint64_t flags = info ? number(field(*info, "flags"), 8) : 0;
+    if ((flags & O_PATH) != 0) continue;  // a name, not an end
+    open[{st->st_dev, st->st_ino}] |= info && (flags & O_ACCMODE) != O_WRONLY;
   }
-  for (auto& fd : fds) {
-    if (!may_have_holders(fd)) continue;
-    const auto held = open.find({fd.device, fd.inode});
-    if (held == open.end()) continue;
-    fd.holders.push_back(name);
-    fd.read_by_others |= fd.kind == FdKind::kPipe && held->second && name.pid != ::getpid();
+  return open;
+}
+
+// ssid looks at sockets through duplicates, and the carrier has one of what it is to relay.
+void find_holder_of_socket(const ProcDir& other, const OpenObjects& open, const ProcessName& name,
+                           FdFact& fd) {
+  if (name.pid == ::getpid()) return;
+  if (open.contains({fd.device, fd.inode})) {
+    const auto exe = other.link("exe");
+    if (!exe || !is_own_program(*exe)) fd.holders.push_back(name);
+  }
+  if (std::ranges::any_of(fd.peers, [&](auto peer) { return open.contains({fd.device, peer}); })) {
+    fd.peer_holders.push_back(name);
   }
 }
 
-void find_sharers(const ProcDir& other, const ProcessName& name, SharedMap& shared) {
-  const auto text = other.read("maps");
-  if (!text) return;
+void find_holders(const ProcDir& other, const OpenObjects& open, const ProcessName& name,
+                  std::vector<FdFact>& fds) {
+  for (auto& fd : fds) {
+    if (!may_have_holders(fd) || fd.kind == FdKind::kPtyMaster) continue;
+    if (fd.kind == FdKind::kUnixSocket) {
+      find_holder_of_socket(other, open, name, fd);
+      continue;
+    }
+    const auto held = open.find({fd.device, fd.inode});
+    if (held == open.end()) continue;
+    fd.holders.push_back(name);
+    if (is_pipe(fd) && held->second && name.pid != ::getpid()) fd.readers.push_back(name);
+  }
+}
+
+std::set<MemoryKey> read_shared_objects(const ProcDir& other) {
   std::set<MemoryKey> seen;
+  const auto text = other.read("maps");
+  if (!text) return seen;
   for (const Mapping& m : parse_maps(*text)) {
-    if (!m.shared() || !seen.insert(key_of(m)).second) continue;
-    if (const auto at = shared.find(key_of(m)); at != shared.end()) {
-      at->second.sharers.push_back(name);
+    if (m.shared()) seen.insert(key_of(m));
+  }
+  return seen;
+}
+
+// A process whose facts are wanted.
+struct Subject {
+  ProcessFacts facts;
+  SharedMap shared;
+  bool has_ended() const { return facts.state == 'Z' || facts.state == 'X'; }
+};
+
+std::set<std::string> fifos_of(const std::vector<Subject>& subjects) {
+  std::set<std::string> targets;
+  for (const Subject& s : subjects) {
+    for (const FdFact& fd : s.facts.fds) {
+      if (fd.kind == FdKind::kFifo) targets.insert(fd.target);
+    }
+  }
+  return targets;
+}
+
+// In flight, it is nobody's number.
+bool may_be_shared(const FdFact& fd) { return fd.locks.any() && !fd.in_flight; }
+
+// Of one file.
+bool is_same_open_file(pid_t pid, const FdFact& fd, pid_t other_pid, const FdFact& other) {
+  return (may_be_shared(fd) || may_be_shared(other)) &&
+         ::syscall(SYS_kcmp, other_pid, pid, KCMP_FILE, other.number, fd.number) == 0;
+}
+
+void name_open_files(std::vector<Subject>& subjects) {
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::vector<std::pair<pid_t, const FdFact*>>>
+      of_file;
+  for (Subject& s : subjects) {
+    const pid_t pid = s.facts.name.pid;
+    for (FdFact& fd : s.facts.fds) {
+      auto& before = of_file[{fd.device, fd.inode}];
+      const auto same = std::ranges::find_if(before, [&](const auto& other) {
+        return is_same_open_file(pid, fd, other.first, *other.second);
+      });
+      fd.open_file = same != before.end() ? same->second->open_file : OpenFileName{pid, fd.number};
+      before.emplace_back(pid, &fd);
     }
   }
 }
 
-// One walk through all processes, and only if there is something to look for.
-void find_others(ProcessFacts& facts, SharedMap& shared) {
-  const bool fds = std::ranges::any_of(facts.fds, may_have_holders);
-  if (!fds && shared.empty()) return;
-  for (pid_t pid : all_processes()) {
-    if (pid == facts.name.pid) continue;
-    const auto other = ProcDir::open(pid);
-    if (!other) continue;
-    const ProcessName name = name_of(pid);
-    if (fds) find_holders(*other, name, facts.fds);
-    if (!shared.empty()) find_sharers(*other, name, shared);
+void forget_holders(Subject& subject) {
+  for (FdFact& fd : subject.facts.fds) {
+    fd.holders.clear();
+    fd.readers.clear();
+    fd.peer_holders.clear();
   }
 }
 
-Result<ProcessFacts> read(const ProcDir& proc) {
-  ProcessFacts facts;
+enum class Look { kAtAll, kAtDescriptors };
+
+// One walk through all processes, and only if there is something to look for.
+void find_others(std::vector<Subject>& subjects, Look look) {
+  const bool fds = std::ranges::any_of(subjects, [](const Subject& s) {
+    return std::ranges::any_of(s.facts.fds, may_have_holders);
+  });
+  const bool memory = look == Look::kAtAll && std::ranges::any_of(subjects, [](const Subject& s) {
+                        return !s.shared.empty();
+                      });
+  const bool masters =
+      std::ranges::any_of(subjects, [](const Subject& s) { return has_masters(s.facts.fds); });
+  if (!fds && !memory) return;
+  for (Subject& s : subjects) forget_holders(s);
+  const std::set<std::string> fifos = fifos_of(subjects);
+  for (pid_t pid : all_processes()) {
+    if (subjects.size() == 1 && pid == subjects[0].facts.name.pid) continue;
+    const auto other = ProcDir::open(pid);
+    if (!other) continue;
+    const ProcessName name = name_of(*other);
+    const OpenObjects open = fds ? read_open_objects(*other, fifos) : OpenObjects();
+    const auto objects = memory ? read_shared_objects(*other) : std::set<MemoryKey>();
+    const auto ptys = masters && pid != ::getpid() ? std::optional(read_pty_use(*other))
+                                                   : std::optional<PtyUse>();
+    for (Subject& s : subjects) {
+      if (s.facts.name.pid == pid) continue;
+      find_holders(*other, open, name, s.facts.fds);
+      if (ptys) find_users_of_ptys(*ptys, name, s.facts.fds);
+      for (auto& [key, shared] : s.shared) {
+        if (objects.contains(key)) shared.sharers.push_back(name);
+      }
+    }
+  }
+}
+
+// All that needs to look at the process alone.
+Result<Subject> read(const ProcDir& proc) {
+  Subject subject;
+  ProcessFacts& facts = subject.facts;
   SSI_TRY(read_stat(proc, facts));
-  if (facts.kernel_thread || facts.state == 'Z' || facts.state == 'X') return facts;
+  if (facts.kernel_thread || subject.has_ended()) return subject;
   SSI_TRY(read_status(proc, facts));
   SSI_TRY(read_limits(proc, facts));
   SSI_TRY(read_program(proc, facts));
   SSI_TRY(read_family(proc, facts));
   SSI_TRY(read_surroundings(proc, facts));
-  SSI_ASSIGN(facts.fds, read_fds(proc));
-  SSI_ASSIGN(SharedMap shared, read_memory(proc, facts));
-  find_others(facts, shared);
-  for (auto& [key, memory] : shared) facts.shared_memory.push_back(std::move(memory));
-  return facts;
+  SSI_ASSIGN(facts.fds, read_all_fds(proc));
+  SSI_ASSIGN(subject.shared, read_memory(proc, facts));
+  return subject;
+}
+
+Result<Subject> read_subject(pid_t pid) {
+  SSI_ASSIGN(const ProcDir proc, ProcDir::open(pid));
+  auto subject = read(proc);
+  if (subject) return subject;
+  // It may have ended while we looked: then most files fail in ways of their own.
+  Subject now;
+  bool exiting = false;
+  const bool there = read_stat(proc, now.facts, &exiting).ok();
+  if (there && now.has_ended()) return now;
+  if (!there || exiting) {
+    return Error(ErrorCode::kGone, "process " + std::to_string(pid) + ": No such process");
+  }
+  return subject;
+}
+
+// A socket that was made or sent on while we looked seems to be connected with nobody.
+bool seems_in_motion(const FdFact& fd) { return !fd.peers.empty() && fd.peer_holders.empty(); }
+
+std::set<fds::SocketInode> peers_of_nobody(const std::vector<Subject>& subjects) {
+  std::set<fds::SocketInode> peers;
+  for (const Subject& s : subjects) {
+    for (const FdFact& fd : s.facts.fds) {
+      if (seems_in_motion(fd)) peers.insert(fd.peers.begin(), fd.peers.end());
+    }
+  }
+  return peers;
+}
+
+Result<> look_again_at_fds(std::vector<Subject>& subjects) {
+  for (Subject& s : subjects) {
+    if (std::ranges::none_of(s.facts.fds, seems_in_motion)) continue;
+    SSI_ASSIGN(const ProcDir proc, ProcDir::open(s.facts.name.pid));
+    SSI_ASSIGN(s.facts.fds, read_all_fds(proc));
+  }
+  return {};
+}
+
+// Fills in who has the same things.
+Result<> relate(std::vector<Subject>& subjects) {
+  constexpr int kLooksMax = 20;
+  find_others(subjects, Look::kAtAll);
+  std::set<fds::SocketInode> before, now = peers_of_nobody(subjects);
+  for (int i = 0; i < kLooksMax && !now.empty() && now != before; ++i) {
+    SSI_TRY(look_again_at_fds(subjects));
+    find_others(subjects, Look::kAtDescriptors);
+    before = std::exchange(now, peers_of_nobody(subjects));
+  }
+  name_open_files(subjects);
+  return {};
+}
+
+ProcessFacts take_facts(Subject& subject) {
+  for (auto& [key, memory] : subject.shared) {
+    subject.facts.shared_memory.push_back(std::move(memory));
+  }
+  return std::move(subject.facts);
 }
 
 }  // namespace
 
 Result<ProcessFacts> read_facts(pid_t pid) {
-  SSI_ASSIGN(const ProcDir proc, ProcDir::open(pid));
-  auto facts = read(proc);
-  if (facts) return facts;
-  // It may have ended while we looked: then most files fail in ways of their own.
-  ProcessFacts now;
-  bool exiting = false;
-  const bool there = read_stat(proc, now, &exiting).ok();
-  if (there && (now.state == 'Z' || now.state == 'X')) return now;
-  if (!there || exiting) {
-    return Error(ErrorCode::kGone, "process " + std::to_string(pid) + ": No such process");
+  std::vector<Subject> subjects;
+  SSI_ASSIGN(auto subject, read_subject(pid));
+  subjects.push_back(std::move(subject));
+  SSI_TRY(relate(subjects));
+  return take_facts(subjects[0]);
+}
+
+Result<std::vector<ProcessFacts>> read_tree_facts(pid_t root, std::size_t most) {
+  std::vector<Subject> subjects;
+  SSI_ASSIGN(auto first, read_subject(root));
+  subjects.push_back(std::move(first));
+  for (std::size_t i = 0; i < subjects.size(); ++i) {
+    const auto children = std::exchange(subjects[i].facts.children, {});
+    for (const ProcessName& child : children) {
+      auto subject = read_subject(child.pid);
+      if (!subject && subject.error().code() == ErrorCode::kGone) continue;
+      if (!subject) {
+        return std::move(subject).error().context("process " + std::to_string(child.pid));
+      }
+      // Whose PID has been given to another process meanwhile is none of these.
+      if (subject->has_ended() || subject->facts.parent != subjects[i].facts.name.pid) continue;
+      subjects[i].facts.children.push_back(child);
+      if (subjects.size() == most) {
+        return Error(ErrorCode::kRefused,
+                     "its tree has more than " + std::to_string(most) + " processes");
+      }
+      subjects.push_back(std::move(*subject));
+    }
   }
-  return facts;
+  SSI_TRY(relate(subjects));
+  std::vector<ProcessFacts> tree;
+  for (Subject& s : subjects) tree.push_back(take_facts(s));
+  return tree;
 }
 
 }  // namespace ssi::check

@@ -3,6 +3,8 @@
 
 #include <sys/types.h>
 
+#include <vector>
+
 #include "migrate/check/facts.h"
 #include "ssid/base/result.h"
 
@@ -15,5 +17,10 @@ namespace ssi::check {
 // PID was used again). kRefused: it has capabilities that we lack, so the kernel does not let us
 // look.
 Result<ProcessFacts> read_facts(pid_t pid);
+
+// The facts about `root` and all below it, `root` first; without those that have ended and wait for
+// their parents, which are nobody's children then. One walk through all processes for all of them.
+// kRefused: more than `most`.
+Result<std::vector<ProcessFacts>> read_tree_facts(pid_t root, std::size_t most);
 
 }  // namespace ssi::check

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
@@ -12,25 +11,55 @@ namespace ssi::check {
 namespace {
 
 constexpr unsigned kTcpListen = 0x0a;
-constexpr unsigned long kUnixListening = 0x10000;  // __SO_ACCEPTCON
 
 // "0100007F:E19B": the address as 32-bit words in the machine's byte order, the port as a number.
-std::string address_text(const std::string& field) {
+std::optional<net::Endpoint> endpoint_of(const std::string& field) {
   const std::size_t colon = field.find(':');
   if (colon != 8 && colon != 32) return {};
-  const unsigned long port = std::strtoul(field.c_str() + colon + 1, nullptr, 16);
   std::uint32_t raw[4] = {};
   for (std::size_t i = 0; i < colon / 8; ++i) {
     raw[i] = static_cast<std::uint32_t>(std::strtoul(field.substr(8 * i, 8).c_str(), nullptr, 16));
   }
   char text[INET6_ADDRSTRLEN] = {};
-  const bool v6 = colon == 32;
-  inet_ntop(v6 ? AF_INET6 : AF_INET, raw, text, sizeof text);
-  return (v6 ? "[" + std::string(text) + "]" : std::string(text)) + ":" + std::to_string(port);
+  inet_ntop(colon == 32 ? AF_INET6 : AF_INET, raw, text, sizeof text);
+  const unsigned long port = std::strtoul(field.c_str() + colon + 1, nullptr, 16);
+  return net::Endpoint{text, static_cast<std::uint16_t>(port)};
+}
+
+std::string address_text(const std::string& field) {
+  const auto e = endpoint_of(field);
+  if (!e) return {};
+  const bool v6 = e->address.find(':') != std::string::npos;
+  return (v6 ? "[" + e->address + "]" : e->address) + ":" + std::to_string(e->port);
 }
 
 bool is_nobody(const std::string& field) {
   return field.find_first_not_of("0:") == std::string::npos;
+}
+
+// An IPv4 address in IPv6's clothes is one: so its packets look. False: only its link, or a group,
+// has the address.
+bool make_steerable(std::string& address) {
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, address.c_str(), &v6) != 1) return true;
+  if (IN6_IS_ADDR_V4MAPPED(&v6)) {
+    char text[INET_ADDRSTRLEN] = {};
+    address = inet_ntop(AF_INET, v6.s6_addr + 12, text, sizeof text);
+  }
+  return !IN6_IS_ADDR_LINKLOCAL(&v6) && !IN6_IS_ADDR_MULTICAST(&v6);
+}
+
+std::optional<net::MovedSocket> movable(std::string_view protocol, const std::string& local,
+                                        const std::string& remote) {
+  auto from = endpoint_of(local), to = endpoint_of(remote);
+  const bool tcp = protocol == "tcp" || protocol == "tcp6";
+  if ((!tcp && protocol != "udp" && protocol != "udp6") || !from || !to || from->port == 0) {
+    return {};
+  }
+  if (!make_steerable(from->address) || !make_steerable(to->address)) return {};
+  net::MovedSocket s{.protocol = tcp ? net::Protocol::kTcp : net::Protocol::kUdp, .local = *from};
+  if (to->port != 0) s.remote = *to;
+  return s;
 }
 
 }  // namespace
@@ -49,24 +78,9 @@ void add_inet_sockets(SocketTable& table, std::string_view protocol, const std::
     const bool tcp = protocol.starts_with("tcp");
     SocketWords words{.details = std::string(protocol) + " " + address_text(local),
                       .listening = tcp && std::strtoul(state.c_str(), nullptr, 16) == kTcpListen};
+    words.socket = movable(protocol, local, remote);
     if (!is_nobody(remote)) words.details += " -> " + address_text(remote);
     table[std::strtoull(inode.c_str(), nullptr, 10)] = std::move(words);
-  }
-}
-
-void add_unix_sockets(SocketTable& table, const std::string& text) {
-  std::istringstream lines(text);
-  std::string line;
-  std::getline(lines, line);
-  while (std::getline(lines, line)) {
-    unsigned long flags = 0, inode = 0;
-    int path_at = 0;
-    if (std::sscanf(line.c_str(), "%*s %*s %*s %lx %*s %*s %lu %n", &flags, &inode, &path_at) < 2) {
-      continue;
-    }
-    std::string path = path_at > 0 ? line.substr(static_cast<std::size_t>(path_at)) : "";
-    table[inode] = {.details = path.empty() ? "unnamed" : std::move(path),
-                    .listening = (flags & kUnixListening) != 0};
   }
 }
 

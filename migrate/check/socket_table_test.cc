@@ -22,18 +22,37 @@ TEST_CASE("tcp and tcp6 lines become words") {
   CHECK(table.at(64034).details == "tcp 10.77.0.1:41000 -> 10.77.0.2:80");
   CHECK(!table.at(64034).listening);
   CHECK(table.at(64035).details == "tcp6 [::1]:52883");
+  REQUIRE(table.at(64034).socket);
+  CHECK(net::to_string(*table.at(64033).socket) == "tcp 127.0.0.1:57755");
+  CHECK(net::to_string(*table.at(64034).socket) == "tcp 10.77.0.1:41000 10.77.0.2:80");
+  CHECK(net::to_string(*table.at(64035).socket) == "tcp [::1]:52883");
   CHECK(table.size() == 3);
 }
 
-TEST_CASE("unix lines become words") {
+TEST_CASE("which IPv6 addresses can be steered") {
   SocketTable table;
-  add_unix_sockets(table,
-                   "Num       RefCount Protocol Flags    Type St Inode Path\n"
-                   "000000003a71e83d: 00000003 00000000 00000000 0001 03   125\n"
-                   "000000003a71e83e: 00000002 00000000 00010000 0001 01   126 /run/a b.sock\n");
-  CHECK(table.at(125).details == "unnamed");
-  CHECK(table.at(126).details == "/run/a b.sock");
-  CHECK(table.at(126).listening);
+  const std::string mapped = "0000000000000000FFFF0000", rest = " 0:0 00:0 0 0 0 ";
+  add_inet_sockets(table, "tcp6",
+                   "  sl\n   0: " + mapped + "0100007F:0050 " + mapped + "0200007F:CE93 01" + rest +
+                       "1 1\n   1: 000080FE000000000000000001000000:0050 "
+                       "00000000000000000000000000000000:0000 0A" +
+                       rest + "2 1\n");
+  add_inet_sockets(table, "udp6",
+                   "  sl\n   0: 000000FD000000000000000001000000:0035 "
+                   "000000FD000000000000000002000000:1000 01" +
+                       rest +
+                       "3 1\n   1: 00000000000000000000000000000000:0035 "
+                       "00000000000000000000000000000000:0000 07" +
+                       rest + "4 1\n");
+  REQUIRE(table.at(1).socket);
+  CHECK(net::to_string(*table.at(1).socket) == "tcp 127.0.0.1:80 127.0.0.2:52883");
+  CHECK(table.at(1).details == "tcp6 [::ffff:127.0.0.1]:80 -> [::ffff:127.0.0.2]:52883");
+  CHECK(!table.at(2).socket);  // link-local
+  CHECK(table.at(2).details == "tcp6 [fe80::1]:80");
+  REQUIRE(table.at(3).socket);
+  CHECK(net::to_string(*table.at(3).socket) == "udp [fd00::1]:53 [fd00::2]:4096");
+  REQUIRE(table.at(4).socket);
+  CHECK(net::to_string(*table.at(4).socket) == "udp [::]:53");
 }
 
 }  // namespace ssi::check

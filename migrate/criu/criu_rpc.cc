@@ -51,7 +51,8 @@ void set_common(rpc::opts& o, int images_fd, const char* log_file) {
   o.set_file_locks(true);
   o.set_ext_unix_sk(true);
   o.set_manage_cgroups_mode(0);  // IGNORE: ssid places processes itself
-  o.set_network_lock(3);         // SKIP
+  o.set_network_lock(3);         // SKIP: home holds the packets
+  o.set_tcp_established(true);
   o.set_ghost_limit(64u << 20);
 }
 

@@ -9,9 +9,11 @@
 
 namespace ssi::migrate {
 
+bool criu_may_be_root() { return ::prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) == 1; }
+
 CriuUser criu_user_for(pid_t pid) {
   CriuUser user;
-  if (::prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE) == 1) return user;
+  if (criu_may_be_root()) return user;
   std::istringstream(proc_status_line(pid, "Uid")) >> user.uid;
   std::istringstream(proc_status_line(pid, "Gid")) >> user.gid;
   return user;

@@ -13,6 +13,8 @@ struct CriuUser {
   bool is_root() const { return uid == 0 && gid == 0; }
 };
 
+// Whether one criu can look at processes of several users.
+bool criu_may_be_root();
 // For a process of this node's /proc; root if there is nothing to do, or it is gone. Any thread.
 CriuUser criu_user_for(pid_t pid);
 

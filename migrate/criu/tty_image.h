@@ -11,7 +11,8 @@ namespace ssi::migrate {
 // The file of all terminals of a dump.
 inline constexpr const char* kTtyImage = "tty-info.img";
 
-// The same terminals, controlling nobody: their sessions stay behind with their leaders.
-Result<std::string> without_sessions(std::string_view image);
+// The same terminals; those that criu is given control nobody: their sessions stay behind with
+// their leaders. Pseudo-terminals that it makes anew are those of sessions that move.
+Result<std::string> without_outer_sessions(std::string_view image);
 
 }  // namespace ssi::migrate

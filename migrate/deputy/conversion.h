@@ -68,6 +68,7 @@ struct ConversionPlan {
   std::string stub_path;               // as the process sees it; it must be able to execute it
   std::string socket_path;             // as the process sees it; at most 107 bytes
   Epoch epoch;
+  bool terminal_left = false;          // its controlling terminal went with the guest
   std::vector<int> carried_signals{};  // a signal several times if it was queued several times
   std::chrono::milliseconds timeout{5000};
 };

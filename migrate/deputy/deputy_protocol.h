@@ -34,6 +34,8 @@ inline constexpr char kEnvComm[] = "SSID_DEPUTY_COMM=";      // the original's c
 // Decimal, each followed by a comma: signals in the queue that were dumped too and so already
 // travel with the guest.
 inline constexpr char kEnvDrop[] = "SSID_DEPUTY_DROP=";
+// "1": its terminal went with the guest. That it hangs up here is no news to the guest.
+inline constexpr char kEnvTerminalLeft[] = "SSID_DEPUTY_TERMINAL_LEFT=";
 
 enum class Type : uint16_t {
   kHello = 1,

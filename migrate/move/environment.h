@@ -4,11 +4,14 @@
 
 #include <sys/types.h>
 
+#include <map>
 #include <string>
 #include <vector>
 
+#include "migrate/fds/held_file.h"
 #include "migrate/freezer/freezer_cgroup.h"
 #include "migrate/move/ticket.h"
+#include "migrate/net/moved_socket.h"
 #include "migrate/pages/uffd_helper.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
@@ -19,11 +22,15 @@ namespace ssi::migrate {
 class StreamPort {
  public:
   virtual ~StreamPort() = default;
-  // Home: `fd` is the end of the pipe that process `pid` has; the carrier takes a duplicate, and
-  // lets it go when the process (or the deputy that it becomes) has ended.
-  virtual Result<> export_at_home(const StreamRef& stream, int fd, pid_t pid) = 0;
+  // Home: `fd` is the end of the pipe that these processes have; the carrier takes a duplicate, and
+  // lets it go when the last of them (or of the deputies that they become) has ended.
+  virtual Result<> export_at_home(const StreamRef& stream, int fd,
+                                  const std::vector<pid_t>& pids) = 0;
   // Where the guest will run: the end that it gets. Nothing flows before start().
   virtual Result<UniqueFd> attach(NodeId home, const StreamRef& stream) = 0;
+  // The same for one direction of a unix socket, which is to be in that network namespace; the same
+  // end for both.
+  virtual Result<UniqueFd> attach_socket(NodeId home, const StreamRef& stream, int network) = 0;
   virtual Result<> start(const StreamRef& stream) = 0;
   // Where the (frozen) guest is: everything it wrote is at home, everything it has not read is back
   // there.
@@ -36,6 +43,9 @@ class StreamPort {
   virtual void close_at_home(const StreamRef& stream) = 0;
 };
 
+// Signals that were in a process's queue when it was dumped, by its PID.
+using CarriedSignals = std::map<pid_t, std::vector<int>>;
+
 // What the daemon decides for the movers.
 class MoveHost {
  public:
@@ -45,6 +55,16 @@ class MoveHost {
   // Target, before the restore: the realm shows home's files as they are now, not as they were a
   // second ago.
   virtual Result<> refresh_files(NodeId home) = 0;
+  // Source, the process runs: who is new waits at home (a connection to be made, a datagram), so
+  // that the process can take what lies in front of it.
+  virtual Result<> quiet_network(const MoveTicket& ticket,
+                                 const std::vector<net::MovedSocket>& sockets) = 0;
+  // Source, the process is frozen: what comes from the network for these sockets of it waits at
+  // home until the move is decided. The commit itself lets it go on to the target.
+  virtual Result<> hold_network(const MoveTicket& ticket,
+                                const std::vector<net::MovedSocket>& sockets) = 0;
+  // Source: the move was given up; it goes on to the source.
+  virtual void release_network(const MoveTicket& ticket) = 0;
   // Source: sends the ordered commit and waits until it was delivered, or can't be any more.
   virtual CommitFate commit(const MoveTicket& ticket) = 0;
   // Source: says in the same order that this epoch will not come.
@@ -55,17 +75,18 @@ class MoveHost {
   virtual Result<> remember_guest(const MoveTicket& ticket,
                                   const std::vector<StreamRef>& streams) = 0;
   virtual void forget_guest(const MoveTicket& ticket) = 0;
-  // Source, after the commit: the first move's original becomes the deputy, a guest's old copy is
+  // Source, after the commit: the first move's originals become deputies, a guest's old copy is
   // destroyed. `carried_signals` were in its queue when it was dumped: they travel with the copy.
   // The move is done then whatever happens here; what goes wrong is the host's to say and to try
   // again.
-  virtual void stand_down(const MoveTicket& ticket, const std::vector<int>& carried_signals) = 0;
+  virtual void stand_down(const MoveTicket& ticket, const CarriedSignals& carried_signals) = 0;
 };
 
 struct MoveEnvironment {
   NodeId self;
   FreezerRoot& freezer;
   StreamPort& streams;
+  fds::FilePort& files;
   MoveHost& host;
   std::string criu_path;    // for dumps outside of realms
   std::string images_root;  // a root-only directory on a tmpfs

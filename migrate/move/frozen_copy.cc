@@ -2,6 +2,8 @@
 
 #include <sys/xattr.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 namespace ssi::migrate {
@@ -17,21 +19,50 @@ Result<> put_in(const std::string& dir, pid_t pid) {
   return procs ? Result<>() : Error("can't put " + std::to_string(pid) + " into " + dir);
 }
 
+// The cgroups of originals in moving/NAME.
+std::vector<HeldOriginal> held_in(const FreezerCgroup& all) {
+  std::vector<HeldOriginal> held;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(all.dir(), ec)) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    auto cgroup = FreezerCgroup::open(entry.path().string());
+    if (cgroup) held.push_back({std::atoi(name.c_str()), std::move(*cgroup)});
+  }
+  return held;
+}
+
+Result<> hold_one(const FreezerRoot& root, const FreezerCgroup& all, pid_t pid) {
+  SSI_ASSIGN(const std::string origin, root.cgroup_of(pid));
+  SSI_ASSIGN(auto cgroup, FreezerCgroup::create(all.dir() + "/" + std::to_string(pid)));
+  if (::setxattr(cgroup.dir().c_str(), kOriginAttribute, origin.data(), origin.size(), 0) != 0) {
+    return Error::from_errno("remember the cgroup");
+  }
+  return cgroup.add(pid);
+}
+
+Result<> leave_all(const FreezerCgroup& all) {
+  for (const HeldOriginal& original : held_in(all)) {
+    SSI_TRY(original.cgroup.thaw());
+    SSI_TRY(leave_moving_cgroup(original.cgroup));
+  }
+  return all.remove();
+}
+
 }  // namespace
 
-Result<FrozenCopy> FrozenCopy::hold_original(const FreezerRoot& root, const CopyName& name,
-                                             pid_t pid) {
-  SSI_ASSIGN(const std::string origin, root.cgroup_of(pid));
+Result<FrozenCopy> FrozenCopy::hold_originals(const FreezerRoot& root, const CopyName& name,
+                                              const std::vector<pid_t>& pids) {
   SSI_ASSIGN(auto cgroup, FreezerCgroup::create(root.moving(name)));
-  if (::setxattr(cgroup.dir().c_str(), kOriginAttribute, origin.data(), origin.size(), 0) != 0) {
-    auto failed = Error::from_errno("remember the cgroup");
-    (void)cgroup.remove();
-    return failed;
-  }
   FrozenCopy copy(std::move(cgroup), true);
-  if (auto added = copy.cgroup_.add(pid); !added) {
-    (void)copy.thaw();
-    return std::move(added).error().context("freeze");
+  for (const pid_t pid : pids) {
+    if (auto held = hold_one(root, copy.cgroup_, pid); !held) {
+      (void)copy.thaw();
+      if (held.error().code() == ErrorCode::kGone) {
+        return Error(ErrorCode::kBusy, "process " + std::to_string(pid) + " has just ended");
+      }
+      return std::move(held).error().context("freeze");
+    }
   }
   return copy;
 }
@@ -43,7 +74,7 @@ Result<FrozenCopy> FrozenCopy::hold_guest(const FreezerRoot& root, const CopyNam
 
 Result<> FrozenCopy::freeze() { return cgroup_.freeze(kFreezeTimeout).context("freeze"); }
 
-Result<FrozenCopy> FrozenCopy::adopt_original(const FreezerRoot& root, const CopyName& name) {
+Result<FrozenCopy> FrozenCopy::adopt_originals(const FreezerRoot& root, const CopyName& name) {
   SSI_ASSIGN(auto cgroup, FreezerCgroup::open(root.moving(name)));
   return FrozenCopy(std::move(cgroup), true);
 }
@@ -58,7 +89,16 @@ FrozenCopy::~FrozenCopy() { SSI_CHECK(decided_); }
 Result<> FrozenCopy::thaw() {
   decided_ = true;
   SSI_TRY(cgroup_.thaw());
-  return original_ ? leave_moving_cgroup(cgroup_) : Result<>();
+  return original_ ? leave_all(cgroup_) : Result<>();
+}
+
+Result<std::vector<HeldOriginal>> part_originals(const FreezerCgroup& all) {
+  auto held = held_in(all);
+  for (const HeldOriginal& original : held) {
+    SSI_TRY(original.cgroup.freeze(kFreezeTimeout));
+  }
+  SSI_TRY(all.thaw());
+  return held;
 }
 
 Result<> leave_moving_cgroup(const FreezerCgroup& cgroup) {

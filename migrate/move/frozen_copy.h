@@ -1,9 +1,11 @@
-// A process held by the freezer while it moves. Leaving the scope undecided is a bug and aborts:
-// either the process goes on here (thaw) or this copy must never run again (keep).
+// A process, or a tree of them, held by the freezer while it moves. Leaving the scope undecided is
+// a bug and aborts: either it goes on here (thaw) or this copy must never run again (keep).
 //
 // Owned by the source's mover thread. If ssid dies, the copy stays frozen; its cgroup's name and
 // attributes tell the next ssid what it was about.
 #pragma once
+
+#include <vector>
 
 #include "migrate/freezer/freezer_cgroup.h"
 #include "ssid/base/result.h"
@@ -12,24 +14,27 @@ namespace ssi::migrate {
 
 class FrozenCopy {
  public:
-  // An original at home: moved into moving/NAME (remembering where it came from). It runs on: to
-  // change its cgroup takes the kernel some 10 ms. Frozen by freeze().
-  static Result<FrozenCopy> hold_original(const FreezerRoot& root, const CopyName& name, pid_t pid);
+  // Originals at home, a process and those that move with it: each moved into moving/NAME/PID
+  // (remembering where it came from). They run on: to change a cgroup takes the kernel some 10 ms.
+  // Frozen by freeze(), all at once.
+  static Result<FrozenCopy> hold_originals(const FreezerRoot& root, const CopyName& name,
+                                           const std::vector<pid_t>& pids);
   // A guest, in the cgroup it lives in. Frozen by freeze().
   static Result<FrozenCopy> hold_guest(const FreezerRoot& root, const CopyName& current);
   // What an earlier ssid left behind in moving/NAME.
-  static Result<FrozenCopy> adopt_original(const FreezerRoot& root, const CopyName& name);
+  static Result<FrozenCopy> adopt_originals(const FreezerRoot& root, const CopyName& name);
 
   FrozenCopy(FrozenCopy&& other) noexcept;
   FrozenCopy& operator=(FrozenCopy&&) = delete;
   ~FrozenCopy();
 
-  // Returns when every thread stands still. An error leaves the process to be thawed.
+  // Returns when every thread stands still. An error leaves the processes to be thawed.
   Result<> freeze();
+  // Of all of them.
   const FreezerCgroup& cgroup() const { return cgroup_; }
-  // The process goes on as if nothing had been (an original goes back to its own cgroup).
+  // They go on as if nothing had been (originals go back to their own cgroups).
   Result<> thaw();
-  // The commit took it: it stays frozen until it is destroyed or has become the deputy.
+  // The commit took them: they stay frozen until they are destroyed or have become deputies.
   void keep() { decided_ = true; }
 
  private:
@@ -41,8 +46,17 @@ class FrozenCopy {
   bool decided_ = false;
 };
 
-// Puts what is in an original's moving/ cgroup back to where it came from and removes the cgroup;
-// for a thawed original as for a deputy.
-Result<> leave_moving_cgroup(const FreezerCgroup& cgroup);
+// One of the originals in moving/NAME, in a cgroup of its own.
+struct HeldOriginal {
+  pid_t pid = 0;  // as it was when it was put there
+  FreezerCgroup cgroup;
+};
+// What is in moving/NAME, each still frozen while the others are let go: for becoming deputies one
+// by one. Again and again the same, whoever died in between.
+Result<std::vector<HeldOriginal>> part_originals(const FreezerCgroup& all);
+
+// Puts what is in an original's cgroup back to where it came from and removes the cgroup; for a
+// thawed original as for a deputy.
+Result<> leave_moving_cgroup(const FreezerCgroup& original);
 
 }  // namespace ssi::migrate

@@ -1,6 +1,7 @@
 #include "migrate/move/image_dir.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -11,6 +12,7 @@ namespace ssi::migrate {
 namespace fs = std::filesystem;
 namespace {
 constexpr std::size_t kPartBytes = 1u << 20;
+constexpr std::size_t kChangedBytesMax = 64u << 20;  // some 500,000 descriptors
 constexpr std::uint64_t kImageBytesMax = 4ull << 30;
 }  // namespace
 
@@ -65,22 +67,48 @@ Result<DumpDone> ImageDir::for_each_part(
   return done;
 }
 
-Result<> ImageDir::change(
-    const char* name, const std::function<Result<std::string>(std::string_view)>& change) const {
-  UniqueFd file(::openat(*fd_, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW));
-  if (!file && errno == ENOENT) return {};
-  if (!file) return Error::from_errno(std::string("open ") + name);
-  std::string image(kPartBytes, '\0');
-  const ssize_t n = ::pread(*file, image.data(), image.size(), 0);
-  if (n < 0 || n == static_cast<ssize_t>(kPartBytes)) {
-    return Error(std::string(name) + " can't be read");
+namespace {
+Result<std::string> read_image(int file, const std::string& name) {
+  struct stat st {};
+  if (::fstat(file, &st) != 0 || static_cast<std::size_t>(st.st_size) > kChangedBytesMax) {
+    return Error(name + " can't be read");
   }
-  SSI_ASSIGN(const std::string changed, change({image.data(), static_cast<std::size_t>(n)}));
+  std::string image(static_cast<std::size_t>(st.st_size), '\0');
+  const ssize_t n = ::pread(file, image.data(), image.size(), 0);
+  if (n != st.st_size) return Error(name + " can't be read");
+  return image;
+}
+}  // namespace
+
+Result<std::string> ImageDir::read(const std::string& name) const {
+  UniqueFd file(::openat(*fd_, name.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file) return Error::from_errno("open " + name);
+  return read_image(*file, name);
+}
+
+Result<> ImageDir::change(
+    const std::string& name,
+    const std::function<Result<std::string>(std::string_view)>& change) const {
+  UniqueFd file(::openat(*fd_, name.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  if (!file && errno == ENOENT) return {};
+  if (!file) return Error::from_errno("open " + name);
+  SSI_ASSIGN(const std::string image, read_image(*file, name));
+  SSI_ASSIGN(const std::string changed, change(image));
   if (::ftruncate(*file, 0) != 0 ||
       ::pwrite(*file, changed.data(), changed.size(), 0) != static_cast<ssize_t>(changed.size())) {
-    return Error::from_errno(std::string("write ") + name);
+    return Error::from_errno("write " + name);
   }
   return {};
+}
+
+std::vector<std::string> ImageDir::names(std::string_view prefix) const {
+  std::vector<std::string> found;
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(path_, ec)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(prefix) && name.ends_with(".img")) found.push_back(name);
+  }
+  return found;
 }
 
 Result<> ImageDir::write_part(const ImageFile& part) {

@@ -4,6 +4,8 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "migrate/move/move_codec.h"
 #include "ssid/base/result.h"
@@ -23,9 +25,13 @@ class ImageDir {
 
   // The text of a log file in it ("" if there is none).
   std::string read_log(const std::string& name) const;
+  // An image, whole.
+  Result<std::string> read(const std::string& name) const;
   // Replaces a (small) image by what `change` makes of it; nothing if there is none.
-  Result<> change(const char* name,
+  Result<> change(const std::string& name,
                   const std::function<Result<std::string>(std::string_view)>& change) const;
+  // The names of images that begin so.
+  std::vector<std::string> names(std::string_view prefix) const;
   // Cuts every image (not logs) into parts for the link.
   Result<DumpDone> for_each_part(const std::function<Result<>(const ImageFile&)>& send) const;
   Result<> write_part(const ImageFile& part);

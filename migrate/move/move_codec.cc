@@ -5,9 +5,11 @@
 namespace ssi::migrate {
 namespace {
 
-constexpr std::uint16_t kVersion = 1;
+constexpr std::uint16_t kVersion = 2;
 constexpr std::size_t kStreamsMax = 32;
+constexpr std::size_t kMembersMax = 1024;
 constexpr std::size_t kTextMax = 4096;
+constexpr std::size_t kHeldMax = fds::kHeldFilesMax;
 
 using flatbuffers::FlatBufferBuilder;
 
@@ -20,14 +22,21 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Offer& m) {
   for (const StreamRef& s : m.streams) {
     const auto key = b.CreateString(s.key), also_key = b.CreateString(s.also_key);
     streams.push_back(wire::CreateStream(b, s.id, key, s.write_end, s.capacity, s.generation,
-                                         s.on_demand, s.terminal, also_key));
+                                         s.on_demand, s.terminal, also_key, s.socket, s.peer_uid,
+                                         s.peer_gid, s.fifo_mode));
   }
   const MoveTicket& t = m.ticket;
+  std::vector<flatbuffers::Offset<wire::Member>> members;
+  for (const UnitMember& u : t.members) {
+    const auto comm = b.CreateString(u.comm), exe = b.CreateString(u.exe);
+    members.push_back(wire::CreateMember(b, u.pid, u.start_time, comm, exe, u.uid));
+  }
   return wire::CreateOffer(b, t.pid.home.value, t.pid.pid, t.from.value, t.to.value, t.epoch.value,
                            t.start_time, b.CreateString(t.comm), b.CreateString(t.exe), t.uid,
                            t.rss_bytes, b.CreateVector(streams), b.CreateString(m.cpu_features),
                            b.CreateString(t.enablement), t.term, t.by_user, t.must_leave, t.demand,
-                           t.source_slowdown, t.parent)
+                           t.source_slowdown, t.parent, b.CreateVector(members), t.processes,
+                           m.holds_files)
       .Union();
 }
 template <>
@@ -61,9 +70,32 @@ template <>
 flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const EarlyTaken&) {
   return wire::CreateEarlyTaken(b).Union();
 }
+flatbuffers::Offset<flatbuffers::Vector<std::uint8_t>> pack_bytes(FlatBufferBuilder& b,
+                                                                  const std::string& bytes) {
+  return b.CreateVector(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+}
+flatbuffers::Offset<wire::Pty> pack_pty(FlatBufferBuilder& b, const fds::MovedPty& pty) {
+  std::vector<flatbuffers::Offset<wire::PtyInput>> input;
+  for (const fds::PtyInput& i : pty.queues.input) {
+    input.push_back(
+        wire::CreatePtyInput(b, pack_bytes(b, i.bytes), static_cast<std::uint8_t>(i.end)));
+  }
+  return wire::CreatePty(b, pty.pid, pty.master, static_cast<std::uint8_t>(pty.slave),
+                         b.CreateVector(input), pack_bytes(b, pty.queues.output));
+}
 template <>
-flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen&) {
-  return wire::CreateFrozen(b).Union();
+flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen& m) {
+  std::vector<flatbuffers::Offset<wire::Held>> held;
+  for (const fds::HeldFile& f : m.held) {
+    const auto key = b.CreateString(f.key), name = b.CreateString(f.name);
+    std::vector<wire::HeldLock> locks;
+    for (const LockRange& lock : f.locks) locks.emplace_back(lock.start, lock.end, lock.type);
+    held.push_back(wire::CreateHeld(b, f.id, key, f.pid, f.number, f.flags, f.position, f.flock,
+                                    name, b.CreateVectorOfStructs(locks), f.of_process));
+  }
+  std::vector<flatbuffers::Offset<wire::Pty>> ptys;
+  for (const fds::MovedPty& pty : m.ptys) ptys.push_back(pack_pty(b, pty));
+  return wire::CreateFrozen(b, b.CreateVector(held), b.CreateVector(ptys)).Union();
 }
 
 template <typename T>
@@ -125,6 +157,8 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
               .parent = m.parent(),
               .rss_bytes = m.rss_bytes(),
               .term = m.term(),
+              .members = {},
+              .processes = m.processes(),
               .enablement = text(m.enablement()),
               .by_user = m.by_user(),
               .must_leave = m.must_leave(),
@@ -142,11 +176,73 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
     if (m.streams()->size() > kStreamsMax) return Error("offer with too many streams");
     for (const wire::Stream* s : *m.streams()) {
       o.streams.push_back({s->id(), text(s->key()), s->write_end(), s->capacity(), s->generation(),
-                           s->on_demand(), s->terminal(), text(s->also_key()), ""});
+                           s->on_demand(), s->terminal(), text(s->also_key()), "", s->socket(),
+                           s->peer_uid(), s->peer_gid(), s->fifo_mode()});
+    }
+  }
+  if (m.members()) {
+    if (m.members()->size() > kMembersMax) return Error("offer of too many processes");
+    for (const wire::Member* u : *m.members()) {
+      if (u->pid() <= 1 || u->pid() == m.pid()) return Error("offer of a tree without sense");
+      o.ticket.members.push_back(
+          {u->pid(), u->start_time(), text(u->comm()), text(u->exe()), u->uid()});
     }
   }
   o.cpu_features = text(m.cpu_features());
+  o.holds_files = m.holds_files();
   return MoveMessage(std::move(o));
+}
+
+std::string bytes_of(const flatbuffers::Vector<std::uint8_t>* bytes) {
+  return bytes ? std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()) : "";
+}
+
+Result<fds::MovedPty> unpack_pty(const wire::Pty& m) {
+  using Slave = fds::StillPty::Slave;
+  using End = fds::PtyInput::End;
+  fds::MovedPty pty{m.pid(), m.master(), static_cast<Slave>(m.slave()), {{}, bytes_of(m.output())}};
+  bool good =
+      m.slave() <= static_cast<int>(Slave::kOpen) && pty.queues.output.size() <= fds::kPtyOutputMax;
+  std::size_t bytes = 0;
+  if (m.input() != nullptr) {
+    for (const wire::PtyInput* i : *m.input()) {
+      pty.queues.input.push_back({bytes_of(i->bytes()), static_cast<End>(i->end())});
+      bytes += pty.queues.input.back().bytes.size() + 1;
+      good = good && i->end() <= static_cast<int>(End::kEndOfFile);
+    }
+  }
+  if (!good || bytes > fds::kPtyInputMax) return Error("a terminal's queues are damaged");
+  return pty;
+}
+
+Result<std::vector<LockRange>> unpack_locks(const flatbuffers::Vector<const wire::HeldLock*>* m) {
+  std::vector<LockRange> locks;
+  if (m == nullptr) return locks;
+  if (m->size() > kLockRangesMax) return Error("too many record locks");
+  for (const wire::HeldLock* lock : *m) {
+    locks.push_back({lock->start(), lock->end(), lock->type(), 0});
+  }
+  return locks;
+}
+
+Result<MoveMessage> unpack(const wire::Frozen& m) {
+  Frozen frozen;
+  if (m.ptys() != nullptr) {
+    if (m.ptys()->size() > fds::kPtysMax) return Error("too many terminals");
+    for (const wire::Pty* p : *m.ptys()) {
+      SSI_ASSIGN(auto pty, unpack_pty(*p));
+      frozen.ptys.push_back(std::move(pty));
+    }
+  }
+  if (m.held() == nullptr) return MoveMessage(std::move(frozen));
+  if (m.held()->size() > kHeldMax) return Error("too many held files");
+  for (const wire::Held* f : *m.held()) {
+    SSI_ASSIGN(auto locks, unpack_locks(f->locks()));
+    frozen.held.push_back({f->id(), text(f->key()), f->pid(), f->number(), f->flags(),
+                           f->position(), f->flock(), std::move(locks), text(f->name()),
+                           f->of_process()});
+  }
+  return MoveMessage(std::move(frozen));
 }
 
 Result<MoveMessage> unpack(const wire::File& m) {
@@ -203,7 +299,7 @@ Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes) {
     case wire::Body::EarlyTaken:
       return MoveMessage(EarlyTaken{});
     case wire::Body::Frozen:
-      return MoveMessage(Frozen{});
+      return unpack(*m->body_as_Frozen());
     case wire::Body::NONE:
       break;
   }

@@ -6,6 +6,8 @@
 #include <variant>
 #include <vector>
 
+#include "migrate/fds/held_file.h"
+#include "migrate/fds/pty_queues.h"
 #include "migrate/move/ticket.h"
 #include "ssid/base/result.h"
 
@@ -15,6 +17,7 @@ struct Offer {
   MoveTicket ticket;
   std::vector<StreamRef> streams;
   std::string cpu_features;
+  bool holds_files = false;  // Frozen will name some
 };
 struct Answer {
   bool accepted = false;
@@ -47,7 +50,10 @@ struct EarlyDone {
 // It is in its place, and the target is ready for the rest.
 struct EarlyTaken {};
 // The process stands still and its pipes are empty: the target may begin with what needs that.
-struct Frozen {};
+struct Frozen {
+  std::vector<fds::HeldFile> held;  // by home, for the target
+  std::vector<fds::MovedPty> ptys{};
+};
 
 using MoveMessage = std::variant<Offer, Answer, ImageFile, DumpDone, Restored, Abandon, EarlyDone,
                                  EarlyTaken, Frozen>;

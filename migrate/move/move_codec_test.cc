@@ -21,6 +21,11 @@ Offer sample() {
               .rss_bytes = 1 << 20};
   o.streams = {{5, "pipe:[12]", true, 65536, 0}};
   o.streams[0].also_key = "tty[500:6]";
+  o.streams[0].socket = 9;
+  o.streams[0].peer_uid = 1000;
+  o.streams[0].peer_gid = 1001;
+  o.streams[0].fifo_mode = 010640;
+  o.holds_files = true;
   return o;
 }
 
@@ -36,6 +41,60 @@ TEST_CASE("an offer comes out as it went in") {
   REQUIRE(o.streams.size() == 1);
   CHECK(o.streams[0].key == "pipe:[12]");
   CHECK(o.streams[0].also_key == "tty[500:6]");
+  CHECK(o.streams[0].socket == 9);
+  CHECK(o.streams[0].peer_uid == 1000);
+  CHECK(o.streams[0].peer_gid == 1001);
+  CHECK(o.streams[0].fifo_mode == 010640);
+  CHECK(o.holds_files);
+}
+
+TEST_CASE("what home holds is told with the freeze, within bounds") {
+  Frozen frozen;
+  frozen.held = {{.id = 0x1234567890abcdef,
+                  .key = "file[1f:2a]",
+                  .pid = 812,
+                  .number = 7,
+                  .flags = 02,
+                  .position = 1ull << 40,
+                  .flock = 2,
+                  .locks = {{10, 19, 1, 0}, {30, INT64_MAX, 0, 0}},
+                  .name = "/tmp/x",
+                  .of_process = true}};
+  frozen.ptys = {{.pid = 813,
+                  .master = 5,
+                  .slave = fds::StillPty::Slave::kClosed,
+                  .queues = {{{std::string("a\0\n", 3), fds::PtyInput::End::kCharacter},
+                              {"typed", fds::PtyInput::End::kNone}},
+                             "out"}}};
+  const auto decoded = decode_move(encode(frozen));
+  REQUIRE(decoded.ok());
+  const auto& held = std::get<Frozen>(*decoded).held;
+  REQUIRE(held.size() == 1);
+  CHECK(held[0].id == 0x1234567890abcdef);
+  CHECK(held[0].key == "file[1f:2a]");
+  CHECK(held[0].pid == 812);
+  CHECK(held[0].number == 7);
+  CHECK(held[0].position == 1ull << 40);
+  CHECK(held[0].flock == 2);
+  CHECK(held[0].of_process);
+  CHECK(held[0].locks == frozen.held[0].locks);
+  CHECK(held[0].name == "/tmp/x");
+  REQUIRE(std::get<Frozen>(*decoded).ptys.size() == 1);
+  const fds::MovedPty& pty = std::get<Frozen>(*decoded).ptys[0];
+  CHECK(pty.pid == 813);
+  CHECK(pty.master == 5);
+  CHECK(pty.slave == fds::StillPty::Slave::kClosed);
+  CHECK(pty.queues.input == frozen.ptys[0].queues.input);
+  CHECK(pty.queues.output == "out");
+  frozen.ptys[0].queues.output.resize(fds::kPtyOutputMax + 1);
+  CHECK(!decode_move(encode(frozen)).ok());
+  frozen.ptys.clear();
+  frozen.held[0].locks.resize(kLockRangesMax + 1);
+  CHECK(!decode_move(encode(frozen)).ok());
+  frozen.held[0].locks.clear();
+  frozen.held.resize(fds::kHeldFilesMax + 1);
+  CHECK(!decode_move(encode(frozen)).ok());
+  CHECK(std::get<Frozen>(*decode_move(encode(Frozen{}))).held.empty());
 }
 
 TEST_CASE("an image file can't name a path") {

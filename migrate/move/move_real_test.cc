@@ -18,6 +18,7 @@
 
 #include "migrate/criu/criu_bundle.h"
 #include "migrate/criu/criu_process.h"
+#include "migrate/move/frozen_copy.h"
 #include "migrate/move/source_move.h"
 #include "migrate/move/target_move.h"
 #include "migrate/realm/realm_client.h"
@@ -65,13 +66,30 @@ class SocketLink : public MoveLink {
 };
 
 struct NoStreams : StreamPort {
-  Result<> export_at_home(const StreamRef&, int, pid_t) override { return {}; }
+  Result<> export_at_home(const StreamRef&, int, const std::vector<pid_t>&) override { return {}; }
   Result<UniqueFd> attach(NodeId, const StreamRef&) override { return Error("no streams here"); }
+  Result<UniqueFd> attach_socket(NodeId, const StreamRef&, int) override {
+    return Error("no streams here");
+  }
   Result<> start(const StreamRef&) override { return {}; }
   Result<> drain(const StreamRef&) override { return {}; }
   Result<> resume(const StreamRef&) override { return {}; }
   void detach(const StreamRef&) override {}
   void close_at_home(const StreamRef&) override {}
+};
+
+struct NoFiles : fds::FilePort {
+  Result<std::uint64_t> hold(std::uint32_t, int) override { return Error("no files here"); }
+  Result<UniqueFd> open(std::uint32_t, const fds::HeldFile&) override {
+    return Error("no files here");
+  }
+  Result<std::uint64_t> hold_locks(std::uint32_t, int, pid_t) override {
+    return Error("no files here");
+  }
+  Result<> expect_locks(std::uint32_t, const fds::HeldFile&) override {
+    return Error("no files here");
+  }
+  void release(std::uint32_t, const fds::HeldFile&) override {}
 };
 
 // The group's order, played by one object for all nodes.
@@ -86,6 +104,13 @@ struct Host : MoveHost {
   std::string socket;
   explicit Host(Order& o) : order(o) {}
   Result<std::string> prepare_realm(NodeId) override { return socket; }
+  Result<> quiet_network(const MoveTicket&, const std::vector<net::MovedSocket>&) override {
+    return {};
+  }
+  Result<> hold_network(const MoveTicket&, const std::vector<net::MovedSocket>&) override {
+    return {};
+  }
+  void release_network(const MoveTicket&) override {}
   Result<> refresh_files(NodeId) override { return {}; }
   CommitFate commit(const MoveTicket&) override {
     order.before_commit();
@@ -99,7 +124,7 @@ struct Host : MoveHost {
   }
   Result<> remember_guest(const MoveTicket&, const std::vector<StreamRef>&) override { return {}; }
   void forget_guest(const MoveTicket&) override {}
-  void stand_down(const MoveTicket&, const std::vector<int>&) override {}
+  void stand_down(const MoveTicket&, const CarriedSignals&) override {}
 };
 
 // One node of the test: a realm for home 1 whose root is this machine's.
@@ -113,6 +138,7 @@ class TestNode {
         env{id,
             freezer,
             streams,
+            files,
             host,
             std::getenv("SSID_CRIU"),
             dir + "/images",
@@ -144,6 +170,7 @@ class TestNode {
   std::string dir;
   Host host;
   NoStreams streams;
+  NoFiles files;
   FreezerRoot freezer;
   MoveEnvironment env;
 };
@@ -225,6 +252,15 @@ Result<MoveReport> move(TestNode& from, TestNode& to, const MoveTicket& ticket,
   return run_source_move(from.env, here, ticket, source);
 }
 
+void end_originals(const FreezerCgroup& all) {
+  REQUIRE(all.kill(std::chrono::seconds(5)).ok());
+  const auto held = part_originals(all).value();
+  for (const HeldOriginal& original : held) {
+    REQUIRE(original.cgroup.remove().ok());
+  }
+  REQUIRE(all.remove().ok());
+}
+
 // The guest of a first move, and the frozen original.
 void end_copies(TestNode& from, TestNode& to, const MoveTicket& ticket) {
   const CopyName guest{ticket.pid, Epoch{1}};
@@ -234,8 +270,7 @@ void end_copies(TestNode& from, TestNode& to, const MoveTicket& ticket) {
   REQUIRE(copy.kill(std::chrono::seconds(5)).ok());
   REQUIRE(copy.remove().ok());
   auto original = FreezerCgroup::open(from.freezer.moving(guest)).value();
-  REQUIRE(original.kill(std::chrono::seconds(5)).ok());
-  REQUIRE(original.remove().ok());
+  end_originals(original);
 }
 
 }  // namespace
@@ -272,9 +307,10 @@ TEST_CASE("a process moves to a realm, on to another and is the same process" *
   CHECK(counter.stands_still());
   // The original still stands frozen under its PID.
   auto original = FreezerCgroup::open(one.freezer.moving({ticket.pid, Epoch{1}})).value();
-  CHECK(original.pids().value() == std::vector<pid_t>{counter.pid});
-  REQUIRE(original.kill(std::chrono::seconds(5)).ok());
-  REQUIRE(original.remove().ok());
+  const auto held = part_originals(original).value();
+  REQUIRE(held.size() == 1);
+  CHECK(held[0].cgroup.pids().value() == std::vector<pid_t>{counter.pid});
+  end_originals(original);
 }
 
 TEST_CASE("the parts of a move's frozen time by size" *

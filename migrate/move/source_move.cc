@@ -2,25 +2,33 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <thread>
 
+#include "migrate/criu/core_image.h"
 #include "migrate/criu/criu_process.h"
-#include "migrate/deputy/conversion.h"
+#include "migrate/criu/tcp_image.h"
+#include "migrate/fds/descriptor.h"
+#include "migrate/fds/pty_queues.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/move_codec.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
+#include "migrate/net/held_sender.h"
 #include "migrate/pages/early_copy.h"
 #include "migrate/pages/page_pump.h"
 #include "migrate/realm/realm_client.h"
+#include "ssid/base/proc_status.h"
 
 namespace ssi::migrate {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+// New clients wait meanwhile.
+constexpr auto kQuietTimeout = std::chrono::milliseconds(300);
 // A guest that has just arrived has all its memory within seconds.
 constexpr auto kArrivalTimeout = std::chrono::minutes(5);
 
@@ -63,7 +71,9 @@ class SourceMove {
     frozen_since_ = Clock::now();
     auto carried = carry_over(copy);
     if (!carried) {
-      return give_up(copy, Error(ErrorCode::kRefused, carried.error().message()));
+      const bool busy = carried.error().code() == ErrorCode::kBusy;
+      return give_up(
+          copy, Error(busy ? ErrorCode::kBusy : ErrorCode::kRefused, carried.error().message()));
     }
     const auto commit_since = Clock::now();
     if (env_.host.commit(ticket_) == CommitFate::kAborted) {
@@ -89,13 +99,33 @@ class SourceMove {
     images_.emplace(std::move(images));
     SSI_TRY(start_criu());
     const auto since = Clock::now();
-    SSI_TRY(early_.run());
-    report_.why_not_copied = early_.why_not();
+    if (source_.below.empty()) {
+      SSI_TRY(early_.run());
+      report_.why_not_copied = early_.why_not();
+    } else {
+      report_.why_not_copied = "it moves together with others";
+    }
     report_.copied_bytes = early_.sent_bytes();
     SSI_TRY(send_message(link_, EarlyDone{early_.sent_bytes()}));
     SSI_TRY(receive<EarlyTaken>(link_));
     report_.copy_us = micros_since(since);
-    return {};
+    return quiet_network();
+  }
+
+  // What is on its way into the process, and not in it, would be lost.
+  Result<> quiet_network() {
+    if (!source_.has_sockets) return {};
+    network_held_ = true;
+    SSI_TRY(env_.host.quiet_network(ticket_, source_.doors).context("network"));
+    const auto deadline = Clock::now() + kQuietTimeout;
+    for (;;) {
+      SSI_ASSIGN(const bool waits, source_.anybody_waits());
+      if (!waits) return {};
+      if (Clock::now() > deadline) {
+        return Error(ErrorCode::kBusy, "it does not take the connections or datagrams that wait");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
   }
 
   // A guest's memory may still be on its way to its place: criu would miss what is not there.
@@ -115,25 +145,35 @@ class SourceMove {
 
   Result<FrozenCopy> hold() {
     if (source_.guest) return FrozenCopy::hold_guest(env_.freezer, *source_.guest);
-    return FrozenCopy::hold_original(env_.freezer, new_name(), source_.host_pid);
+    std::vector<pid_t> pids{source_.host_pid};
+    pids.insert(pids.end(), source_.below.begin(), source_.below.end());
+    return FrozenCopy::hold_originals(env_.freezer, new_name(), pids);
   }
 
   // freeze, dump, send, and the target's restore.
   Result<> carry_over(FrozenCopy& copy) {
     SSI_TRY(copy.freeze());
     // It was checked before its memory was sent ahead, and has run since.
-    if (source_.check_again) SSI_TRY(source_.check_again());
-    SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
-    if (!source_.guest) {
-      SSI_ASSIGN(carried_signals_, deputy::queued_signals(source_.host_pid));
+    if (source_.check_again) {
+      SSI_ASSIGN(const FrozenFacts facts, source_.check_again());
+      if (!facts.sockets.empty()) {
+        network_held_ = true;
+        SSI_TRY(env_.host.hold_network(ticket_, facts.sockets).context("network"));
+        SSI_TRY(hold_senders(facts.connections));
+      }
+      SSI_TRY(hold_files(facts.files));
+      SSI_TRY(take_ptys(facts.ptys));
     }
+    SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
     for (const StreamRef& s : source_.guest ? source_.streams : std::vector<StreamRef>()) {
       drained_.push_back(s);  // also one that does not get empty in time stands still
       SSI_TRY(env_.streams.drain(s).context(s.key));
     }
-    SSI_TRY(send_message(link_, Frozen{}));
+    SSI_TRY(send_message(link_, Frozen{held_, moved_ptys_}));
     report_.freeze_us = micros_since(frozen_since_);
     SSI_TRY(dump(copy));
+    SSI_TRY(set_windows_in_images());
+    if (!source_.guest) SSI_TRY(read_carried_signals());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_send")));
@@ -144,6 +184,75 @@ class SourceMove {
       return Error("node " + std::to_string(ticket_.to.value) + ": " + restored.reason);
     }
     return step_fault(SSI_FAULT("migrate.after_restore"));
+  }
+
+  Result<> hold_senders(const std::vector<OpenConnection>& connections) {
+    for (const auto& [pid, number] : connections) {
+      SSI_ASSIGN(UniqueFd socket, fds::descriptor_of(pid, number));
+      SSI_ASSIGN(auto held, net::HeldSender::hold(std::move(socket)));
+      if (held) held_senders_.push_back(std::move(*held));
+    }
+    return {};
+  }
+  Result<> set_windows_in_images() {
+    for (const net::HeldSender& sender : held_senders_) {
+      SSI_TRY(images_->change(tcp_image_name(sender.inode()), [&](std::string_view image) {
+        return with_window(image, sender.window_bytes());
+      }));
+    }
+    return {};
+  }
+  void let_senders_go() {
+    for (const net::HeldSender& sender : held_senders_) (void)sender.let_go();
+    held_senders_.clear();
+  }
+
+  // By home, so that the target finds what has no name there, or only with a lock of its own.
+  Result<> hold_files(const std::vector<fds::FileToHold>& files) {
+    if (!files.empty() && !source_.holds_files) {
+      return Error("it has just deleted or locked a file; it may be tried again");
+    }
+    for (const fds::FileToHold& wanted : files) {
+      SSI_ASSIGN(auto taken, fds::take_file(wanted));
+      const auto same = std::ranges::find(held_, taken.file.key, &fds::HeldFile::key);
+      if (same != held_.end() && !taken.file.key.empty() && !taken.file.has_lock()) continue;
+      if (held_.size() == fds::kHeldFilesMax) {
+        return Error("it has more than " + std::to_string(fds::kHeldFilesMax) +
+                     " deleted or locked files");
+      }
+      SSI_ASSIGN(taken.file.id, hold_at_home(wanted, *taken.fd).context(wanted.where));
+      held_.push_back(std::move(taken.file));
+    }
+    return {};
+  }
+  Result<std::uint64_t> hold_at_home(const fds::FileToHold& wanted, int fd) {
+    const std::uint32_t home = ticket_.pid.home.value;
+    if (!wanted.of_process || !wanted.at_home) return env_.files.hold(home, fd);
+    return env_.files.hold_locks(home, fd, wanted.pid);
+  }
+  // criu is to find their queues empty.
+  Result<> take_ptys(const std::vector<fds::PtyToMove>& ptys) {
+    if (ptys.size() > fds::kPtysMax) {
+      return Error("it has more than " + std::to_string(fds::kPtysMax) + " terminals of its own");
+    }
+    for (const fds::PtyToMove& pty : ptys) {
+      SSI_ASSIGN(UniqueFd master, fds::descriptor_of(pty.pid, pty.master));
+      SSI_ASSIGN(auto still, fds::StillPty::hold(std::move(master), pty.slave_open));
+      still_ptys_.push_back(std::move(still));
+      moved_ptys_.push_back({innermost_pid(pty.pid), pty.master, still_ptys_.back().slave(), {}});
+      SSI_TRY(still_ptys_.back().take(moved_ptys_.back().queues));
+    }
+    return {};
+  }
+  void put_ptys_back() {
+    for (std::size_t i = 0; i < still_ptys_.size(); ++i) {
+      (void)still_ptys_[i].put(moved_ptys_[i].queues);
+    }
+    still_ptys_.clear();
+  }
+
+  void release_files() {
+    for (const fds::HeldFile& file : held_) env_.files.release(ticket_.pid.home.value, file);
   }
 
   // On this node for an original, in its realm for a guest. It waits for its order; should we end
@@ -196,15 +305,38 @@ class SourceMove {
     return std::move(pumped).context("send memory");
   }
 
+  // The kernel tells which signals wait, but not how many of each; the images do.
+  Result<> read_carried_signals() {
+    SSI_TRY(read_carried_signals(source_.host_pid));
+    for (const pid_t pid : source_.below) SSI_TRY(read_carried_signals(pid));
+    return {};
+  }
+  Result<> read_carried_signals(pid_t pid) {
+    for (const pid_t tid : threads_of(pid)) {
+      SSI_ASSIGN(const std::string core, images_->read(core_image_name(tid)));
+      SSI_ASSIGN(const auto signals, signals_in_core(core));
+      auto& carried = carried_signals_[pid];
+      carried.insert(carried.end(), signals.begin(), signals.end());
+    }
+    return {};
+  }
+
   Result<> order_dump(const FrozenCopy& copy) {
     DumpOptions o;
     o.images_fd = kCriuImagesFd;
     o.page_server_fd = kCriuFirstExtraFd;
     o.freeze_cgroup = copy.cgroup().dir();
     for (const StreamRef& s : source_.streams) {
+      if (is_socket_key(s.key) && s.write_end) o.external.push_back(external_socket(s.key));
       if (!is_terminal_key(s.key) || !s.write_end) continue;
       o.external.push_back(s.key);
       if (!s.also_key.empty()) o.external.push_back(s.also_key);
+    }
+    for (const StreamRef& s : source_.streams) {
+      if (s.fifo_mode != 0) o.external.push_back(s.key);
+    }
+    for (const fds::HeldFile& file : held_) {
+      if (!file.key.empty()) o.external.push_back(file.key);
     }
     if (local_criu_) {
       SSI_TRY(step_fault(SSI_FAULT("migrate.dump"), local_criu_->pid()));
@@ -236,6 +368,7 @@ class SourceMove {
 
   // Before the freeze: the process has not noticed anything.
   Error call_off(Error reason) {
+    if (network_held_) env_.host.release_network(ticket_);
     (void)send_message(link_, Abandon{reason.message()});
     link_.abort();
     return reason;
@@ -244,9 +377,13 @@ class SourceMove {
   Error give_up(FrozenCopy& copy, Error reason) {
     // First the word to everybody that this epoch will not come, then the process may go on.
     env_.host.abandon(ticket_, reason.message());
+    let_senders_go();
+    if (network_held_) env_.host.release_network(ticket_);
     (void)send_message(link_, Abandon{reason.message()});
     link_.abort();
     for (const StreamRef& s : drained_) (void)env_.streams.resume(s);
+    release_files();
+    put_ptys_back();
     if (auto thawed = copy.thaw(); !thawed) {
       return Error(reason.message() + "; and it could not be thawed: " + thawed.error().message());
     }
@@ -267,13 +404,18 @@ class SourceMove {
   MoveReport report_;
   Clock::time_point frozen_since_;
   std::vector<StreamRef> drained_;
-  std::vector<int> carried_signals_;
+  std::vector<fds::HeldFile> held_;
+  std::vector<fds::StillPty> still_ptys_;
+  std::vector<net::HeldSender> held_senders_;
+  std::vector<fds::MovedPty> moved_ptys_;  // of these
+  bool network_held_ = false;
+  CarriedSignals carried_signals_;
 };
 
 }  // namespace
 
 Result<> offer_move(MoveLink& link, const MoveTicket& ticket, const MoveSource& source) {
-  Offer offer{ticket, source.streams, ""};
+  Offer offer{ticket, source.streams, "", source.holds_files};
   for (StreamRef& s : offer.streams) ++s.generation;
   SSI_TRY(send_message(link, offer));
   SSI_ASSIGN(const Answer answer, receive<Answer>(link));

@@ -1,27 +1,49 @@
-// The source's half of a move: freeze, dump, send; then wait for the target's restore, commit,
-// stand down. Runs in a worker thread of its own, as straight-line code; every failure before the
-// commit ends with the process going on here.
+// The source's half of a move, of a process or a tree of them: freeze, dump, send; then wait for
+// the target's restore, commit, stand down. Runs in a worker thread of its own, as straight-line
+// code; every failure before the commit ends with the process going on here.
 #pragma once
 
 #include <functional>
 #include <optional>
 
+#include "migrate/fds/pty.h"
 #include "migrate/move/environment.h"
 #include "migrate/move/move_link.h"
 #include "migrate/move/ticket.h"
 
 namespace ssi::migrate {
 
+// Where a TCP connection is open. `pid` in this node's /proc.
+struct OpenConnection {
+  pid_t pid = 0;
+  int number = -1;
+};
+
+// What is known only of the frozen process.
+struct FrozenFacts {
+  std::vector<net::MovedSocket> sockets;
+  std::vector<OpenConnection> connections;
+  std::vector<fds::FileToHold> files;
+  std::vector<fds::PtyToMove> ptys{};
+};
+
 // Where the process is before the move.
 struct MoveSource {
   pid_t host_pid = 0;              // in ssid's own PID namespace
+  std::vector<pid_t> below;        // likewise: the others of its tree, which move with it
   std::optional<CopyName> guest;   // set: it lives in guests/NAME of this node's realm
   std::string realm_socket;        // of that realm
   std::vector<StreamRef> streams;  // as they are named, and attached, on this node
   std::vector<std::pair<StreamRef, int>>
-      to_export;  // first move: descriptor numbers in the original
+      to_export;             // first move: descriptor numbers in the original
+  bool has_sockets = false;  // of the network
+  // Those that anybody may come to: that listen, or take datagrams. Is there somebody whom it has
+  // not taken yet?
+  std::vector<net::MovedSocket> doors;
+  std::function<Result<bool>()> anybody_waits;
+  bool holds_files = false;  // some are to be held by home meanwhile
   // Called when it is frozen: is it still what was checked and what `streams` say?
-  std::function<Result<>()> check_again;
+  std::function<Result<FrozenFacts>()> check_again;
 };
 
 // Sends the offer over a fresh link and waits for the answer: the target has made its realm ready.

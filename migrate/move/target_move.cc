@@ -1,15 +1,25 @@
 #include "migrate/move/target_move.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
 #include <thread>
 
 #include "migrate/criu/criu_process.h"
+#include "migrate/criu/empty_image.h"
+#include "migrate/criu/file_locks_image.h"
+#include "migrate/criu/files_image.h"
+#include "migrate/criu/tcp_image.h"
 #include "migrate/criu/tty_image.h"
+#include "migrate/criu/unix_image.h"
+#include "migrate/fds/descriptor.h"
+#include "migrate/fds/process_locks.h"
+#include "migrate/fds/pty_queues.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
@@ -17,6 +27,7 @@
 #include "migrate/pages/page_images.h"
 #include "migrate/pages/staged_memory.h"
 #include "migrate/realm/realm_client.h"
+#include "ssid/base/proc_status.h"
 
 namespace ssi::migrate {
 namespace {
@@ -24,6 +35,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr auto kFreezeTimeout = std::chrono::seconds(5);
 constexpr auto kKillTimeout = std::chrono::seconds(5);
+// What criu takes until it sets the clocks of connections.
+constexpr auto kUntilRestored = std::chrono::milliseconds(30);
+constexpr std::uint64_t kNobody = 0;
 
 Result<> send_message(MoveLink& link, const MoveMessage& message) {
   return link.send(MoveFrame::kMessage, encode(message));
@@ -42,11 +56,14 @@ class TargetMove {
         link_(link),
         ticket_(offer.ticket),
         streams_(offer.streams),
+        holds_files_(offer.holds_files),
         cgroup_(std::move(cgroup)),
         realm_(std::move(realm)) {}
 
   Result<> run() {
     auto rebuilt = rebuild();
+    // It has them by now, or never will.
+    for (const fds::HeldFile& file : held_) env_.files.release(ticket_.pid.home.value, file);
     Restored restored{rebuilt.ok(), rebuilt ? "" : rebuilt.error().message(), restore_us_,
                       memory_bytes_};
     auto told = send_message(link_, restored);
@@ -96,7 +113,7 @@ class TargetMove {
 
   // The memory that is sent while the process runs.
   Result<> take_early(const ImageDir& images, StagedMemory& staged) {
-    if (streams_.empty()) SSI_TRY(start_criu(images));
+    if (streams_.empty() && !holds_files_) SSI_TRY(start_criu(images));
     PageStreamParser parser(staged);
     for (;;) {
       SSI_ASSIGN(const auto frame, link_.receive());
@@ -115,7 +132,10 @@ class TargetMove {
   }
 
   Result<> take_images(ImageDir& images, StagedMemory& staged) {
-    PageImages pages(images.fd(), staged, static_cast<std::uint64_t>(ticket_.pid.pid));
+    // Memory that is installed after the restore is that of one process.
+    const bool alone = ticket_.processes == 1;
+    PageImages pages(images.fd(), staged,
+                     alone ? static_cast<std::uint64_t>(ticket_.pid.pid) : kNobody);
     PageStreamParser parser(pages);
     for (;;) {
       SSI_ASSIGN(const auto frame, link_.receive());
@@ -126,7 +146,10 @@ class TargetMove {
       SSI_ASSIGN(auto message, decode_move(frame.payload));
       if (auto* file = std::get_if<ImageFile>(&message)) {
         SSI_TRY(images.write_part(*file));
-      } else if (std::holds_alternative<Frozen>(message)) {
+      } else if (auto* frozen = std::get_if<Frozen>(&message)) {
+        held_ = std::move(frozen->held);
+        ptys_ = std::move(frozen->ptys);
+        frozen_since_ = Clock::now();
         SSI_TRY(on_frozen(images));
       } else if (auto* done = std::get_if<DumpDone>(&message)) {
         memory_bytes_ = pages.bytes();
@@ -143,19 +166,27 @@ class TargetMove {
   // While criu dumps at the source.
   Result<> on_frozen(const ImageDir& images) {
     SSI_TRY(env_.host.refresh_files(ticket_.pid.home));
-    return criu_ ? Result<>() : start_criu(images);
+    if (!criu_) return start_criu(images);
+    return held_.empty() ? Result<>() : Error("the source holds files without having said so");
   }
 
   // criu starts inside the guest's cgroup: whatever it makes is there from birth, and is found (and
   // killed) there whoever dies. It gets the guest's ends of the pipes, which are attached only when
   // nobody else uses them.
   Result<> start_criu(const ImageDir& images) {
-    std::vector<UniqueFd> stream_ends;
+    std::vector<UniqueFd> stream_ends;  // and files
     for (StreamRef& s : streams_) {
-      SSI_ASSIGN(UniqueFd end, env_.streams.attach(ticket_.pid.home, s));
+      SSI_ASSIGN(UniqueFd end,
+                 s.socket != 0 ? attach_socket(s) : env_.streams.attach(ticket_.pid.home, s));
       struct stat st;
       if (::fstat(*end, &st) != 0) return Error::from_errno("look at a stream's end");
       s.local_key = stream_key(st);
+      if (s.fifo_mode != 0) {
+        // criu compares it. From here on it is a pipe without a name.
+        if (::fchmod(*end, s.fifo_mode & 07777) != 0) return Error::from_errno("set a pipe's mode");
+        s.fifo_mode = 0;
+        had_fifo_ = true;
+      }
       ++attached_;
       // A terminal has two streams, and is one file.
       if (std::ranges::find(inherit_, s.key, &InheritFd::key) != inherit_.end()) continue;
@@ -164,6 +195,7 @@ class TargetMove {
       if (!s.also_key.empty()) inherit_.push_back({s.also_key, number});
       stream_ends.push_back(std::move(end));
     }
+    SSI_TRY(open_held_files(stream_ends));
     SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
     SSI_ASSIGN(UniqueFd procs, cgroup_.open_procs());
     std::vector<int> fds{*procs, *rpc.there, images.fd()};
@@ -176,9 +208,118 @@ class TargetMove {
     return {};
   }
 
-  Result<> restore(const ImageDir& images, const StagedMemory& staged) {
+  Result<UniqueFd> attach_socket(const StreamRef& s) {
+    if (!network_) {
+      SSI_ASSIGN(network_, realm_.network());
+    }
+    SSI_ASSIGN(UniqueFd end, env_.streams.attach_socket(ticket_.pid.home, s, *network_));
+    sockets_[s.key] = UniqueFd(::fcntl(*end, F_DUPFD_CLOEXEC, 0));
+    return end;
+  }
+
+  // criu takes a socket that it is given as it is: what it knows of the one that was dumped is set
+  // here.
+  Result<> set_sockets(std::string_view image) {
+    SSI_ASSIGN(const auto states, socket_states(image));
+    for (const auto& [key, end] : sockets_) {
+      const auto state = states.find(key);
+      if (state != states.end()) SSI_TRY(apply(state->second, *end));
+    }
+    sockets_.clear();
+    return {};
+  }
+
+  // At home a lock's open file is the process's own again; elsewhere the view's becomes it later.
+  bool comes_home_with_lock(const fds::HeldFile& file) const {
+    return file.has_lock() && ticket_.pid.home == env_.self;
+  }
+
+  Result<> open_held_files(std::vector<UniqueFd>& given) {
+    for (const fds::HeldFile& file : held_) {
+      if (file.of_process && ticket_.pid.home != env_.self) {
+        SSI_TRY(env_.files.expect_locks(ticket_.pid.home.value, file).context("held lock"));
+      }
+      if (file.key.empty()) continue;
+      SSI_ASSIGN(UniqueFd fd, env_.files.open(ticket_.pid.home.value, file).context("held file"));
+      const int number = kCriuFirstExtraFd + static_cast<int>(given.size());
+      const bool itself = comes_home_with_lock(file);
+      if (itself) SSI_TRY(fds::set_as_it_was(*fd, file));
+      inherit_.push_back({itself ? fds::key_of_itself(file) : file.key, number});
+      given.push_back(std::move(fd));
+    }
+    return {};
+  }
+
+  Result<> adopt_files() {
+    for (const fds::HeldFile& file : held_) {
+      if (file.of_process) {
+        SSI_ASSIGN(const pid_t owner, host_pid(file.pid));
+        SSI_TRY(fds::check_process_locks(owner, file, ticket_.pid.home == env_.self));
+      }
+      if (!file.has_lock() || comes_home_with_lock(file)) continue;
+      SSI_ASSIGN(const pid_t owner, host_pid(file.pid));
+      SSI_TRY(fds::adopt_file(owner, file));
+    }
+    return {};
+  }
+
+  Result<pid_t> host_pid(pid_t at_home) const {
+    SSI_ASSIGN(const auto pids, cgroup_.pids());
+    for (const pid_t pid : pids) {
+      if (innermost_pid(pid) == at_home) return pid;
+    }
+    return Error(ErrorCode::kGone, "it has ended meanwhile");
+  }
+
+  Result<std::string> changed(std::string_view files) {
+    SSI_TRY(set_sockets(files));
+    SSI_ASSIGN(const std::string unnamed, without_names_of_connections(files));
+    return mended_files(unnamed);
+  }
+
+  Result<> set_connections(const ImageDir& images) {
+    const auto by = Clock::now() - frozen_since_ + kUntilRestored;
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(by).count();
+    std::map<std::uint64_t, std::uint32_t> buffers;
+    for (const std::string& name : images.names(kTcpImages)) {
+      std::uint32_t buffer_bytes = 0;
+      SSI_TRY(images.change(name, [&](std::string_view image) -> Result<std::string> {
+        SSI_ASSIGN(buffer_bytes, receive_buffer_bytes(image));
+        return with_later_timestamps(image, static_cast<std::uint32_t>(ms));
+      }));
+      if (buffer_bytes > 0) buffers[inode_of_tcp_image(name)] = buffer_bytes;
+    }
+    if (buffers.empty()) return {};
+    return images.change(
+        kFilesImage, [&](std::string_view image) { return with_receive_buffers(image, buffers); });
+  }
+
+  Result<> change_files(ImageDir& images) {
+    SSI_TRY(images.change(kFilesImage, [this](std::string_view image) { return changed(image); }));
+    SSI_TRY(set_locks(images));
+    return had_fifo_ ? images.change(kFifoDataImage, only_the_head) : Result<>();
+  }
+
+  // A process's record locks it takes itself, in criu's hands: at home beside home's carrier, which
+  // lets go after that; elsewhere they become those that home holds. All others are there already.
+  Result<> set_locks(ImageDir& images) {
+    SSI_TRY(images.change(kFileLocksImage, only_the_head));
+    std::vector<ProcessLock> locks;
+    for (const fds::HeldFile& file : held_) {
+      if (!file.of_process) continue;
+      for (const LockRange& range : file.locks) locks.push_back({file.pid, file.number, range});
+    }
+    if (locks.empty()) return {};
+    const std::string image = process_locks_image(locks);
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(image.data());
+    return images.write_part({kFileLocksImage, 0, {bytes, image.size()}});
+  }
+
+  Result<> restore(ImageDir& images, const StagedMemory& staged) {
     if (!criu_) return Error("the source did not say that it is frozen");
-    SSI_TRY(images.change(kTtyImage, without_sessions));
+    SSI_TRY(images.change(kTtyImage, without_outer_sessions));
+    SSI_TRY(change_files(images));
+    SSI_TRY(set_connections(images));
     RestoreOptions options;
     options.images_fd = kCriuImagesFd;
     options.inherit = inherit_;
@@ -209,7 +350,19 @@ class TargetMove {
     if (!restored) return std::move(restored).error();
     SSI_TRY(std::move(installing).context("memory"));
     if (*restored != ticket_.pid.pid) return Error("criu rebuilt another process");
-    return cgroup_.freeze(kFreezeTimeout);
+    SSI_TRY(cgroup_.freeze(kFreezeTimeout));
+    SSI_TRY(fill_ptys());
+    return adopt_files();
+  }
+
+  Result<> fill_ptys() {
+    for (const fds::MovedPty& pty : ptys_) {
+      SSI_ASSIGN(const pid_t owner, host_pid(pty.pid));
+      SSI_ASSIGN(UniqueFd master, fds::descriptor_of(owner, pty.master));
+      SSI_ASSIGN(const auto still, fds::StillPty::hold_new(std::move(master), pty.slave));
+      SSI_TRY(still.put(pty.queues).context("terminal of its own"));
+    }
+    return {};
   }
 
   // From here on the realm's init answers for the memory, whatever becomes of us.
@@ -253,11 +406,15 @@ class TargetMove {
     if (!criu_is_out) SSI_TRY(put_criu_out(realm_));
     SSI_TRY(cgroup_.freeze_nowait());
     SSI_TRY(realm_.call(RealmOp::kRegister, ticket_.pid.pid, criu_pid_));
+    for (const UnitMember& m : ticket_.members) {
+      SSI_TRY(realm_.call(RealmOp::kRegisterMember, m.pid));
+    }
     return {};
   }
 
   Error undo(Error reason) {
     (void)realm_.call(RealmOp::kForget, ticket_.pid.pid);
+    for (const UnitMember& m : ticket_.members) (void)realm_.call(RealmOp::kForget, m.pid);
     if (auto killed = cgroup_.kill(kKillTimeout); !killed) {
       reason = Error(reason.message() + "; " + killed.error().message());
     }
@@ -272,12 +429,19 @@ class TargetMove {
   MoveLink& link_;
   const MoveTicket& ticket_;
   std::vector<StreamRef> streams_;
+  const bool holds_files_;
+  bool had_fifo_ = false;
+  std::vector<fds::HeldFile> held_;
+  std::vector<fds::MovedPty> ptys_;
   FreezerCgroup cgroup_;
   RealmClient realm_;
   std::optional<CriuRpc> criu_;
   pid_t criu_pid_ = 0;
   std::vector<InheritFd> inherit_;
+  std::map<std::string, UniqueFd> sockets_;  // by their keys, until criu has them
+  UniqueFd network_;                         // of the realm; if there are sockets
   std::size_t attached_ = 0;
+  Clock::time_point frozen_since_{};  // at the latest
   std::uint64_t restore_us_ = 0;
   std::uint64_t memory_bytes_ = 0;
 };

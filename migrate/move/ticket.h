@@ -1,6 +1,8 @@
 // The words of one move. Plain values.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -9,12 +11,13 @@
 
 namespace ssi::migrate {
 
-// A pipe of the process whose other end is not in it, or one direction of its terminal. The
+// A pipe of the process whose other end is not in it, or one direction of its terminal or of a unix
+// socket. The
 // carriers relay it; `id` names it in the whole cluster for as long as the guest lives,
 // `generation` grows with each move (old ones are refused).
 struct StreamRef {
   std::uint64_t id = 0;
-  std::string key;         // what criu calls it: "pipe:[123]", "tty[8803:15]"
+  std::string key;         // what criu calls it: "pipe:[123]", "tty[8803:15]", "socket:[123]"
   bool write_end = false;  // the process writes
   std::uint32_t capacity = 65536;
   std::uint32_t generation = 0;
@@ -22,6 +25,20 @@ struct StreamRef {
   std::uint64_t terminal = 0;  // not 0: both directions of a terminal have it
   std::string also_key;   // what criu calls the same terminal opened as /dev/tty; empty: it is not
   std::string local_key;  // of what the carrier made where the guest runs; empty at home
+  std::uint64_t socket = 0;  // not 0: both directions of a unix socket have it
+  // Of that: who is at its other end.
+  std::uint32_t peer_uid = 0;
+  std::uint32_t peer_gid = 0;
+  std::uint32_t fifo_mode = 0;  // st_mode of a named pipe, where criu still takes it for one
+};
+
+// One of the tree of processes that moves with a ticket's.
+struct UnitMember {
+  pid_t pid = 0;  // at home, as in its realm
+  std::uint64_t start_time = 0;
+  std::string comm;
+  std::string exe;
+  std::uint32_t uid = 0;
 };
 
 // Who moves, from where to where, and the epoch that the move will bring. Never changes once made.
@@ -34,9 +51,12 @@ struct MoveTicket {
   std::string comm;
   std::string exe;
   std::uint32_t uid = 0;
-  std::int32_t parent = 0;  // PID at home
-  std::uint64_t rss_bytes = 0;
+  std::int32_t parent = 0;      // PID at home
+  std::uint64_t rss_bytes = 0;  // of all that move
   std::uint64_t term = 0;  // of the cluster, in which the move began: its commit counts in no other
+  // All below it that home knows; they move with it or not at all.
+  std::vector<UnitMember> members{};
+  std::uint32_t processes = 1;  // that move: with those that it has started while it was away
   // Its being load-levelled travels with it (loadlevel/tracker); empty: nobody asked for it.
   std::string enablement;
 

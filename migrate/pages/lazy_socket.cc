@@ -44,10 +44,12 @@ Result<UniqueFd> LazySocket::take_uffd() {
   connection_ = UniqueFd(::accept4(*listener_, nullptr, nullptr, SOCK_CLOEXEC));
   if (!connection_) return Error::from_errno("accept criu");
   std::int32_t pid = 0;
-  SSI_TRY(wait_for(*connection_));
-  if (::recv(*connection_, &pid, sizeof pid, MSG_WAITALL) != sizeof pid || pid <= 0) {
-    return Error("criu did not say whose memory it wants");
-  }
+  do {
+    SSI_TRY(wait_for(*connection_));
+    if (::recv(*connection_, &pid, sizeof pid, MSG_WAITALL) != sizeof pid || pid == 0) {
+      return Error("criu did not say whose memory it wants");
+    }
+  } while (pid < 0);
   SSI_TRY(wait_for(*connection_));
   char byte = 0;
   iovec iov{&byte, 1};

@@ -1,8 +1,8 @@
 // Where a restoring criu (`lazy_pages`) hands over the userfaultfd through which the memory of the
 // restored process is installed: its socket lazy-pages.socket in the images' directory.
 //
-//   criu: connects; for each process {pid i32, descriptor}; at the end {0x52535446 u32}.
-//   Source: criu/uffd.c (send_uffd, lazy_pages_finish_restore).
+//   criu: connects; for each process {pid i32, descriptor}, for each dead one {-pid i32}; at the
+//   end {0x52535446 u32}. Source: criu/uffd.c (send_uffd, lazy_pages_finish_restore).
 //
 // Made and ended by the target's mover thread; a thread of its own waits in take_uffd.
 #pragma once

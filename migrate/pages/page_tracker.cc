@@ -24,6 +24,8 @@ struct ScanRegion {
 };
 constexpr auto kPagemapScan = _IOWR('f', 16, ScanArgument);
 constexpr std::uint64_t kScanWpMatching = 1u << 0;
+constexpr std::uint64_t kScanCheckWpAsync = 1u
+                                            << 1;  // EPERM: there is a mapping that is not watched
 constexpr std::uint64_t kIsWpAllowed = 1u << 0;
 constexpr std::uint64_t kIsWritten = 1u << 1;
 constexpr std::uint64_t kIsPresent = 1u << 3;
@@ -48,8 +50,13 @@ bool is_private_anonymous(const std::string& line, PageRange& area) {
          (name.empty() || name == "[heap]" || name == "[stack]" || name.starts_with("[anon:"));
 }
 
-Result<> scan(int pagemap, PageRange range, std::uint64_t flags, std::uint64_t inverted,
-              PageRanges& found) {
+struct Wanted {
+  std::uint64_t all;                            // these, ..
+  std::uint64_t inverted = 0;                   // .. but of them these not, ..
+  std::uint64_t any = kIsPresent | kIsSwapped;  // .. and one of these
+};
+
+Result<> scan(int pagemap, PageRange range, std::uint64_t flags, Wanted wanted, PageRanges& found) {
   std::array<ScanRegion, 1024> regions;
   ScanArgument a{};
   a.size = sizeof a;
@@ -57,12 +64,13 @@ Result<> scan(int pagemap, PageRange range, std::uint64_t flags, std::uint64_t i
   a.end = range.end;
   a.vec = reinterpret_cast<std::uint64_t>(regions.data());
   a.vec_len = regions.size();
-  a.category_inverted = inverted;
-  a.category_mask = kIsWpAllowed | kIsWritten | kIsZeroPage;
-  a.category_anyof_mask = kIsPresent | kIsSwapped;
+  a.category_inverted = wanted.inverted;
+  a.category_mask = wanted.all;
+  a.category_anyof_mask = wanted.any;
   a.return_mask = kIsPresent;
   for (a.start = range.begin; a.start < range.end; a.start = a.walk_end) {
     const int n = ::ioctl(pagemap, kPagemapScan, &a);
+    if (n < 0 && errno == EPERM) return Error(ErrorCode::kRefused, "it is not watched");
     if (n < 0) return Error::from_errno("scan its page map");
     for (int i = 0; i < n; ++i) {
       const ScanRegion& region = regions[static_cast<std::size_t>(i)];
@@ -72,6 +80,14 @@ Result<> scan(int pagemap, PageRange range, std::uint64_t flags, std::uint64_t i
   }
   return {};
 }
+
+// It runs: what is watched may be forgotten before it was looked at.
+constexpr int kLooksMax = 6;
+
+constexpr Wanted kWritten{.all = kIsWpAllowed | kIsWritten | kIsZeroPage, .inverted = kIsZeroPage};
+constexpr Wanted kUnwritten{.all = kIsWpAllowed | kIsWritten | kIsZeroPage,
+                            .inverted = kIsWritten | kIsZeroPage};
+constexpr Wanted kUnwatched{.all = kIsWpAllowed, .inverted = kIsWpAllowed};
 
 }  // namespace
 
@@ -89,28 +105,78 @@ Result<PageTracker> PageTracker::start(pid_t pid, const OpenUserfaultfd& open) {
   return PageTracker(pid, std::move(uffd), std::move(pagemap));
 }
 
-// Also what it has mapped since the last time.
-Result<> PageTracker::watch_all() {
-  watched_ = {};
+// Whether the kernel has ceased to watch something of what was watched.
+Result<bool> PageTracker::is_lost(PageRange range) const {
+  PageRanges nothing;
+  auto seen = scan(*pagemap_, range, kScanCheckWpAsync, kUnwatched, nothing);
+  if (!seen && seen.error().code() == ErrorCode::kRefused) return true;
+  SSI_TRY(std::move(seen));
+  return false;
+}
+
+// What of the area is to be watched anew: what never was, or all of it if some is not any more.
+Result<PageRanges> PageTracker::unwatched(PageRange area) const {
+  PageRanges fresh;
+  for (PageRange rest = area; rest.begin < rest.end;) {
+    const auto piece = watched_.first_piece(rest);
+    rest.begin = piece.range.end;
+    if (!piece.inside) {
+      fresh.add(piece.range);
+      continue;
+    }
+    SSI_ASSIGN(const bool lost, is_lost(piece.range));
+    if (!lost) continue;
+    fresh.add(area);
+    break;
+  }
+  return fresh;
+}
+
+// All that is there counts as written then. What is left in the page table from an earlier watch
+// would say that it was not, of pages that were written while nobody watched.
+bool PageTracker::watch_anew(PageRange range) const {
+  uffdio_register watch{};
+  watch.range = {range.begin, range.bytes()};
+  watch.mode = UFFDIO_REGISTER_MODE_WP;
+  uffdio_writeprotect clean{};
+  clean.range = watch.range;
+  // An area that is gone meanwhile, or that the process watches itself: not ours to watch.
+  return ::ioctl(*uffd_, UFFDIO_REGISTER, &watch) == 0 &&
+         ::ioctl(*uffd_, UFFDIO_WRITEPROTECT, &clean) == 0;
+}
+
+// Also what it has mapped since the last time. Whether all could be.
+Result<bool> PageTracker::watch_all() {
+  PageRanges watched;
+  bool all = true;
   std::ifstream maps(proc(pid_, "maps"));
   for (std::string line; std::getline(maps, line);) {
     PageRange area;
     if (!is_private_anonymous(line, area)) continue;
-    uffdio_register watch{};
-    watch.range = {area.begin, area.bytes()};
-    watch.mode = UFFDIO_REGISTER_MODE_WP;
-    // An area that is gone meanwhile, or that the process watches itself: not ours to watch.
-    if (::ioctl(*uffd_, UFFDIO_REGISTER, &watch) == 0) watched_.add(area);
+    SSI_ASSIGN(const PageRanges fresh, unwatched(area));
+    watched.add(area);
+    for (const auto& [begin, end] : fresh.ranges()) {
+      if (watch_anew({begin, end})) continue;
+      watched.remove({begin, end});
+      all = false;
+    }
   }
+  watched_ = std::move(watched);
   if (maps.bad() || watched_.empty()) return Error(ErrorCode::kGone, "no such process");
-  return {};
+  return all;
 }
 
 Result<PageRanges> PageTracker::take_written() {
-  SSI_TRY(watch_all());
   PageRanges written;
-  for (const auto& [begin, end] : watched_.ranges()) {
-    SSI_TRY(scan(*pagemap_, {begin, end}, kScanWpMatching, kIsZeroPage, written));
+  bool lost = true;
+  for (int i = 0; i < kLooksMax && lost; ++i) {
+    SSI_ASSIGN(const bool all, watch_all());
+    lost = !all;
+    for (const auto& [begin, end] : watched_.ranges()) {
+      SSI_TRY(scan(*pagemap_, {begin, end}, kScanWpMatching, kWritten, written));
+      SSI_ASSIGN(const bool lost_here, is_lost({begin, end}));
+      lost = lost || lost_here;
+    }
   }
   return written;
 }
@@ -118,7 +184,7 @@ Result<PageRanges> PageTracker::take_written() {
 Result<PageRanges> PageTracker::unwritten() const {
   PageRanges kept;
   for (const auto& [begin, end] : watched_.ranges()) {
-    SSI_TRY(scan(*pagemap_, {begin, end}, 0, kIsWritten | kIsZeroPage, kept));
+    SSI_TRY(scan(*pagemap_, {begin, end}, 0, kUnwritten, kept));
   }
   return kept;
 }

@@ -8,6 +8,10 @@
 // beside it. A program that then moves both with one mremap gets EFAULT, as it would if they had
 // never been of one kind. (glibc's realloc moves only what it mapped at once.)
 //
+// A mapping that is moved (mremap) is not watched any more, and neither is what it becomes one with
+// where it goes: the kernel forgets about the whole. So before each look what has been forgotten is
+// looked for, watched anew, and counts as written.
+//
 // Not seen: writes of devices into pages that were pinned before (O_DIRECT, AIO). blind_spot()
 // finds a process that may have such.
 //
@@ -39,7 +43,10 @@ class PageTracker {
  private:
   PageTracker(pid_t pid, UniqueFd uffd, UniqueFd pagemap)
       : pid_(pid), uffd_(std::move(uffd)), pagemap_(std::move(pagemap)) {}
-  Result<> watch_all();
+  Result<bool> watch_all();
+  Result<bool> is_lost(PageRange range) const;
+  Result<PageRanges> unwatched(PageRange area) const;
+  bool watch_anew(PageRange range) const;
 
   pid_t pid_;
   UniqueFd uffd_;

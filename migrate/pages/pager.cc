@@ -82,8 +82,10 @@ Pager::~Pager() {
 
 Result<> Pager::run() {
   for (;;) {
+    event_due_ = false;
     for (auto it = memories_.begin(); it != memories_.end();) {
       SSI_TRY(take_events(*it));  // may add a memory at the end
+      SSI_TRY(answer_faults(*it));
       if (it->ended || it->left.empty()) {
         it = memories_.erase(it);  // closes: the kernel no longer asks
       } else {
@@ -91,7 +93,7 @@ Result<> Pager::run() {
       }
     }
     if (memories_.empty()) return {};
-    if (filling()) {
+    if (filling() && !event_due_) {
       Memory& memory = memories_.front();
       const PageRange next = memory.left.first()->pages;
       SSI_TRY(fill(memory, {next.begin, std::min(next.end, next.begin + kBackgroundBytes)}));
@@ -104,11 +106,16 @@ bool Pager::filling() const {
   return gone_on_ || std::chrono::steady_clock::now() - started_ > kGoTimeout;
 }
 
+bool Pager::anybody_waits() const {
+  return std::ranges::any_of(memories_, [](const Memory& m) { return !m.faults.empty(); });
+}
+
 Result<> Pager::wait() {
   std::vector<pollfd> polled;
   for (const Memory& m : memories_) polled.push_back({*m.uffd, POLLIN, 0});
   if (!gone_on_) polled.push_back({*go_, POLLIN, 0});
-  if (::poll(polled.data(), polled.size(), filling() ? 0 : 100) < 0 && errno != EINTR) {
+  const int timeout_ms = event_due_ ? 1 : filling() || anybody_waits() ? 0 : 100;
+  if (::poll(polled.data(), polled.size(), timeout_ms) < 0 && errno != EINTR) {
     return Error::from_errno("poll");
   }
   if (!gone_on_ && polled.back().revents != 0) gone_on_ = true;
@@ -122,9 +129,10 @@ Result<> Pager::take_events(Memory& memory) {
     if (n < 0 && errno == EAGAIN) return {};
     if (n < 0 && errno == EINTR) continue;
     if (n != sizeof m) return Error::from_errno("read what the process touched");
+    if (m.event != UFFD_EVENT_PAGEFAULT) due_since_.reset();
     switch (m.event) {
       case UFFD_EVENT_PAGEFAULT:
-        SSI_TRY(on_fault(memory, m.arg.pagefault.address & ~(std::uint64_t{kPageBytes} - 1)));
+        memory.faults.push_back(m.arg.pagefault.address & ~(std::uint64_t{kPageBytes} - 1));
         break;
       case UFFD_EVENT_FORK: {
         // Nothing was installed between the copy of the page tables and this event: what the parent
@@ -148,26 +156,41 @@ Result<> Pager::take_events(Memory& memory) {
   }
 }
 
+Result<> Pager::answer_faults(Memory& memory) {
+  for (const std::uint64_t address : std::exchange(memory.faults, {})) {
+    if (event_due_) {
+      memory.faults.push_back(address);
+    } else {
+      SSI_TRY(on_fault(memory, address));
+    }
+  }
+  return {};
+}
+
 Result<> Pager::on_fault(Memory& memory, std::uint64_t address) {
   if (memory.left.covers({address, address + kPageBytes})) {
     const std::uint64_t begin = address & ~(kFaultBytes - 1);
     // First what is waited for.
     SSI_TRY(fill(memory, {address, begin + kFaultBytes}));
     SSI_TRY(fill(memory, {begin, address}));
-    // Not installed, as an event comes first: the thread is to ask again.
-    if (memory.left.covers({address, address + kPageBytes})) wake(memory, address);
+    // Not installed, as an event comes first.
+    if (memory.left.covers({address, address + kPageBytes})) memory.faults.push_back(address);
     return {};
   }
-  // It has never held anything, or it is there by now, or an event comes first.
+  // It has never held anything, or it is there by now, or nothing is any more.
   uffdio_zeropage zero{};
   zero.range = {address, kPageBytes};
   if (::ioctl(*memory.uffd, UFFDIO_ZEROPAGE, &zero) == 0) return {};
   if (errno == ESRCH) {
     memory.ended = true;
-  } else {
-    wake(memory, address);
+    return {};
   }
-  return {};
+  if (errno != EAGAIN) {
+    wake(memory, address);
+    return {};
+  }
+  memory.faults.push_back(address);
+  return expect_event();
 }
 
 void Pager::wake(const Memory& memory, std::uint64_t address) {
@@ -176,7 +199,10 @@ void Pager::wake(const Memory& memory, std::uint64_t address) {
 }
 
 Result<> Pager::fill(Memory& memory, PageRange range) {
-  for (const StagedPiece& piece : memory.left.find(range)) SSI_TRY(install(memory, piece));
+  for (const StagedPiece& piece : memory.left.find(range)) {
+    if (event_due_) return {};
+    SSI_TRY(install(memory, piece));
+  }
   return {};
 }
 
@@ -201,14 +227,14 @@ Result<> Pager::install(Memory& memory, const StagedPiece& piece) {
       step = kPageBytes;  // the kernel copies into one mapping at a time: find where it ends
       continue;
     } else if (errno == EAGAIN || errno == ENOENT) {
-      return wait_for_event();
+      return expect_event();
     } else if (errno == ESRCH) {
       memory.ended = true;
       return {};
     } else {
       return Error::from_errno("install memory");
     }
-    waiting_since_.reset();
+    due_since_.reset();
     step = step == kPageBytes ? piece.pages.bytes() : step;
     memory.left.drop({copy.dst, copy.dst + installed});
     // Two copies of the memory are held only for as long as needed.
@@ -221,12 +247,11 @@ Result<> Pager::install(Memory& memory, const StagedPiece& piece) {
   return {};
 }
 
-// The process has just changed its mappings and is about to tell.
-Result<> Pager::wait_for_event() {
+Result<> Pager::expect_event() {
+  event_due_ = true;
   const auto now = std::chrono::steady_clock::now();
-  if (!waiting_since_) waiting_since_ = now;
-  if (now - *waiting_since_ > kEventTimeout) return Error("memory is mapped no more, unannounced");
-  ::usleep(100);
+  if (!due_since_) due_since_ = now;
+  if (now - *due_since_ > kEventTimeout) return Error("memory is mapped no more, unannounced");
   return {};
 }
 

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <list>
 #include <optional>
+#include <vector>
 
 #include "migrate/pages/staged_map.h"
 #include "ssid/base/result.h"
@@ -48,17 +49,23 @@ class Pager {
   struct Memory {
     UniqueFd uffd;
     StagedMap left;
+    // Pages that threads wait for. They are answered when all events have been read, for the kernel
+    // tells of faults first: a thread that is woken too early asks again and again, and what it
+    // waits for is never heard.
+    std::vector<std::uint64_t> faults{};
     bool ended = false;
   };
 
   Pager() = default;
   Result<> take_events(Memory& memory);
+  Result<> answer_faults(Memory& memory);
   Result<> on_fault(Memory& memory, std::uint64_t address);
   Result<> fill(Memory& memory, PageRange range);
   Result<> install(Memory& memory, const StagedPiece& piece);
   static void wake(const Memory& memory, std::uint64_t address);
-  Result<> wait_for_event();
+  Result<> expect_event();
   bool filling() const;
+  bool anybody_waits() const;
   Result<> wait();
 
   std::list<Memory> memories_;
@@ -66,7 +73,9 @@ class Pager {
   UniqueFd go_;
   bool forked_ = false;
   bool gone_on_ = false;
-  std::optional<std::chrono::steady_clock::time_point> waiting_since_;
+  // The process has changed its mappings and is about to tell: nothing is installed before.
+  bool event_due_ = false;
+  std::optional<std::chrono::steady_clock::time_point> due_since_;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
   std::uint8_t* mapping_ = nullptr;
   std::size_t mapping_bytes_ = 0;

@@ -29,6 +29,9 @@ using deputy::ThreadState;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kStopTimeout = std::chrono::milliseconds(200);
+// Once it has another state than its own there is no way back but through its next stop, however
+// long it gets no CPU.
+constexpr auto kCallTimeout = std::chrono::minutes(2);
 constexpr unsigned kUserModeOnly = 1;  // UFFD_USER_MODE_ONLY: allowed to any user
 
 Error refused(const std::string& why) { return Error(ErrorCode::kRefused, why); }
@@ -102,7 +105,7 @@ class StoppedProcess {
     state.registers.rdi = first;
     state.registers.eflags &= ~(0x100ULL | 0x400ULL);
     SSI_TRY(main.thread.set_state(state));
-    const auto deadline = Clock::now() + kStopTimeout;
+    const auto deadline = Clock::now() + kCallTimeout;
     for (int stop = 0; stop < 2; ++stop) {  // entry, exit
       SSI_TRY(main.thread.run_to_syscall());
       SSI_ASSIGN(const StopStatus status, wait(main.thread, deadline));
@@ -114,7 +117,7 @@ class StoppedProcess {
   // Back to where it was: in the same kind of stop, so that an interrupted call goes on.
   Result<> put_back(pid_t pid) {
     const Held& main = threads_.at(pid);
-    const auto deadline = Clock::now() + kStopTimeout;
+    const auto deadline = Clock::now() + kCallTimeout;
     SSI_TRY(main.thread.interrupt());
     SSI_TRY(main.thread.run_to_syscall());
     SSI_ASSIGN(const StopStatus status, wait(main.thread, deadline));

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "migrate/realm/realm_network.h"
 #include "ssid/base/ids.h"
 #include "ssid/base/result.h"
 
@@ -15,6 +16,7 @@ struct RealmOptions {
   std::string root;         // home's files, mounted here (FUSE); "/" for the realm at home itself
   std::string host_name;    // home's
   std::string criu_bundle;  // directory with criu, its loader and its libraries
+  RealmNetworkOptions network;
   bool at_home() const { return home == node; }
 };
 

@@ -6,7 +6,14 @@
 #include <array>
 #include <cstring>
 
+#include "ssid/wire/unix_socket.h"
+
 namespace ssi::migrate {
+namespace {
+
+constexpr int kNetworkTimeoutMs = 1000;  // it was sent before the answer
+
+}  // namespace
 
 Result<RealmClient> RealmClient::connect(const std::string& socket_path) {
   sockaddr_un address{};
@@ -57,6 +64,15 @@ Result<RealmMessage> RealmClient::call(RealmOp op, pid_t pid, int value, std::sp
     if (answer.error != 0) return Error::from_errno("realm", answer.error);
     return answer;
   }
+}
+
+Result<UniqueFd> RealmClient::network() {
+  SSI_ASSIGN(UnixPair pair, unix_pair(UnixType::kSeqPacket));
+  const int fds[] = {*pair.second};
+  SSI_TRY(call(RealmOp::kNetwork, 0, 0, fds));
+  SSI_ASSIGN(UnixMessage sent, unix_recv(*pair.first, 1, 1, kNetworkTimeoutMs));
+  if (sent.descriptors.size() != 1) return Error("the realm did not send its network");
+  return std::move(sent.descriptors[0]);
 }
 
 Result<> RealmClient::subscribe() { return send(RealmOp::kSubscribe, 0, 0, {}); }

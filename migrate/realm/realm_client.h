@@ -21,6 +21,9 @@ class RealmClient {
   Result<RealmMessage> call(RealmOp op, pid_t pid = 0, int value = 0,
                             std::span<const int> fds = {});
 
+  // The realm's network namespace.
+  Result<UniqueFd> network();
+
   // For the control loop: after subscribe(), messages come by receive() when fd() is readable.
   Result<> subscribe();
   // nullopt: nothing there now. An error: the realm is gone.

@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,6 +58,15 @@ Result<pid_t> fork_criu(const std::string& criu_dir, CriuUser user,
   return pid;
 }
 
+RealmMessage send_network(const std::vector<UniqueFd>& fds) {
+  if (fds.size() != 1) return reply(0, EINVAL);
+  const UniqueFd network(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!network) return reply(0, errno);
+  const std::byte byte{};
+  const int numbers[] = {*network};
+  return reply(0, unix_send(*fds[0], {&byte, 1}, numbers, kRequestTimeoutMs) ? 0 : EIO);
+}
+
 // errno, or 0.
 int signal_job(pid_t guest, int signo) {
   const auto job = proc_job(guest);
@@ -65,6 +75,12 @@ int signal_job(pid_t guest, int signo) {
   // A group of 1 would be everybody; it is nobody's here.
   if (group <= 1) return ESRCH;
   return ::kill(-group, signo) == 0 ? 0 : errno;
+}
+
+int signal_group(pid_t guest, int signo) {
+  const auto job = proc_job(guest);
+  if (!job) return ESRCH;
+  return ::kill(job->group == guest ? -guest : guest, signo) == 0 ? 0 : errno;
 }
 
 }  // namespace
@@ -87,6 +103,7 @@ Result<> RealmInit::run() {
     for (const UniqueFd& c : connections_) polled.push_back({*c, POLLIN, 0});
     const std::size_t connections_end = polled.size();
     for (const StandIn& s : stand_ins_) polled.push_back({s.fd(), POLLIN, 0});
+    for (const auto& [pid, pidfd] : members_) polled.push_back({*pidfd, POLLIN, 0});
     if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
       return Error::from_errno("poll");
     }
@@ -97,6 +114,7 @@ Result<> RealmInit::run() {
       reap();
     }
     hear_stand_ins();
+    hear_members();
     for (std::size_t i = 2; i < connections_end; ++i) {
       if (polled[i].revents == 0 || serve(polled[i].fd)) continue;
       if (subscriber_ == polled[i].fd) subscriber_ = -1;
@@ -147,8 +165,11 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
     }
     case RealmOp::kRegister:
       return register_guest(m.pid, m.value);
+    case RealmOp::kRegisterMember:
+      return register_member(m.pid);
     case RealmOp::kForget:
       guests_.erase(m.pid);
+      members_.erase(m.pid);
       ended_.erase(m.pid);
       return reply(m.pid, 0);
     case RealmOp::kSignal:
@@ -157,6 +178,9 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
     case RealmOp::kSignalJob:
       if (!guests_.contains(m.pid)) return reply(m.pid, ESRCH);
       return reply(m.pid, signal_job(m.pid, m.value));
+    case RealmOp::kSignalGroup:
+      if (!guests_.contains(m.pid)) return reply(m.pid, ESRCH);
+      return reply(m.pid, signal_group(m.pid, m.value));
     case RealmOp::kAckExit:
       ended_.erase(m.pid);
       return reply(m.pid, 0);
@@ -171,6 +195,8 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
           pagers_.begin(), pagers_.end(), [&](const auto& p) { return p.second.guest == m.pid; }));
       return left;
     }
+    case RealmOp::kNetwork:
+      return send_network(request.fds);
     case RealmOp::kQuit:
       if (!guests_.empty() || !ended_.empty()) return reply(0, EBUSY);
       quit_ = true;
@@ -230,6 +256,14 @@ RealmMessage RealmInit::register_guest(pid_t guest, pid_t criu) {
   return reply(guest, 0);
 }
 
+RealmMessage RealmInit::register_member(pid_t member) {
+  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, member, 0)));
+  if (!pidfd) return reply(member, errno);
+  members_[member] = std::move(pidfd);
+  guests_.insert(member);
+  return reply(member, 0);
+}
+
 RealmMessage RealmInit::spawn_pager(pid_t guest, std::vector<UniqueFd>& fds) {
   if (fds.size() != 4) return reply(0, EINVAL);
   int go[2];
@@ -285,6 +319,20 @@ void RealmInit::hear_stand_ins() {
   });
 }
 
+// How it ended is for its parent, which waits for it here. Of an orphan that a stand-in has got,
+// the stand-in has said so already.
+void RealmInit::hear_members() {
+  std::vector<pid_t> over;
+  for (const auto& [pid, pidfd] : members_) {
+    pollfd ended{*pidfd, POLLIN, 0};
+    if (::poll(&ended, 1, 0) > 0) over.push_back(pid);
+  }
+  for (const pid_t pid : over) {
+    members_.erase(pid);
+    child_changed(pid, 0);
+  }
+}
+
 void RealmInit::reap() {
   int status;
   for (pid_t pid; (pid = ::waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0;) {
@@ -309,6 +357,7 @@ void RealmInit::child_changed(pid_t pid, int status) {
   if (WIFSTOPPED(status)) return tell_subscriber(event(RealmOp::kStopped, pid, WSTOPSIG(status)));
   if (WIFCONTINUED(status)) return tell_subscriber(event(RealmOp::kContinued, pid, 0));
   guests_.erase(pid);
+  members_.erase(pid);
   ended_[pid] = status;
   tell_subscriber(event(RealmOp::kExited, pid, status));
 }

@@ -41,11 +41,13 @@ class RealmInit {
   Result<pid_t> start_restore(pid_t parent, const std::vector<UniqueFd>& fds);
   void clean_up(pid_t guest);
   RealmMessage register_guest(pid_t guest, pid_t criu);
+  RealmMessage register_member(pid_t member);
   RealmMessage spawn_pager(pid_t guest, std::vector<UniqueFd>& fds);
   void install_all(pid_t guest);
   void pager_ended(pid_t pid, int status);
   void subscribe(int connection);
   void hear_stand_ins();
+  void hear_members();
   void reap();
   void child_changed(pid_t pid, int status);
   void tell_subscriber(const RealmMessage& event);
@@ -66,6 +68,8 @@ class RealmInit {
   std::map<pid_t, Criu> crius_;
   std::vector<StandIn> stand_ins_;
   std::set<pid_t> guests_;
+  // Of those guests, the children of others, whose parents wait for them: their ends are seen here.
+  std::map<pid_t, UniqueFd> members_;
   // A pager's own descriptors are held here, too: if it dies, its process waits for ever instead of
   // reading zeros, until it has been killed.
   struct PagerChild {

@@ -10,6 +10,7 @@
 
 #include "migrate/realm/namespaces.h"
 #include "migrate/realm/realm_init.h"
+#include "migrate/realm/realm_network.h"
 #include "ssid/base/command_line.h"
 
 namespace ssi::migrate {
@@ -56,7 +57,14 @@ Result<> start(const RealmOptions& options, const std::string& socket_path) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return Error::from_errno("pipe");
   UniqueFd ready_read(ends[0]), ready_write(ends[1]);
+  SSI_ASSIGN(RealmNetwork network, RealmNetwork::open(options.network));
   SSI_TRY(unshare_realm(options));
+  if (!options.at_home()) {
+    // Most guests need none; who does is refused by its home, or can't be rebuilt here.
+    if (auto made = network.make(options.home, options.node); !made) {
+      std::printf("it has no network: %s\n", made.error().message().c_str());
+    }
+  }
   const pid_t pid = ::fork();
   if (pid < 0) return Error::from_errno("fork");
   if (pid == 0) {
@@ -88,6 +96,7 @@ int main(int argc, char** argv) {
   app.add_option("--criu", options.criu_bundle, "directory of criu, ld.so and libraries")
       ->required();
   app.add_option("--socket", socket_path, "where to listen for ssid")->required();
+  ssi::migrate::add_network_options(app, options.network);
   if (const auto ended = ssi::parse_arguments(app, argc, argv)) return *ended;
   if (auto started = ssi::migrate::start(options, socket_path); !started) {
     std::fprintf(stderr, "ssid-realm: %s\n", started.error().message().c_str());

@@ -27,11 +27,14 @@ enum class RealmOp : std::uint32_t {
   kInstallAll = 10,  // pid runs: all its memory is to be installed, not only what it touches
   kPagersLeft = 11,  // reply's value: how many pagers still work for pid
   kSpawnRestore =
-      12,           // fds: as of kSpawnDump, and our own end of the RPC socket; pid: the parent's
-                    // that the guest has at home; value: the guest
-  kSignalJob = 13,  // as kSignal, to the process group that is in the foreground of pid's
-                    // terminal; if it has none, to its own
-  kCleanUp = 14,    // all processes of pid were killed: whatever still works for it ends
+      12,             // fds: as of kSpawnDump, and our own end of the RPC socket; pid: the parent's
+                      // that the guest has at home; value: the guest
+  kSignalJob = 13,    // as kSignal, to the process group that is in the foreground of pid's
+                      // terminal; if it has none, to its own
+  kCleanUp = 14,      // all processes of pid were killed: whatever still works for it ends
+  kSignalGroup = 15,  // as kSignal, to the process group that pid leads; if it leads none, to pid
+  kRegisterMember = 16,  // pid is a guest that was rebuilt below another: its end is reported, too
+  kNetwork = 17,         // fds: a unix socket, over which the realm's network namespace is sent
 
   kReply = 100,  // pid: of the spawned process; error: errno or 0
   // Events.

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "migrate/streams/stream_end.h"
 
@@ -111,6 +112,7 @@ void Sink::run() {
   std::unique_lock lock(mutex_);
   while (!stopped_) {
     if (gone_ && fd_) {
+      device_->end_writing(*fd_);
       fd_.reset();
       pending_.clear();
     }
@@ -141,6 +143,7 @@ void Sink::run() {
     }
     // The guest's pipe is kept until the guest has read it: it may have to be taken back.
     if (eof_ && pending_.empty() && used == received_ && !finished_ && !broken_) {
+      if (fd_) device_->end_writing(*fd_);
       fd_.reset();  // the reader sees the end
       finished_ = true;
       changed_.notify_all();
@@ -169,7 +172,7 @@ void Sink::run() {
                               : state_waits ? kTickMsMax
                                             : -1);
     if (stopped_ || !fd_ || paused_) continue;
-    if ((events & POLLERR) != 0) {
+    if (device_->unreadable(events)) {
       broken_ = true;
     } else if ((events & POLLOUT) != 0 && !pending_.empty()) {
       const ssize_t put = device_->write(*fd_, pending_.data(), writable_now());
@@ -241,7 +244,9 @@ bool Sink::drain(int timeout_ms) {
     if (fd_) {
       const std::uint64_t taken = device_->take_back(*fd_);
       // Never below what home was told to have been read.
+      const std::uint64_t before = written_;
       written_ = std::max(written_ - std::min(taken, written_), credit_sent_.a);
+      if (device_->keeps_what_is_taken_back()) left_there_ = before - written_;
     }
     pending_.clear();
     received_ = written_;
@@ -259,6 +264,7 @@ void Sink::resume() {
     std::lock_guard lock(mutex_);
     if (!paused_) return;
     paused_ = false;
+    received_ = written_ += std::exchange(left_there_, 0);
     credit_forced_ = true;
     drained_ok_ = false;
   }

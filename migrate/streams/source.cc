@@ -126,8 +126,7 @@ std::uint64_t Source::base() const {
 bool Source::ending() const {
   std::lock_guard lock(mutex_);
   if (finished_ || !fd_) return false;
-  pollfd pipe{*fd_, POLLIN, 0};
-  return eof_ || (::poll(&pipe, 1, 0) > 0 && (pipe.revents & POLLHUP) != 0);
+  return eof_ || device_->writers_gone(*fd_);
 }
 
 bool Source::awaits_newline() const {
@@ -146,6 +145,7 @@ void Source::run() {
   std::unique_lock lock(mutex_);
   while (!stopped_) {
     if (gone_ && fd_) {
+      device_->end_reading(*fd_);
       fd_.reset();
       base_ = end();
       buffer_.clear();
@@ -190,6 +190,8 @@ void Source::run() {
                                                  : -1);
     if (stopped_ || !want || !fd_) continue;
     if (events == 0 && !emptying) continue;
+    // It may be the shell's by now, whose user has typed this.
+    if (!emptying && !device_->may_read(*fd_)) continue;
     const std::size_t room =
         emptying
             ? kPieceBytes

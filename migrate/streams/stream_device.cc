@@ -1,6 +1,7 @@
 #include "migrate/streams/stream_device.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -12,6 +13,13 @@ ssize_t StreamDevice::read(int fd, char* to, std::size_t size) { return ::read(f
 
 ssize_t StreamDevice::write(int fd, const char* from, std::size_t size) {
   return ::write(fd, from, size);
+}
+
+bool StreamDevice::unreadable(short events) const { return (events & POLLERR) != 0; }
+
+bool StreamDevice::writers_gone(int fd) const {
+  pollfd entry{fd, POLLIN, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLHUP) != 0;
 }
 
 std::uint64_t StreamDevice::unread(int fd) {

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "migrate/streams/terminal.h"
+#include "ssid/base/unique_fd.h"
 
 namespace ssi::migrate {
 
@@ -22,10 +23,20 @@ class StreamDevice {
   virtual ssize_t write(int fd, const char* from, std::size_t size);
   // Whether the guest may read now; else it is told, as by a kernel, and asked again later.
   virtual bool may_read(int) { return true; }
+  // Nothing will be written any more: whoever reads there sees the end.
+  virtual void end_writing(int) {}
+  // Nothing will be read any more: whoever writes there learns it.
+  virtual void end_reading(int) {}
+  // Whether poll(2) says that nobody reads what is written, and that nobody writes what is read.
+  virtual bool unreadable(short events) const;
+  virtual bool writers_gone(int fd) const;
   // What was written and is not read yet.
   virtual std::uint64_t unread(int fd);
   // Takes that back; how much it was. The reader stands still.
   virtual std::uint64_t take_back(int fd);
+  // It stays in the queue all the same, which ends with this copy of the guest: should the guest go
+  // on here after all, it is not to be written once more.
+  virtual bool keeps_what_is_taken_back() const { return false; }
   // What is read has a return before each newline, which whoever writes it on has to find together.
   virtual bool has_returns() const { return false; }
   // One piece at a time: not a byte more is asked for before the guest has read it.
@@ -45,5 +56,12 @@ std::unique_ptr<StreamDevice> home_terminal(pid_t owner);
 
 // The guest's: the master of an external pty (make_external_pty), whose slave must outlive it.
 std::unique_ptr<StreamDevice> guest_terminal(int slave);
+
+// A unix stream socket at home: a duplicate of the guest's own.
+std::unique_ptr<StreamDevice> home_socket();
+
+// Our end of the pair that a guest got for it. `diag` tells of the queues of that network
+// namespace.
+std::unique_ptr<StreamDevice> guest_socket(int ours, UniqueFd diag);
 
 }  // namespace ssi::migrate

@@ -190,6 +190,7 @@ class Sink final : public StreamEnd {
   bool drained_known_ = false;  // how far the guest has read, for good
   bool drained_sent_ = false;
   bool drained_ok_ = false;
+  std::uint64_t left_there_ = 0;  // by the drain: what the guest reads first if it stays
   // Terminals: as the source said, to be set when everything below state_at_ is written.
   std::optional<TerminalState> state_;
   std::uint64_t state_at_ = 0;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -34,12 +35,21 @@ Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd 
     SSI_ASSIGN(const auto process, ProcessHandle::from_pidfd(std::move(second)));
     device = home_terminal(process.pid());
   }
+  struct stat st {};
+  if (::fstat(*fd, &st) != 0) return Error::from_errno("look at a stream's descriptor");
+  const bool socket = S_ISSOCK(st.st_mode);
+  if (socket) device = home_socket();
   const int mode = terminal ? O_RDWR : reads ? O_RDONLY : O_WRONLY;
-  SSI_ASSIGN(UniqueFd own, reopen_nonblocking(*fd, mode));
+  UniqueFd own;
+  if (socket) {
+    own = std::move(fd);
+  } else {
+    SSI_ASSIGN(own, reopen_nonblocking(*fd, mode));
+  }
   const int capacity = ::fcntl(*own, F_GETPIPE_SZ);
   auto made = std::make_shared<Export>();
   made->direction = direction;
-  if (owner) made->owner = std::make_shared<const UniqueFd>(std::move(owner));
+  if (owner) made->owners.push_back(std::make_shared<const UniqueFd>(std::move(owner)));
   if (reads) {
     made->source = std::make_unique<Source>(std::move(own), true, std::move(device));
   } else {
@@ -49,9 +59,19 @@ Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd 
   }
   std::lock_guard lock(mutex_);
   if (stopped_) return Error("the carrier is ending");
-  if (made->owner) SSI_TRY(watch_owners());
+  if (!made->owners.empty()) SSI_TRY(watch_owners());
   if (!exports_.emplace(id, std::move(made)).second) return Error("the stream is exported already");
   if (wake_) ::eventfd_write(*wake_, 1);
+  return {};
+}
+
+Result<> StreamHome::add_owner(StreamId id, UniqueFd owner) {
+  std::lock_guard lock(mutex_);
+  const auto exported = exports_.find(id);
+  if (exported == exports_.end()) return Error(ErrorCode::kGone, "no such stream");
+  exported->second->owners.push_back(std::make_shared<const UniqueFd>(std::move(owner)));
+  SSI_TRY(watch_owners());
+  ::eventfd_write(*wake_, 1);
   return {};
 }
 
@@ -72,18 +92,30 @@ void StreamHome::close_ownerless() {
       std::lock_guard lock(mutex_);
       if (stopped_) return;
       for (const auto& [id, exported] : exports_) {
-        if (!exported->owner) continue;
-        polled.push_back({**exported->owner, POLLIN, 0});
-        owned.emplace_back(id, exported->owner);
+        for (const auto& owner : exported->owners) {
+          polled.push_back({**owner, POLLIN, 0});
+          owned.emplace_back(id, owner);
+        }
       }
     }
     if (::poll(polled.data(), polled.size(), -1) < 0) continue;
     eventfd_t count;
     (void)::eventfd_read(*wake_, &count);
     for (std::size_t i = 0; i < owned.size(); ++i) {
-      if (polled[i + 1].revents != 0) (void)close(owned[i].first, kOwnerGoneLingerMs);
+      if (polled[i + 1].revents != 0) owner_ended(owned[i].first, owned[i].second);
     }
   }
+}
+
+void StreamHome::owner_ended(StreamId id, const std::shared_ptr<const UniqueFd>& owner) {
+  {
+    std::lock_guard lock(mutex_);
+    const auto exported = exports_.find(id);
+    if (exported == exports_.end()) return;
+    std::erase(exported->second->owners, owner);
+    if (!exported->second->owners.empty()) return;
+  }
+  (void)close(id, kOwnerGoneLingerMs);
 }
 
 std::shared_ptr<StreamHome::Export> StreamHome::find(StreamId id) const {
@@ -102,13 +134,13 @@ Result<> StreamHome::close(StreamId id, int linger_ms) {
   closed = std::move(it->second);
   exports_.erase(it);
   if (!closed->sink || linger_ms <= 0) {
-    closing_.emplace_back([closed] {
+    closing_.start([closed] {
       std::lock_guard export_lock(closed->mutex);
       if (closed->channel) closed->channel->abort();
     });
     return {};
   }
-  closing_.emplace_back([closed, linger_ms] {
+  closing_.start([closed, linger_ms] {
     int alone_ms = 0;
     for (int waited_ms = 0; waited_ms < linger_ms; waited_ms += kLingerStepMs) {
       if (closed->sink->wait_finished(kLingerStepMs)) break;
@@ -171,12 +203,10 @@ void StreamHome::serve(StreamChannel channel) {
 
 void StreamHome::stop() {
   std::map<StreamId, std::shared_ptr<Export>> exports;
-  std::vector<std::thread> closing;
   {
     std::lock_guard lock(mutex_);
     stopped_ = true;
     exports.swap(exports_);
-    closing.swap(closing_);
   }
   if (watching_.joinable()) {
     ::eventfd_write(*wake_, 1);
@@ -186,7 +216,7 @@ void StreamHome::stop() {
     std::lock_guard lock(stopped->mutex);
     if (stopped->channel) stopped->channel->abort();
   }
-  for (auto& thread : closing) thread.join();
+  closing_.wait();
 }
 
 std::size_t StreamHome::size() const {

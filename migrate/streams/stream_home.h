@@ -7,8 +7,8 @@
 #include <mutex>
 #include <set>
 #include <thread>
-#include <vector>
 
+#include "migrate/streams/closing.h"
 #include "migrate/streams/stream_end.h"
 
 namespace ssi::migrate {
@@ -25,6 +25,8 @@ class StreamHome {
   // one that is gone, also if its node or our ssid died. A terminal is exported twice, once for
   // each direction, and needs its owner for job control. Errors: the id is taken.
   Result<> export_fd(StreamId id, StreamDirection direction, UniqueFd fd, UniqueFd owner = {});
+  // Another process that has it, too: it is closed when the last of its owners has ended.
+  Result<> add_owner(StreamId id, UniqueFd owner);
   // The guest ended: what is under way is still written (in the background, at most `linger_ms`,
   // and while there is somebody to send it), then the descriptor is closed.
   Result<> close(StreamId id, int linger_ms);
@@ -40,7 +42,8 @@ class StreamHome {
  private:
   struct Export {
     StreamDirection direction{};
-    std::shared_ptr<const UniqueFd> owner;  // also held by the thread that watches it
+    // Also held by the thread that watches them.
+    std::vector<std::shared_ptr<const UniqueFd>> owners;
     std::mutex mutex;
     std::uint64_t generation = 0;
     std::uint64_t holder = 0;            // the number of the attachment that has it
@@ -52,10 +55,11 @@ class StreamHome {
   std::shared_ptr<Export> find(StreamId id) const;
   Result<> watch_owners();
   void close_ownerless();
+  void owner_ended(StreamId id, const std::shared_ptr<const UniqueFd>& owner);
 
   mutable std::mutex mutex_;
   std::map<StreamId, std::shared_ptr<Export>> exports_;
-  std::vector<std::thread> closing_;
+  Closing closing_;
   bool stopped_ = false;
   UniqueFd wake_;  // of the thread that watches the owners; made with the first of them
   std::thread watching_;

@@ -21,7 +21,8 @@ ByteSpan bytes_of(const StreamFrame& frame) {
 // and its ssid exports the stream again.
 constexpr std::chrono::seconds kUnknownMax{20};
 constexpr int kFirstStateMs = 2000;
-constexpr std::uint64_t kTerminalBytes = 4096;  // what a terminal holds
+constexpr std::uint64_t kTerminalBytes = 4096;     // what a terminal holds
+constexpr std::uint64_t kSocketBytes = 128 << 10;  // ahead of the guest
 
 std::uint64_t random_number() {
   std::random_device random;
@@ -39,12 +40,14 @@ Error error_of_home(int error) {
 // One stream: the pipe, its end, and the thread that keeps the connection.
 class StreamTarget::Attachment {
  public:
-  Attachment(Attach what, std::shared_ptr<PtyPair> terminal)
-      : what_(std::move(what)), terminal_(std::move(terminal)) {}
+  Attachment(Attach what, std::shared_ptr<PtyPair> terminal, std::shared_ptr<fds::RelayEnds> socket)
+      : what_(std::move(what)), terminal_(std::move(terminal)), socket_(std::move(socket)) {}
   ~Attachment() { stop(); }
 
   Result<UniqueFd> begin() {
-    SSI_ASSIGN(UniqueFd handed, terminal_ ? begin_terminal() : begin_pipe());
+    SSI_ASSIGN(UniqueFd handed, terminal_ ? begin_terminal()
+                                : socket_ ? begin_socket()
+                                          : begin_pipe());
     auto channel = connect_once(true);
     if (!channel.ok()) return std::move(channel).error();
     thread_ = std::thread([this, first = *channel] { run(first); });
@@ -66,6 +69,20 @@ class StreamTarget::Attachment {
     }
     UniqueFd handed(::ioctl(*terminal_->master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
     if (!handed) return Error::from_errno("open a terminal");
+    return handed;
+  }
+
+  Result<UniqueFd> begin_socket() {
+    UniqueFd ours(::fcntl(*socket_->ours, F_DUPFD_CLOEXEC, 0));
+    UniqueFd diag(::fcntl(*socket_->diag, F_DUPFD_CLOEXEC, 0));
+    UniqueFd handed(::fcntl(*socket_->guests, F_DUPFD_CLOEXEC, 0));
+    if (!ours || !diag || !handed) return Error::from_errno("duplicate a descriptor");
+    auto device = guest_socket(*ours, std::move(diag));
+    if (what_.direction == StreamDirection::kGuestReads) {
+      sink_ = std::make_unique<Sink>(std::move(ours), kSocketBytes, true, std::move(device));
+    } else {
+      source_ = std::make_unique<Source>(std::move(ours), false, std::move(device));
+    }
     return handed;
   }
 
@@ -97,6 +114,7 @@ class StreamTarget::Attachment {
     {
       std::lock_guard lock(mutex_);
       guest_end_.reset();
+      socket_.reset();
     }
     if (sink_) sink_->open(what_.on_demand);
     if (source_) source_->open();
@@ -126,14 +144,20 @@ class StreamTarget::Attachment {
     if (sink_) sink_->resume();
   }
 
-  void stop() {
+  // Nothing comes or goes any more.
+  void cut() {
     {
       std::lock_guard lock(mutex_);
       stopped_ = true;
       if (channel_) channel_->abort();
       guest_end_.reset();
+      socket_.reset();
     }
     stop_.notify_all();
+  }
+  // May last as long as an attempt to reach a home that does not answer.
+  void stop() {
+    cut();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -242,6 +266,7 @@ class StreamTarget::Attachment {
   StreamChannel channel_;
   UniqueFd guest_end_;
   const std::shared_ptr<PtyPair> terminal_;  // outlives the ends that use it
+  std::shared_ptr<fds::RelayEnds> socket_;   // as guest_end_
   std::unique_ptr<Source> source_;
   std::unique_ptr<Sink> sink_;
   std::thread thread_;
@@ -267,12 +292,17 @@ Result<UniqueFd> StreamTarget::attach(Attach what) {
       return dropped;
     });
   }
-  useless.clear();
+  for (auto& attachment : useless) end_in_background(std::move(attachment));
   std::shared_ptr<PtyPair> terminal;
   if (what.terminal != 0) {
     SSI_ASSIGN(terminal, terminal_of(what));
   }
-  auto attachment = std::make_shared<Attachment>(std::move(what), std::move(terminal));
+  std::shared_ptr<fds::RelayEnds> socket;
+  if (what.socket != 0) {
+    SSI_ASSIGN(socket, socket_of(what));
+  }
+  auto attachment =
+      std::make_shared<Attachment>(std::move(what), std::move(terminal), std::move(socket));
   SSI_ASSIGN(UniqueFd guest_end, attachment->begin());
   std::lock_guard lock(mutex_);
   attachments_.insert_or_assign(id, std::move(attachment));
@@ -289,6 +319,17 @@ Result<std::shared_ptr<PtyPair>> StreamTarget::terminal_of(const Attach& what) {
   auto pair = std::make_shared<PtyPair>(std::move(made));
   known = pair;
   return pair;
+}
+
+Result<std::shared_ptr<fds::RelayEnds>> StreamTarget::socket_of(const Attach& what) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(sockets_, [](const auto& known) { return known.second.expired(); });
+  auto& known = sockets_[{what.socket, what.generation}];
+  if (auto ends = known.lock()) return ends;
+  SSI_ASSIGN(auto made, fds::make_relay_ends(*what.network, what.peer));
+  auto ends = std::make_shared<fds::RelayEnds>(std::move(made));
+  known = ends;
+  return ends;
 }
 
 Result<> StreamTarget::refresh_terminal(StreamId id, int timeout_ms) {
@@ -351,8 +392,13 @@ Result<> StreamTarget::close(StreamId id, std::uint64_t generation) {
     closed = std::move(it->second);
     attachments_.erase(it);
   }
-  closed->stop();
+  end_in_background(std::move(closed));
   return {};
+}
+
+void StreamTarget::end_in_background(std::shared_ptr<Attachment> closed) {
+  closed->cut();
+  closing_.start([closed = std::move(closed)] { closed->stop(); });
 }
 
 void StreamTarget::stop() {
@@ -362,6 +408,7 @@ void StreamTarget::stop() {
     attachments.swap(attachments_);
   }
   for (auto& [id, attachment] : attachments) attachment->stop();
+  closing_.wait();
 }
 
 std::size_t StreamTarget::size() const {

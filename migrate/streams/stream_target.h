@@ -16,6 +16,8 @@
 #include <mutex>
 #include <thread>
 
+#include "migrate/fds/relay_ends.h"
+#include "migrate/streams/closing.h"
 #include "migrate/streams/stream_home.h"
 
 namespace ssi::migrate {
@@ -36,9 +38,13 @@ class StreamTarget {
     bool on_demand = false;  // kGuestReads: others at home read the same pipe, or it is a terminal
     // Not 0: a terminal; both its streams have the same number here, and get the same one.
     StreamId terminal = 0;
+    // Not 0: a unix socket; as with a terminal. `network`: the namespace that it is to be in.
+    StreamId socket = 0;
+    fds::PeerIdentity peer{};
+    UniqueFd network{};
   };
-  // Answers when home has accepted; the guest's end. Errors: kGone (home does not have it),
-  // kRefused (a later generation is attached), kFailed (home can't be reached).
+  // Answers when home has accepted; the guest's end. Errors: kGone (home
+  // does not have it), kRefused (a later generation is attached), kFailed (home can't be reached).
   Result<UniqueFd> attach(Attach what);
   Result<> start(StreamId id);
   // kGuestReads, on_demand: the guest waits for so many bytes.
@@ -62,13 +68,17 @@ class StreamTarget {
  private:
   class Attachment;
   std::shared_ptr<Attachment> find(StreamId id) const;
+  void end_in_background(std::shared_ptr<Attachment> closed);
 
   Result<std::shared_ptr<PtyPair>> terminal_of(const Attach& what);
+  Result<std::shared_ptr<fds::RelayEnds>> socket_of(const Attach& what);
 
   mutable std::mutex mutex_;
   std::map<StreamId, std::shared_ptr<Attachment>> attachments_;
   // Of those that are attached, by terminal and generation.
   std::map<std::pair<StreamId, std::uint64_t>, std::weak_ptr<PtyPair>> terminals_;
+  Closing closing_;
+  std::map<std::pair<StreamId, std::uint64_t>, std::weak_ptr<fds::RelayEnds>> sockets_;
 };
 
 }  // namespace ssi::migrate

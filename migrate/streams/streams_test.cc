@@ -191,6 +191,38 @@ TEST_CASE("streams end with the process at home they belong to") {
   CHECK(home.size() == 0);
 }
 
+TEST_CASE("a stream of several processes ends with the last of them") {
+  Net net;
+  Pipe out;
+  const auto child = [] {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+    return pid;
+  };
+  const auto end = [](pid_t pid) {
+    ::kill(pid, SIGKILL);
+    REQUIRE(::waitpid(pid, nullptr, 0) == pid);
+  };
+  const auto pidfd = [](pid_t pid) {
+    return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  };
+  const pid_t first = child(), second = child();
+  auto& home = net.home;
+  REQUIRE(
+      home.export_fd(1, StreamDirection::kGuestWrites, std::move(out.writer), pidfd(first)).ok());
+  REQUIRE(home.add_owner(1, pidfd(second)).ok());
+  CHECK(home.add_owner(2, pidfd(second)).error().code() == ErrorCode::kGone);
+  end(first);
+  CHECK_FALSE(comes_within(*out.reader, POLLIN, 50));
+  CHECK(home.has(1));
+  end(second);
+  CHECK(read_to_end(*out.reader).empty());
+  CHECK(home.size() == 0);
+}
+
 TEST_CASE("home's carrier is restarted and exports again: the guest goes on") {
   Pipe at_home, from_home;
   auto net = std::make_unique<Net>();

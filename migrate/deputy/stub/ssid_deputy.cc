@@ -36,6 +36,8 @@ constexpr int kEintr = 4, kEagain = 11;
 constexpr int kAfUnix = 1, kSockSeqpacket = 5, kSockCloexec = 02000000, kSockNonblock = 04000;
 constexpr int kMsgNosignal = 0x4000, kMsgDontwait = 0x40, kMsgTrunc = 0x20;
 constexpr short kPollIn = 1, kPollErr = 8, kPollHup = 16;
+constexpr int kWnohang = 1;
+constexpr unsigned long kSigIgn = 1;
 constexpr int kSignals = 64;
 constexpr unsigned long kAllSignals = ~0UL;
 constexpr long kBackoffNsMin = 50'000'000, kBackoffNsMax = 1'600'000'000;
@@ -95,6 +97,8 @@ class Deputy {
     if (const char* comm = value_of(environment, kEnvComm)) {
       sys::call(__NR_prctl, PR_SET_NAME, sys::arg(comm));
     }
+    const char* left = value_of(environment, kEnvTerminalLeft);
+    terminal_left_ = left != nullptr && *left == '1';
     const char* drop = value_of(environment, kEnvDrop);
     while (drop != nullptr && *drop != 0) {
       const uint64_t signo = decimal(drop);
@@ -104,8 +108,19 @@ class Deputy {
     return true;
   }
 
+  // Its children, if it has any, are deputies, too: their guests' parent waits for these guests. So
+  // nobody waits here, and nobody is told.
+  static void let_children_go() {
+    KernelSigaction ignore{};
+    ignore.handler = reinterpret_cast<void (*)(int)>(kSigIgn);
+    sys::call(__NR_rt_sigaction, SIGCHLD, sys::arg(&ignore), 0, sizeof ignore.mask);
+    while (sys::call(__NR_wait4, -1, 0, kWnohang, 0) > 0) {
+    }
+  }
+
   // Gives up what the original held. Alarms survive an exec; the guest has taken its own along.
   void settle() {
+    let_children_go();
     const __kernel_old_itimerval off{};
     for (int timer = 0; timer <= 2; ++timer) sys::call(__NR_setitimer, timer, sys::arg(&off));
     sys::call(__NR_close_range, 0, 0xffffffffL, 0);
@@ -189,6 +204,9 @@ class Deputy {
       return true;
     }
     if (info.ssi_code == SI_TIMER) return true;
+    if (terminal_left_ && info.ssi_code == SI_KERNEL && (signo == SIGHUP || signo == SIGCONT)) {
+      return true;
+    }
     return info.ssi_code == SI_KERNEL &&
            (signo == SIGALRM || signo == SIGVTALRM || signo == SIGPROF);
   }
@@ -295,6 +313,7 @@ class Deputy {
   uint64_t acked_ = 0;
   Signal window_[kWindow];
   uint16_t drop_[kSignals + 1] = {};
+  bool terminal_left_ = false;
 };
 
 }  // namespace

@@ -1,0 +1,207 @@
+#include "migrate/check/socket_facts.h"
+
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <set>
+#include <string_view>
+
+#include "migrate/check/fd_facts.h"
+#include "migrate/check/socket_table.h"
+#include "migrate/fds/unix_diag.h"
+#include "migrate/fds/unix_socket_state.h"
+
+namespace ssi::check {
+namespace {
+
+// A process's descriptors, taken as duplicates.
+class Taker {
+ public:
+  explicit Taker(pid_t pid) : process_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))) {}
+  UniqueFd take(int number) const {
+    if (!process_) return UniqueFd();
+    return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_getfd, *process_, number, 0)));
+  }
+
+ private:
+  UniqueFd process_;
+};
+
+SocketTable read_inet_sockets(const ProcDir& proc) {
+  SocketTable table;
+  for (const char* protocol : {"tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp", "icmp6"}) {
+    if (auto text = proc.read(std::string("net/") + protocol)) {
+      add_inet_sockets(table, protocol, *text);
+    }
+  }
+  return table;
+}
+
+int option(int socket, int level, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return ::getsockopt(socket, level, name, &value, &size) == 0 ? value : 0;
+}
+
+std::string text_option(int socket, int level, int name) {
+  char text[IFNAMSIZ + 1] = {};
+  socklen_t size = IFNAMSIZ;  // no less will do
+  return ::getsockopt(socket, level, name, text, &size) == 0 ? std::string(text) : "";
+}
+
+// What criu would lose, or can't set where the process goes.
+std::string why_not_inet(int socket, const std::string& protocol) {
+  if (const auto device = text_option(socket, SOL_SOCKET, SO_BINDTODEVICE); !device.empty()) {
+    return "bound to this machine's network device " + device;
+  }
+  if (protocol.starts_with("TCP") && !text_option(socket, IPPROTO_TCP, TCP_ULP).empty()) {
+    return "whose encryption the kernel does";
+  }
+  int unsent = 0;
+  if (protocol.starts_with("UDP") && option(socket, IPPROTO_UDP, UDP_CORK) != 0 &&
+      ::ioctl(socket, SIOCOUTQ, &unsent) == 0 && unsent > 0) {
+    return "with a datagram that is not complete yet (UDP_CORK)";
+  }
+  return "";
+}
+
+unsigned in_flight_to(const ProcDir& proc, int number) {
+  const auto info = proc.read("fdinfo/" + std::to_string(number));
+  return info ? static_cast<unsigned>(std::strtoul(field(*info, "scm_fds").c_str(), nullptr, 10))
+              : 0;
+}
+
+// A unix socket of the process, or one in flight to it; open here.
+struct Seen {
+  std::size_t fact;  // index
+  UniqueFd socket;
+};
+
+// Adds what is in flight to the sockets of `fds`, to those in flight, and so on.
+Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds) {
+  const Taker taker(proc.pid());
+  SSI_ASSIGN(const ProcDir self, ProcDir::open(::getpid()));
+  std::vector<Seen> seen;
+  std::set<std::uint64_t> looked_at;
+  for (std::size_t i = 0; i < fds.size(); ++i) {  // grows meanwhile
+    if (fds[i].kind != FdKind::kUnixSocket || fds[i].in_flight) continue;
+    UniqueFd socket = taker.take(fds[i].number);
+    struct stat st {};
+    if (!socket || ::fstat(*socket, &st) != 0 || !S_ISSOCK(st.st_mode)) continue;  // closed by now
+    fds[i].inode = st.st_ino;  // or another one by now
+    seen.push_back({i, std::move(socket)});
+  }
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    const int socket = *seen[i].socket, number = fds[seen[i].fact].number;
+    if (!looked_at.insert(fds[seen[i].fact].inode).second) continue;
+    const unsigned expected = in_flight_to(self, socket);
+    if (expected == 0) continue;
+    auto files = fds::peek_descriptors(socket, expected);
+    if (!files) {
+      fds[seen[i].fact].why_not = "with descriptors in its queue that can't be looked at";
+      continue;
+    }
+    for (UniqueFd& file : *files) {
+      SSI_ASSIGN(FdFact fd, read_fd(self, std::to_string(*file), 0, proc));
+      fd.number = number;
+      fd.in_flight = true;
+      fds.push_back(std::move(fd));
+      if (fds.back().kind == FdKind::kUnixSocket) seen.push_back({fds.size() - 1, std::move(file)});
+    }
+  }
+  return seen;
+}
+
+void add_open_sockets(const ProcDir& proc, std::set<fds::SocketInode>& inodes) {
+  const auto numbers = proc.list("fd");
+  if (!numbers) return;
+  for (const std::string& number : *numbers) {
+    constexpr std::string_view kSocket = "socket:[";
+    const auto target = proc.link("fd/" + number);
+    if (!target || !target->starts_with(kSocket)) continue;
+    inodes.insert(std::strtoull(target->c_str() + kSocket.size(), nullptr, 10));
+  }
+}
+
+}  // namespace
+
+std::string socket_protocol(const std::string& path) {
+  char name[64] = {};
+  const ssize_t size = ::getxattr(path.c_str(), "system.sockprotoname", name, sizeof name - 1);
+  return size > 0 ? name : "";
+}
+
+FdKind socket_kind(const std::string& protocol) {
+  if (protocol.starts_with("UNIX")) return FdKind::kUnixSocket;
+  if (protocol == "NETLINK") return FdKind::kNetlinkSocket;
+  for (const std::string_view inet : {"TCP", "TCPv6", "UDP", "UDPv6", "UDP-Lite", "UDPLITEv6",
+                                      "RAW", "RAWv6", "PING", "PINGv6", "MPTCP", "MPTCPv6"}) {
+    if (protocol == inet) return FdKind::kInetSocket;
+  }
+  return FdKind::kOtherSocket;
+}
+
+void add_inet_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
+  const auto is_inet = [](const FdFact& fd) { return fd.kind == FdKind::kInetSocket; };
+  if (std::ranges::none_of(fds, is_inet)) return;
+  const Taker taker(proc.pid());
+  const SocketTable sockets = read_inet_sockets(proc);
+  for (FdFact& fd : fds) {
+    if (!is_inet(fd)) continue;
+    if (const auto words = sockets.find(fd.inode); words != sockets.end()) {
+      fd.details = words->second.details;
+      fd.listening = words->second.listening;
+      fd.socket = words->second.socket;
+    }
+    if (const UniqueFd taken = taker.take(fd.number)) {
+      fd.why_not = why_not_inet(*taken, fd.protocol);
+      if (fd.socket && fd.socket->local.address == "::" &&
+          option(*taken, IPPROTO_IPV6, IPV6_V6ONLY) == 0) {
+        fd.socket->local.address = "*";  // those who come by IPv4 are its, too
+      }
+    }
+  }
+}
+
+Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
+  const auto is_unix = [](const FdFact& fd) { return fd.kind == FdKind::kUnixSocket; };
+  if (std::ranges::none_of(fds, is_unix)) return {};
+  SSI_ASSIGN(const auto seen, see_all(proc, fds));
+  SSI_ASSIGN(const fds::UnixTable table, fds::read_unix_sockets(proc.pid()));
+  std::set<fds::SocketInode> inside;
+  for (const FdFact& fd : fds) {
+    if (is_unix(fd)) inside.insert(fd.inode);
+  }
+  // It runs, and may have opened some since then; what is true is asked when it stands still.
+  add_open_sockets(proc, inside);
+  for (const Seen& one : seen) {
+    FdFact& fd = fds[one.fact];
+    const auto socket = table.find(fd.inode);
+    if (socket == table.end()) {
+      fd.why_not = "of another network namespace than its own";
+      continue;
+    }
+    fd.details = words(socket->second);
+    fd.listening = socket->second.state == fds::UnixSocket::State::kListening;
+    fd.peers = outer_peers(socket->second, table, inside);
+    const fds::UnixSocketState state = fds::read_state(*one.socket);
+    const bool loaded = std::ranges::any_of(
+        fds, [&](const FdFact& other) { return other.in_flight && other.number == fd.number; });
+    fd.why_not_relayed = why_not_relayed(socket->second, state, loaded, fd.peers, table);
+    if (fd.why_not.empty()) fd.why_not = why_not(socket->second, state, table).value_or("");
+  }
+  return {};
+}
+
+}  // namespace ssi::check

@@ -1,0 +1,59 @@
+#include "migrate/check/waiting.h"
+
+#include <cstdlib>
+#include <sstream>
+
+#include "migrate/check/fd_facts.h"
+
+namespace ssi::check {
+namespace {
+
+constexpr unsigned long kTcpSynRecv = 0x03;
+
+unsigned long hex_after_colon(const std::string& field) {
+  const std::size_t colon = field.find(':');
+  return colon == std::string::npos ? 0 : std::strtoul(field.c_str() + colon + 1, nullptr, 16);
+}
+
+}  // namespace
+
+bool anybody_waits_in(const std::string& list, const Doors& doors) {
+  std::istringstream lines(list);
+  std::string line;
+  std::getline(lines, line);  // headings
+  while (std::getline(lines, line)) {
+    std::istringstream fields(line);
+    std::string slot, local, remote, state, queues, timer, retransmits, uid, timeout, inode;
+    if (!(fields >> slot >> local >> remote >> state >> queues >> timer >> retransmits >> uid >>
+          timeout >> inode)) {
+      continue;
+    }
+    const bool door = doors.inodes.contains(std::strtoull(inode.c_str(), nullptr, 10));
+    if (door && hex_after_colon(queues) > 0) return true;
+    if (std::strtoul(state.c_str(), nullptr, 16) == kTcpSynRecv &&
+        doors.ports.contains(static_cast<unsigned>(hex_after_colon(local)))) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<bool> anybody_waits_at(pid_t pid) {
+  SSI_ASSIGN(const ProcDir proc, ProcDir::open(pid));
+  SSI_ASSIGN(const auto fds, read_fds(proc));
+  Doors doors;
+  for (const FdFact& fd : fds) {
+    if (!fd.socket) continue;
+    if (fd.listening) doors.ports.insert(fd.socket->local.port);
+    if (fd.listening || fd.socket->protocol == net::Protocol::kUdp) doors.inodes.insert(fd.inode);
+  }
+  for (const char* file : {"net/tcp", "net/udp"}) {
+    SSI_ASSIGN(const std::string list, proc.read(file));
+    if (anybody_waits_in(list, doors)) return true;
+    const auto ipv6 = proc.read(file + std::string("6"));  // a kernel without it has none
+    if (ipv6 && anybody_waits_in(*ipv6, doors)) return true;
+  }
+  return false;
+}
+
+}  // namespace ssi::check

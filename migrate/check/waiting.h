@@ -1,0 +1,24 @@
+// Who waits at the sockets of a process: what a dump would lose, because it lies in the kernel and
+// belongs to no connection of the process yet.
+#pragma once
+
+#include <sys/types.h>
+
+#include <set>
+#include <string>
+
+#include "ssid/base/result.h"
+
+namespace ssi::check {
+
+// A connection that is being made or was not accepted yet, or a datagram that was not read yet.
+Result<bool> anybody_waits_at(pid_t pid);
+
+// Of the kernel's list (/proc/PID/net/tcp or udp): pure.
+struct Doors {
+  std::set<std::uint64_t> inodes;  // sockets that listen, or take datagrams
+  std::set<unsigned> ports;        // of those that listen
+};
+bool anybody_waits_in(const std::string& list, const Doors& doors);
+
+}  // namespace ssi::check

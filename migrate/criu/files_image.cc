@@ -1,0 +1,40 @@
+#include "migrate/criu/files_image.h"
+
+#include <fcntl.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+#include "criu_images.pb.h"
+#include "migrate/criu/image_entries.h"
+
+namespace ssi::migrate {
+namespace {
+
+void mend(image::timerfd_entry& timer) {
+  const bool periodic = timer.isec() != 0 || timer.insec() != 0;
+  if (periodic && timer.ticks() > 0 && timer.vsec() == 0 && timer.vnsec() == 0) {
+    timer.set_vsec(timer.isec());
+    timer.set_vnsec(timer.insec());
+  }
+  // A moment of the wall clock stays one: that clock may be set.
+  const bool of_steady_clock =
+      timer.clockid() == CLOCK_MONOTONIC || timer.clockid() == CLOCK_BOOTTIME;
+  if (of_steady_clock && timer.settime_flags() == TFD_TIMER_ABSTIME) timer.set_settime_flags(0);
+}
+
+}  // namespace
+
+Result<std::string> mended_files(std::string_view image) {
+  return change_entries(image, "open files", [](std::string& bytes) {
+    image::file_entry entry;
+    if (!entry.ParseFromString(bytes)) return false;
+    if (entry.has_tfd()) mend(*entry.mutable_tfd());
+    if (entry.has_reg() && entry.reg().ext()) {
+      entry.mutable_reg()->set_flags(entry.reg().flags() & ~std::uint32_t{O_NOFOLLOW});
+    }
+    bytes = entry.SerializeAsString();  // with what we do not know of it
+    return true;
+  });
+}
+
+}  // namespace ssi::migrate

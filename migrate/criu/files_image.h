@@ -1,0 +1,22 @@
+// Pure: criu's image of open files, mended between a dump and a restore.
+//
+//   * A timerfd that ticks, and whose last tick was not read yet, is dumped as one with no time
+//   left,
+//     which is to say switched off: it gets its interval.
+//   * One that was set to a moment gets what was left until then added to whole seconds of the
+//     clock, and so goes off up to a second early: it is set to what is left.
+//   * A file that home holds is opened by a link of /proc, so O_NOFOLLOW would forbid it.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "ssid/base/result.h"
+
+namespace ssi::migrate {
+
+inline constexpr const char* kFilesImage = "files.img";
+
+Result<std::string> mended_files(std::string_view image);
+
+}  // namespace ssi::migrate

@@ -1,0 +1,75 @@
+#include "migrate/criu/unix_image.h"
+
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include "criu_images.pb.h"
+#include "migrate/criu/image_entries.h"
+
+namespace ssi::migrate {
+
+namespace {
+
+constexpr std::uint64_t kSecond = 1'000'000;
+constexpr std::uint32_t kShutWriting = 2;  // SK_SHUTDOWN__WRITE; 3 is both
+
+SocketState state_of(const image::unix_sk_entry& s) {
+  return {.flags = s.flags(),
+          .shut_for_writing = (s.shutdown() & kShutWriting) != 0,
+          .send_timeout_us = s.opts().so_snd_tmo_sec() * kSecond + s.opts().so_snd_tmo_usec(),
+          .receive_timeout_us = s.opts().so_rcv_tmo_sec() * kSecond + s.opts().so_rcv_tmo_usec()};
+}
+
+timeval time_of(std::uint64_t us) {
+  return {.tv_sec = static_cast<time_t>(us / kSecond),
+          .tv_usec = static_cast<suseconds_t>(us % kSecond)};
+}
+
+}  // namespace
+
+Result<std::map<std::string, SocketState>> socket_states(std::string_view image) {
+  std::map<std::string, SocketState> states;
+  SSI_TRY(change_entries(image, "open files", [&](std::string& bytes) {
+    image::file_entry file;
+    if (!file.ParseFromString(bytes)) return false;
+    if (!file.has_usk()) return true;
+    states["socket:[" + std::to_string(file.usk().ino()) + "]"] = state_of(file.usk());
+    return true;
+  }));
+  return states;
+}
+
+Result<> apply(const SocketState& state, int socket) {
+  const auto flags = static_cast<int>(state.flags & (O_NONBLOCK | O_APPEND | O_NOATIME));
+  if (::fcntl(socket, F_SETFL, flags) != 0) return Error::from_errno("set a socket's flags");
+  const timeval send = time_of(state.send_timeout_us), receive = time_of(state.receive_timeout_us);
+  if (::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &send, sizeof send) != 0 ||
+      ::setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &receive, sizeof receive) != 0) {
+    return Error::from_errno("set a socket's timeouts");
+  }
+  if (state.shut_for_writing && ::shutdown(socket, SHUT_WR) != 0) {
+    return Error::from_errno("shut a socket");
+  }
+  return {};
+}
+
+Result<std::string> without_names_of_connections(std::string_view image) {
+  return change_entries(image, "open files", [](std::string& bytes) {
+    image::file_entry file;
+    if (!file.ParseFromString(bytes)) return false;
+    if (!file.has_usk()) return true;
+    image::unix_sk_entry& socket = *file.mutable_usk();
+    if (socket.state() != TCP_ESTABLISHED || socket.type() == SOCK_DGRAM) return true;
+    socket.clear_name();
+    socket.set_name("");
+    socket.clear_name_dir();
+    socket.clear_file_perms();
+    socket.clear_deleted();
+    bytes = file.SerializeAsString();
+    return true;
+  });
+}
+
+}  // namespace ssi::migrate

@@ -1,0 +1,32 @@
+// Pure: unix sockets in criu's image of open files, changed between a dump and a restore.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "ssid/base/result.h"
+
+namespace ssi::migrate {
+
+// The same, but connected sockets have no name. What was accepted has that of its listener, and
+// criu, which does not bind such a socket again, would all the same delete the file of that name
+// first: at home, where the listener may live on.
+Result<std::string> without_names_of_connections(std::string_view image);
+
+// Of a unix socket, as it was dumped.
+struct SocketState {
+  std::uint32_t flags = 0;  // as of open(2)
+  bool shut_for_writing = false;
+  std::uint64_t send_timeout_us = 0, receive_timeout_us = 0;  // 0: none
+};
+
+// By their keys, "socket:[123]".
+Result<std::map<std::string, SocketState>> socket_states(std::string_view image);
+
+// Makes an end that was made for it such a socket. That it was shut for reading is not set: what
+// was not read comes later, and so does the end.
+Result<> apply(const SocketState& state, int socket);
+
+}  // namespace ssi::migrate

@@ -1,0 +1,94 @@
+#include "migrate/criu/unix_image.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <cstring>
+
+#include "criu_images.pb.h"
+#include "ssid/base/unique_fd.h"
+
+using namespace ssi;
+using namespace ssi::migrate;
+
+namespace {
+
+std::string framed(const std::string& bytes) {
+  const auto size = static_cast<std::uint32_t>(bytes.size());
+  std::string text(sizeof size, '\0');
+  std::memcpy(text.data(), &size, sizeof size);
+  return text + bytes;
+}
+
+image::file_entry socket(int type, int state) {
+  image::file_entry file;
+  auto& s = *file.mutable_usk();
+  s.set_type(static_cast<unsigned>(type));
+  s.set_state(static_cast<unsigned>(state));
+  s.set_name("/run/x.sock");
+  s.set_name_dir("/");
+  s.set_deleted(true);
+  s.set_file_perms("perms");
+  return file;
+}
+
+std::string changed(const image::file_entry& file) {
+  const auto image = without_names_of_connections("magic123" + framed(file.SerializeAsString()));
+  REQUIRE(image.ok());
+  return image->substr(12);
+}
+
+}  // namespace
+
+TEST_CASE("a connection loses its name") {
+  const std::string unknown = "\x70\x05";  // of the file: a field that we do not know
+  image::file_entry file = socket(SOCK_STREAM, TCP_ESTABLISHED);
+  REQUIRE(file.MergeFromString(unknown));
+  const std::string bytes = changed(file);
+  image::file_entry read;
+  REQUIRE(read.ParseFromString(bytes));
+  CHECK(read.usk().has_name());
+  CHECK(read.usk().name().empty());
+  CHECK(!read.usk().has_name_dir());
+  CHECK(!read.usk().has_deleted());
+  CHECK(!read.usk().has_file_perms());
+  CHECK(bytes.find(unknown) != std::string::npos);
+}
+
+TEST_CASE("who listens or takes datagrams keeps it, and other files are left alone") {
+  for (const auto& file : {socket(SOCK_STREAM, TCP_LISTEN), socket(SOCK_DGRAM, TCP_ESTABLISHED),
+                           socket(SOCK_SEQPACKET, TCP_CLOSE), image::file_entry()}) {
+    CHECK(changed(file) == file.SerializeAsString());
+  }
+}
+
+TEST_CASE("what was dumped of a socket is set on the one in its place") {
+  image::file_entry file = socket(SOCK_STREAM, TCP_ESTABLISHED);
+  file.mutable_usk()->set_ino(4711);
+  file.mutable_usk()->set_flags(O_RDWR | O_NONBLOCK);
+  file.mutable_usk()->set_shutdown(2);
+  file.mutable_usk()->mutable_opts()->set_so_rcv_tmo_sec(3);
+  file.mutable_usk()->mutable_opts()->set_so_rcv_tmo_usec(500'000);
+  const auto states = socket_states("magic123" + framed(file.SerializeAsString()));
+  REQUIRE(states.ok());
+  REQUIRE(states->contains("socket:[4711]"));
+  const SocketState state = states->at("socket:[4711]");
+  CHECK(state.receive_timeout_us == 3'500'000);
+  CHECK(state.send_timeout_us == 0);
+
+  int pair[2];
+  REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+  const UniqueFd ours(pair[0]), other(pair[1]);
+  REQUIRE(apply(state, *ours).ok());
+  CHECK((::fcntl(*ours, F_GETFL) & O_NONBLOCK) != 0);
+  timeval timeout{};
+  socklen_t size = sizeof timeout;
+  REQUIRE(::getsockopt(*ours, SOL_SOCKET, SO_RCVTIMEO, &timeout, &size) == 0);
+  CHECK(timeout.tv_sec == 3);
+  char byte;
+  CHECK(::read(*other, &byte, 1) == 0);  // it has nothing to say any more
+  CHECK(::send(*other, "x", 1, MSG_NOSIGNAL) == 1);
+}

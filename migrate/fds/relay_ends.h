@@ -1,0 +1,29 @@
+// What a process gets in place of a stream socket whose other end stays at home: one end of a pair,
+// the other of which the carrier relays.
+#pragma once
+
+#include <sys/types.h>
+
+#include "ssid/base/result.h"
+#include "ssid/base/unique_fd.h"
+
+namespace ssi::fds {
+
+// Whom the kernel names when the process asks who is at the other end (SO_PEERCRED).
+struct PeerIdentity {
+  uid_t uid = 0;
+  gid_t gid = 0;
+};
+PeerIdentity peer_identity(int socket);
+
+struct RelayEnds {
+  UniqueFd guests;
+  UniqueFd ours;
+  UniqueFd diag;  // to ask how much of what we wrote is not read yet
+};
+
+// In that network namespace, as if the peer had made it: a process that asks for its peer is never
+// told that it speaks with root because ssid is root. (The peer's PID is not told: 0.)
+Result<RelayEnds> make_relay_ends(int network_namespace, PeerIdentity peer);
+
+}  // namespace ssi::fds

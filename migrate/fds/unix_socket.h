@@ -1,0 +1,66 @@
+// Unix sockets: what the kernel knows of one, and which of them can go with a process. Pure.
+//
+// criu rebuilds a socket together with its peer: both have to move, and nobody who stays may know
+// either of them, by its other end or by its name.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace ssi::fds {
+
+using SocketInode = std::uint64_t;
+
+struct UnixSocket {
+  enum class Type : std::uint8_t { kStream, kDatagram, kSeqpacket };
+  enum class State : std::uint8_t { kOpen, kConnected, kListening };
+
+  SocketInode inode = 0;
+  Type type = Type::kStream;
+  State state = State::kOpen;
+  SocketInode peer = 0;  // 0: none, or one that was not accepted yet
+  std::string name;      // as bound; abstract ones begin with a zero byte; empty: none
+  // Listening: those who wait to be accepted; 0 for one that has gone again.
+  std::vector<SocketInode> waiting{};
+  std::uint32_t unread_bytes = 0;
+  std::uint32_t unsent_bytes = 0;  // on their way to the peer; with what the kernel needs for them
+
+  bool is_abstract() const { return name.starts_with('\0'); }
+  // Both ends know each other, for good.
+  bool is_pair() const { return type != Type::kDatagram; }
+};
+
+// All of one network namespace. (Those with a name in the file system are reached from others,
+// too.)
+using UnixTable = std::map<SocketInode, UnixSocket>;
+
+// What only the socket itself tells.
+struct UnixSocketState {
+  bool name_deleted = false;     // its file: nobody can find it any more
+  bool name_reused = false;      // and something else has that name now
+  bool labels_messages = false;  // what is received comes with credentials, a time or the like
+};
+
+// "unnamed", "/run/x.sock", "@name"
+std::string words(const UnixSocket& socket);
+
+// Sockets that are not `inside` (of what moves) and that are connected with this one, or wait to
+// be.
+std::vector<SocketInode> outer_peers(const UnixSocket& socket, const UnixTable& table,
+                                     const std::set<SocketInode>& inside);
+
+// Why what it says to `peers`, which stay, can't be relayed; to be put behind who they are. Empty:
+// it can. `in_flight`: there are descriptors in its queue.
+std::string why_not_relayed(const UnixSocket& socket, const UnixSocketState& state, bool in_flight,
+                            const std::vector<SocketInode>& peers, const UnixTable& table);
+
+// Why it could not even go together with all who know it; as the end of a sentence that begins with
+// the socket. None: it could.
+std::optional<std::string> why_not(const UnixSocket& socket, const UnixSocketState& state,
+                                   const UnixTable& table);
+
+}  // namespace ssi::fds

@@ -1,0 +1,101 @@
+#include "migrate/fds/unix_socket.h"
+
+#include <doctest/doctest.h>
+
+namespace ssi::fds {
+namespace {
+
+using Type = UnixSocket::Type;
+using State = UnixSocket::State;
+
+UnixTable table_of(std::initializer_list<UnixSocket> sockets) {
+  UnixTable table;
+  for (const UnixSocket& s : sockets) table[s.inode] = s;
+  return table;
+}
+
+std::string reason(const UnixSocket& s, const UnixTable& table = {}, UnixSocketState state = {}) {
+  return why_not(s, state, table).value_or("");
+}
+
+}  // namespace
+
+TEST_CASE("names as words") {
+  CHECK(words({}) == "unnamed");
+  CHECK(words({.name = "/run/x.sock"}) == "/run/x.sock");
+  CHECK(words({.name = std::string("\0a\0b", 4)}) == "@a@b");
+}
+
+TEST_CASE("a pair knows only itself") {
+  const auto all = table_of({{.inode = 1, .state = State::kConnected, .peer = 2},
+                             {.inode = 2, .state = State::kConnected, .peer = 1},
+                             {.inode = 3, .state = State::kConnected, .peer = 4}});
+  CHECK(outer_peers(all.at(1), all, {1, 2}).empty());
+  CHECK(outer_peers(all.at(1), all, {1}) == std::vector<SocketInode>{2});
+  CHECK(reason(all.at(1), all).empty());
+}
+
+TEST_CASE("who sends to a datagram socket is its peer, too, whether it knows or not") {
+  const auto all = table_of(
+      {{.inode = 1, .type = Type::kDatagram}, {.inode = 2, .type = Type::kDatagram, .peer = 1}});
+  CHECK(outer_peers(all.at(1), all, {1}) == std::vector<SocketInode>{2});
+  CHECK(outer_peers(all.at(1), all, {1, 2}).empty());
+}
+
+TEST_CASE("a peer that is in no table stays, too") {
+  const UnixSocket s{.inode = 1, .state = State::kConnected, .peer = 77};
+  CHECK(outer_peers(s, {}, {1}) == std::vector<SocketInode>{77});
+}
+
+TEST_CASE("who waits to be accepted, and by whom") {
+  auto all = table_of({{.inode = 1, .state = State::kListening, .waiting = {2}},
+                       {.inode = 2, .state = State::kConnected}});
+  CHECK(outer_peers(all.at(1), all, {1}) == std::vector<SocketInode>{2});
+  CHECK(outer_peers(all.at(2), all, {2}) == std::vector<SocketInode>{1});
+  CHECK(outer_peers(all.at(2), all, {1, 2}).empty());
+  CHECK(reason(all.at(2), all).empty());
+  all[2].unsent_bytes = 768;
+  CHECK(reason(all.at(2), all) == "that has sent something before it was accepted");
+  all[1].waiting = {0};
+  CHECK(reason(all.at(1), all) == "to which somebody connected who is gone again");
+  CHECK(reason(all.at(2), all).empty());  // shut down by now
+}
+
+TEST_CASE("a name by which it is found keeps it; one that is gone, or serves nobody, does not") {
+  const char* const found = "that others reach by its name, and that name stays on this machine";
+  CHECK(reason({.inode = 1, .state = State::kListening, .name = "/run/x"}) == found);
+  CHECK(reason({.inode = 1, .name = std::string("\0x", 2)}) == found);
+  CHECK(reason({.inode = 1, .type = Type::kDatagram, .state = State::kConnected, .name = "/x"}) ==
+        found);
+  CHECK(reason({.inode = 1, .state = State::kConnected, .name = "/run/x"}).empty());
+  CHECK(reason({.inode = 1, .state = State::kListening}).empty());
+  const UnixSocket unlinked{.inode = 1, .state = State::kListening, .name = "/run/x"};
+  CHECK(reason(unlinked, {}, {.name_deleted = true}).empty());
+  CHECK(reason(unlinked, {}, {.name_deleted = true, .name_reused = true}) ==
+        "whose name was given to something else");
+}
+
+TEST_CASE("a stream to one who stays can be relayed") {
+  const auto all = table_of({{.inode = 1, .state = State::kConnected, .peer = 2},
+                             {.inode = 2, .state = State::kConnected, .peer = 1},
+                             {.inode = 3, .state = State::kConnected, .peer = 9}});
+  CHECK(why_not_relayed(all.at(1), {}, false, {2}, all).empty());
+  CHECK(why_not_relayed(all.at(1), {}, true, {2}, all) == "with descriptors in its queue");
+  CHECK(why_not_relayed(all.at(1), {.labels_messages = true}, false, {2}, all) ==
+        "which is asked for its identity with each message");
+  CHECK(why_not_relayed(all.at(1), {}, false, {2, 3}, all) == "who waits there");
+  CHECK(why_not_relayed(all.at(3), {}, false, {9}, all) == "who waits there");
+  UnixSocket messages = all.at(1);
+  messages.type = Type::kSeqpacket;
+  CHECK(why_not_relayed(messages, {}, false, {2}, all) == "by messages, which are not relayed yet");
+}
+
+TEST_CASE("messages with credentials can't be put back") {
+  UnixSocket s{.inode = 1, .type = Type::kDatagram, .unread_bytes = 4};
+  CHECK(reason(s, {}, {.labels_messages = true}) ==
+        "with unread messages that say who sent them, or when");
+  s.unread_bytes = 0;
+  CHECK(reason(s, {}, {.labels_messages = true}).empty());
+}
+
+}  // namespace ssi::fds
