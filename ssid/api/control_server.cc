@@ -16,6 +16,7 @@
 #include <optional>
 #include <set>
 
+#include "ssid/api/op_call.h"
 #include "ssid/base/log.h"
 
 namespace ssi {
@@ -233,46 +234,7 @@ class ControlConnection : public std::enable_shared_from_this<ControlConnection>
                 "ssid does not know the request '" + request.op.substr(0, kOpNameBytesMax) + "'"));
     auto args = parse_args(request.args_json);
     if (!args) return responder->error(args.error());
-    switch (op->privilege) {
-      case Privilege::kAnyone:
-        return call(*op, std::move(*args), responder);
-      case Privilege::kRoot:
-        if (caller_->uid != 0)
-          return responder->error(Error(ErrorCode::kDenied, "only root may do that"));
-        return call(*op, std::move(*args), responder);
-      case Privilege::kOwnerOfPid:
-        return ask_owner(*op, std::move(*args), responder);
-    }
-  }
-
-  void ask_owner(const Op& op, nlohmann::json args, const std::shared_ptr<Request>& responder) {
-    auto pid = pid_argument(args);
-    if (!pid) return responder->error(pid.error());
-    if (caller_->uid == 0) return call(op, std::move(args), responder);
-    auto shared_args = std::make_shared<nlohmann::json>(std::move(args));
-    server_->gate.owner_of(*pid, [self = shared_from_this(), &op, shared_args, responder,
-                                  pid = *pid](Result<ProcessOwner> owner) {
-      asio::post(self->server_->io,
-                 [self, &op, shared_args, responder, pid, owner = std::move(owner)] {
-                   if (self->closed_) return;
-                   if (!owner) return responder->error(owner.error());
-                   if (!may_signal(*self->caller_, *owner))
-                     return responder->error(Error(ErrorCode::kDenied, pid + ": not your process"));
-                   self->call(op, std::move(*shared_args), responder);
-                 });
-    });
-  }
-
-  void call(const Op& op, nlohmann::json args, const std::shared_ptr<Request>& responder) {
-    if (op.needs_quorum && !server_->gate.has_quorum())
-      return responder->error(Error(ErrorCode::kNoQuorum, "no quorum: nothing may be changed now"));
-    try {
-      op.handler(caller_, std::move(args), responder);
-    } catch (const nlohmann::json::exception& wrong) {
-      // An argument that is not there or of another type: the handler asked for it with at() or
-      // get().
-      responder->error(Error(ErrorCode::kUsage, op.name + ": " + wrong.what()));
-    }
+    call_op(server_->io, server_->gate, *op, caller_, std::move(*args), responder);
   }
 
   // Any thread: false if it is too much. One answer is never too much, however long.

@@ -16,8 +16,8 @@ std::optional<ProcJob> proc_job(pid_t pid) {
   ProcJob job;
   int terminal = 0;
   if (name_end == text.npos ||
-      std::sscanf(text.c_str() + name_end + 1, " %*c %*d %d %d %d %d", &job.group, &job.session,
-                  &terminal, &job.foreground) != 4) {
+      std::sscanf(text.c_str() + name_end + 1, " %*c %d %d %d %d %d", &job.parent, &job.group,
+                  &job.session, &terminal, &job.foreground) != 5) {
     return std::nullopt;
   }
   // The kernel's encoding for old programs: 12 bits of major number between those of the minor.

@@ -9,6 +9,7 @@
 namespace ssi {
 
 struct ProcJob {
+  pid_t parent = 0;
   pid_t group = 0;       // its process group
   pid_t session = 0;     // its session
   dev_t terminal = 0;    // its controlling terminal; 0: none

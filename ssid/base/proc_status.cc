@@ -1,5 +1,7 @@
 #include "ssid/base/proc_status.h"
 
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -20,6 +22,16 @@ pid_t innermost_pid(pid_t pid) {
   pid_t last = 0;
   for (pid_t number; numbers >> number;) last = number;
   return last;
+}
+
+std::vector<pid_t> threads_of(pid_t pid) {
+  std::vector<pid_t> threads;
+  std::error_code ec;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", ec)) {
+    threads.push_back(std::atoi(entry.path().filename().c_str()));
+  }
+  return threads;
 }
 
 }  // namespace ssi

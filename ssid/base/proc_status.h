@@ -1,10 +1,11 @@
-// Lines of /proc/PID/status. Any thread; the process may end at any time.
+// What /proc says of a process. Any thread; the process may end at any time.
 #pragma once
 
 #include <sys/types.h>
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ssi {
 
@@ -14,5 +15,8 @@ std::string proc_status_line(pid_t pid, std::string_view name);
 // Its PID in the innermost of its PID namespaces, which is the one that it sees itself; 0 if it is
 // gone.
 pid_t innermost_pid(pid_t pid);
+
+// The numbers of its threads; none if it is gone.
+std::vector<pid_t> threads_of(pid_t pid);
 
 }  // namespace ssi

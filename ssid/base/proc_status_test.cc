@@ -3,6 +3,10 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <future>
+#include <thread>
+
 using namespace ssi;
 
 TEST_CASE("lines of a process's status") {
@@ -15,4 +19,15 @@ TEST_CASE("lines of a process's status") {
 TEST_CASE("the PID that a process sees itself") {
   CHECK(innermost_pid(::getpid()) == ::getpid());
   CHECK(innermost_pid(999999999) == 0);
+}
+
+TEST_CASE("the threads of a process") {
+  std::promise<void> end;
+  std::thread other([wait = end.get_future()] { wait.wait(); });
+  const auto threads = threads_of(::getpid());
+  end.set_value();
+  other.join();
+  CHECK(threads.size() >= 2);
+  CHECK(std::ranges::count(threads, ::getpid()) == 1);
+  CHECK(threads_of(999999999).empty());
 }

@@ -1,7 +1,9 @@
 #include "ssid/carrier/carrier.h"
 
+#include <fcntl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "ssid/base/log.h"
 #include "ssid/wire/carrier/hello.h"
@@ -36,13 +38,18 @@ bool valid(CarrierDirection direction) {
 }  // namespace
 
 Carrier::Carrier(Options options, std::shared_ptr<const TlsContext> tls)
-    : options_(std::move(options)), tls_(std::move(tls)), store_({.root = options_.root}) {}
+    : options_(std::move(options)),
+      tls_(std::move(tls)),
+      store_({.root = options_.root}),
+      node_views_(
+          tls_->self(), [this](const CarrierPeer& peer) { return dial(peer); }, digests_) {}
 
 Carrier::~Carrier() {
   {
     std::lock_guard lock(views_mutex_);
     views_.clear();
   }
+  node_views_.clear();
   targets_.stop();
   homes_.stop();
   store_.stop();
@@ -174,6 +181,11 @@ Result<> Carrier::mount_view(const MountView& wanted) {
   return {};
 }
 
+Result<> Carrier::show_nodes(const ShowNodes& wanted) {
+  if (!options_.shows_nodes) return Error(ErrorCode::kUsage, "another process does that");
+  return node_views_.show(wanted);
+}
+
 Result<> Carrier::unmount_view(const UnmountView& wanted) {
   std::shared_ptr<fs::View> view;
   {
@@ -231,11 +243,15 @@ Result<> Carrier::export_stream(const ExportStream& wanted, UniqueFd fd, UniqueF
                           std::move(owner));
 }
 
+Result<> Carrier::own_stream(std::uint64_t id, UniqueFd owner) {
+  return homes_.add_owner(id, std::move(owner));
+}
+
 Result<> Carrier::close_stream(const StreamRef& wanted) {
   return homes_.close(wanted.id, wanted.timeout_ms);
 }
 
-Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted) {
+Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted, UniqueFd network) {
   if (!valid(wanted.direction)) return Error(ErrorCode::kUsage, "invalid direction");
   migrate::StreamTarget::Attach attach;
   attach.id = wanted.id;
@@ -244,6 +260,9 @@ Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted) {
   attach.capacity = wanted.capacity;
   attach.on_demand = wanted.on_demand;
   attach.terminal = wanted.terminal;
+  attach.socket = wanted.socket;
+  attach.peer = {wanted.peer_uid, wanted.peer_gid};
+  attach.network = std::move(network);
   attach.dial = [this, home = wanted.home]() -> Result<std::unique_ptr<Channel>> {
     SSI_ASSIGN(auto channel, dial(home));
     LinkHello hello;
@@ -272,6 +291,26 @@ Result<> Carrier::drain_stream(const DrainStream& wanted) {
   return targets_.drain(wanted.id, wanted.timeout_ms);
 }
 
+Result<std::uint64_t> Carrier::hold_file(UniqueFd fd) {
+  struct stat st {};
+  if (::fstat(*fd, &st) != 0) return Error::from_errno("look at a descriptor");
+  // Who has a named pipe really open counts for those at its other end.
+  if (S_ISFIFO(st.st_mode)) {
+    const std::string path = "/proc/self/fd/" + std::to_string(*fd);
+    fd.reset(::open(path.c_str(), O_PATH | O_CLOEXEC));
+    if (!fd) return Error::from_errno("hold a named pipe");
+  }
+  return store_.held().hold(std::make_shared<const UniqueFd>(std::move(fd)));
+}
+
+Result<UniqueFd> Carrier::open_held_file(std::uint64_t id) {
+  const auto held = store_.held().find(id);
+  if (!held) return Error(ErrorCode::kGone, "no such file is held");
+  UniqueFd fd(::fcntl(**held, F_DUPFD_CLOEXEC, 0));
+  if (!fd) return Error::from_errno("duplicate a descriptor");
+  return fd;
+}
+
 CarrierStats Carrier::stats() {
   CarrierStats stats;
   const auto add = [&](const std::string& name, std::uint64_t value) {
@@ -283,13 +322,10 @@ CarrierStats Carrier::stats() {
   add("store.nodes", store.nodes);
   add("store.requests", store.requests);
   add("store.refused", store.refused);
+  add("files.held", store_.held().size());
   add("streams.exported", homes_.size());
   add("streams.attached", targets_.size());
-  std::lock_guard lock(views_mutex_);
-  for (const auto& [mountpoint, mounted] : views_) {
-    if (!mounted.view) continue;
-    const auto view = mounted.view->stats();
-    const std::string prefix = "view." + std::to_string(mounted.home.node) + ".";
+  const auto add_view = [&](const std::string& prefix, const fs::View::Stats& view) {
     add(prefix + "calls", view.remote.calls);
     add(prefix + "reconnects", view.remote.reconnects);
     add(prefix + "new_sessions", view.remote.new_sessions);
@@ -303,6 +339,14 @@ CarrierStats Carrier::stats() {
     add(prefix + "twin_read_bytes", view.twin_read_bytes);
     add(prefix + "twins_found", view.twins_found);
     add(prefix + "twins_rejected", view.twins_rejected);
+  };
+  for (const auto& [node, view] : node_views_.stats()) {
+    add_view("node." + std::to_string(node) + ".", view);
+  }
+  std::lock_guard lock(views_mutex_);
+  for (const auto& [mountpoint, mounted] : views_) {
+    if (!mounted.view) continue;
+    add_view("view." + std::to_string(mounted.home.node) + ".", mounted.view->stats());
   }
   return stats;
 }

@@ -12,6 +12,7 @@
 #include "fs/view/view.h"
 #include "migrate/streams/stream_home.h"
 #include "migrate/streams/stream_target.h"
+#include "ssid/carrier/node_views.h"
 #include "ssid/wire/carrier/carrier_messages.h"
 #include "ssid/wire/link_server.h"
 #include "ssid/wire/tls_context.h"
@@ -24,22 +25,25 @@ class Carrier {
     std::string address;  // to listen at; empty: every one
     std::uint16_t port = kCarrierPort;
     std::string root = "/";  // what is served
+    bool shows_nodes = false;
   };
   Carrier(Options options, std::shared_ptr<const TlsContext> tls);
   ~Carrier();
 
   Result<> listen();
   std::uint16_t port() const { return server_->port(); }
-  std::size_t views() const;
+  std::size_t views() const;  // of guests
 
   // The ops of the control socket.
   Result<> mount_view(const MountView& wanted);
+  Result<> show_nodes(const ShowNodes& wanted);
   Result<> unmount_view(const UnmountView& wanted);
   Result<> refresh_view(const std::string& mountpoint);
   ViewList list_views();
   Result<> export_stream(const ExportStream& wanted, UniqueFd fd, UniqueFd owner);
+  Result<> own_stream(std::uint64_t id, UniqueFd owner);
   Result<> close_stream(const StreamRef& wanted);
-  Result<UniqueFd> attach_stream(const AttachStream& wanted);
+  Result<UniqueFd> attach_stream(const AttachStream& wanted, UniqueFd network = {});
   Result<> start_stream(std::uint64_t id) { return targets_.start(id); }
   Result<> demand_stream(const DemandStream& wanted);
   Result<> drain_stream(const DrainStream& wanted);
@@ -47,6 +51,11 @@ class Carrier {
   Result<> refresh_terminal(const StreamRef& m) {
     return targets_.refresh_terminal(m.id, m.timeout_ms);
   }
+  Result<std::uint64_t> hold_file(UniqueFd fd);
+  Result<UniqueFd> open_held_file(std::uint64_t id);
+  void release_file(std::uint64_t id) { store_.held().release(id); }
+  // Now and then: what movers held and forgot.
+  void drop_old_holds() { store_.held().drop_old(); }
   Result<> detach_stream(const DetachStream& m) { return targets_.close(m.id, m.generation); }
   CarrierStats stats();
 
@@ -65,6 +74,7 @@ class Carrier {
   fs::Store store_;
   migrate::StreamHome homes_;
   migrate::StreamTarget targets_;
+  NodeViews node_views_;
   mutable std::mutex views_mutex_;
   std::map<std::string, Mounted> views_;  // by mount point
   std::mutex local_mutex_;

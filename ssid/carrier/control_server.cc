@@ -39,6 +39,7 @@ ControlServer::~ControlServer() {
 void ControlServer::accept_loop() {
   while (!stopping_) {
     auto accepted = listener_.accept(kAcceptTickMs);
+    carrier_.drop_old_holds();
     for (auto it = connections_.begin(); it != connections_.end();) {
       if (it->done) {
         it->thread.join();
@@ -101,6 +102,9 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
     case CarrierOp::kMountView:
       return plain(static_cast<MountView*>(nullptr),
                    [&](const MountView& m) { return carrier_.mount_view(m); });
+    case CarrierOp::kShowNodes:
+      return plain(static_cast<ShowNodes*>(nullptr),
+                   [&](const ShowNodes& m) { return carrier_.show_nodes(m); });
     case CarrierOp::kUnmountView:
       return plain(static_cast<UnmountView*>(nullptr),
                    [&](const UnmountView& m) { return carrier_.unmount_view(m); });
@@ -114,9 +118,19 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
         return carrier_.export_stream(m, std::move(request.descriptors[0]),
                                       std::move(request.descriptors[1]));
       });
+    case CarrierOp::kOwnStream:
+      return plain(static_cast<StreamRef*>(nullptr), [&](const StreamRef& m) -> Result<> {
+        if (request.descriptors.size() != 1)
+          return Error(ErrorCode::kUsage, "one descriptor expected");
+        return carrier_.own_stream(m.id, std::move(request.descriptors[0]));
+      });
     case CarrierOp::kAttachStream:
       return plain(static_cast<AttachStream*>(nullptr), [&](const AttachStream& m) -> Result<> {
-        SSI_ASSIGN(fd, carrier_.attach_stream(m));
+        if (request.descriptors.size() != (m.socket != 0 ? 1U : 0U))
+          return Error(ErrorCode::kUsage, "the network of a socket expected, and nothing else");
+        UniqueFd network;
+        if (m.socket != 0) network = std::move(request.descriptors[0]);
+        SSI_ASSIGN(fd, carrier_.attach_stream(m, std::move(network)));
         return {};
       });
     case CarrierOp::kStartStream:
@@ -137,6 +151,25 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
     case CarrierOp::kDetachStream:
       return plain(static_cast<DetachStream*>(nullptr),
                    [&](const DetachStream& m) { return carrier_.detach_stream(m); });
+    case CarrierOp::kHoldFile:
+      if (request.descriptors.size() != 1) {
+        return encode_error(Error(ErrorCode::kUsage, "a descriptor expected"));
+      }
+      if (const auto id = carrier_.hold_file(std::move(request.descriptors[0]))) {
+        return encode_ok(HeldFileRef{*id});
+      } else {
+        return encode_error(id.error());
+      }
+    case CarrierOp::kOpenHeldFile:
+      return plain(static_cast<HeldFileRef*>(nullptr), [&](const HeldFileRef& m) -> Result<> {
+        SSI_ASSIGN(fd, carrier_.open_held_file(m.id));
+        return {};
+      });
+    case CarrierOp::kReleaseFile:
+      return plain(static_cast<HeldFileRef*>(nullptr), [&](const HeldFileRef& m) -> Result<> {
+        carrier_.release_file(m.id);
+        return {};
+      });
     case CarrierOp::kCloseStream:
       return plain(static_cast<StreamRef*>(nullptr),
                    [&](const StreamRef& m) { return carrier_.close_stream(m); });

@@ -9,13 +9,16 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "ssid/base/log.h"
 #include "ssid/base/notify.h"
 #include "ssid/carrier/capabilities.h"
 #include "ssid/carrier/carrier.h"
 #include "ssid/carrier/control_server.h"
+#include "ssid/carrier/node_views_process.h"
 #include "ssid/carrier/options.h"
 
 namespace ssi {
@@ -24,6 +27,24 @@ namespace {
 int fail(const Error& error, int status = 1) {
   std::fprintf(stderr, "ssid-carrier: %s\n", one_line(error.message()).c_str());
   return status;
+}
+
+// `ssid-carrier --nodes` as started by another one.
+std::vector<std::string> node_views_command(const CarrierOptions& options,
+                                            const std::string& socket) {
+  std::error_code ignored;
+  return {std::filesystem::read_symlink("/proc/self/exe", ignored),
+          "--nodes",
+          "--config",
+          options.config,
+          "--node",
+          std::to_string(options.node.value),
+          "--key",
+          options.key_file,
+          "--root",
+          options.root,
+          "--socket",
+          socket};
 }
 
 int run(const CarrierOptions& options) {
@@ -48,8 +69,16 @@ int run(const CarrierOptions& options) {
   ::sigaddset(&signals, SIGINT);
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  Carrier carrier({.address = options.address, .port = options.port, .root = options.root}, *tls);
-  if (const auto listening = carrier.listen(); !listening) return fail(listening.error());
+  // The dead mounts of one whose carrier has died are the next one's to take away.
+  if (options.nodes) ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  Carrier carrier({.address = options.address,
+                   .port = options.port,
+                   .root = options.root,
+                   .shows_nodes = options.nodes},
+                  *tls);
+  if (!options.nodes) {
+    if (const auto listening = carrier.listen(); !listening) return fail(listening.error());
+  }
   std::error_code ignored;
   // Also ssid's directory, whichever of the two starts first: everybody's commands and every user's
   // deputies come to their sockets through it.
@@ -59,7 +88,13 @@ int run(const CarrierOptions& options) {
   }
   auto control = ControlServer::start(options.socket, carrier);
   if (!control) return fail(control.error());
-  log_info("node {}, port {}", options.node.value, carrier.port());
+  std::optional<NodeViewsProcess> node_views;
+  if (options.nodes) {
+    log_info("/cluster/node of node {}", options.node.value);
+  } else {
+    node_views.emplace(node_views_command(options, directory / "nodes.sock"));
+    log_info("node {}, port {}", options.node.value, carrier.port());
+  }
   notify_manager("READY=1");
 
   for (;;) {

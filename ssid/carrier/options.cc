@@ -33,7 +33,7 @@ std::optional<CarrierOptions> parse_carrier_options(int argc, char** argv, int& 
   std::optional<std::uint32_t> node;
   std::optional<std::uint16_t> port;
   std::optional<std::string> address, key, socket, root;
-  bool force = false, foreground = false;
+  bool force = false, foreground = false, nodes = false;
   CLI::App app(
       "Serves this node's files to guests of ours on other nodes, shows other nodes' files here, "
       "and\ncarries the bytes of moved pipes. Runs in the foreground.",
@@ -48,6 +48,9 @@ std::optional<CarrierOptions> parse_carrier_options(int argc, char** argv, int& 
   app.add_option("--socket", socket, "control socket");
   app.add_option("--root", root, "what is served");
   app.add_flag("--force", force, "SIGTERM ends it even while files are shown");
+  app.add_flag(
+      "--nodes", nodes,
+      "only shows the files of all nodes at /cluster/node: what ssid-carrier starts itself");
   app.add_flag("--foreground", foreground, "accepted and not needed: it always is");
   if (const auto ended = parse_arguments(app, argc, argv)) {
     status = *ended;
@@ -65,6 +68,8 @@ std::optional<CarrierOptions> parse_carrier_options(int argc, char** argv, int& 
   if (socket) options.socket = *socket;
   if (root) options.root = *root;
   options.force = force;
+  options.nodes = nodes;
+  options.config = config_path;
   const auto own = node ? Result<NodeId>(NodeId{*node}) : find_own_node(corosync);
   if (!own) {
     status = wrong(own.error());

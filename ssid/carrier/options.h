@@ -12,12 +12,14 @@ namespace ssi {
 
 struct CarrierOptions {
   NodeId node;
+  std::string config;  // where it was read
   LogLevel log_level = LogLevel::kInfo;
   std::string address;  // to listen at; empty: every one
   std::uint16_t port = kCarrierPort;
   std::string key_file = "/etc/corosync/authkey";
   std::string socket = kCarrierSocket;
   std::string root = "/";
+  bool nodes = false;  // only shows the nodes at /cluster/node, for the carrier that started it
   bool force = false;  // SIGTERM ends it even with views mounted
 };
 

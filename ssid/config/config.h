@@ -21,6 +21,7 @@ struct Config {
   // top level
   std::string log_level = "info";  // kLogLevelNames
   std::string run_dir = "/run/ssid";
+  std::string state_dir = "/var/lib/ssid";
   std::string socket = "/run/ssid/ssid.sock";  // the control socket
 
   struct Cluster {
@@ -47,8 +48,7 @@ struct Config {
   struct LoadLevel {
     bool on = true;         // the balancer of this node, as it starts
     bool accepting = true;  // other nodes' balancers may send processes here
-    std::string list = "/etc/ssi/loadlevellist";
-    PolicyConfig policy;  // its keys stand in [loadlevel] too
+    PolicyConfig policy;    // its keys stand in [loadlevel] too
   } loadlevel;
 };
 

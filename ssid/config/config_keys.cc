@@ -14,6 +14,8 @@ constexpr std::array kKeys = {
               kLogLevelNames, TextKind::kLogLevel},
     ConfigKey{"", "run_dir", TextOf([](Config& c) -> std::string& { return c.run_dir; }),
               "sockets and what must outlive ssid but not a boot", TextKind::kPath},
+    ConfigKey{"", "state_dir", TextOf([](Config& c) -> std::string& { return c.state_dir; }),
+              "what must outlive a boot: this node's copy of /cluster/etc", TextKind::kPath},
     ConfigKey{"", "socket", TextOf([](Config& c) -> std::string& { return c.socket; }),
               "the control socket", TextKind::kPath},
 
@@ -54,9 +56,6 @@ constexpr std::array kKeys = {
     ConfigKey{"loadlevel", "accepting",
               FlagOf([](Config& c) -> bool& { return c.loadlevel.accepting; }),
               "whether the balancers of other nodes may send processes to this one"},
-    ConfigKey{"loadlevel", "list",
-              TextOf([](Config& c) -> std::string& { return c.loadlevel.list; }),
-              "the programs that are levelled wherever they are started", TextKind::kPath},
 };
 
 std::size_t distance(std::string_view a, std::string_view b) {

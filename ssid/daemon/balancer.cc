@@ -1,11 +1,8 @@
 #include "ssid/daemon/balancer.h"
 
-#include <fcntl.h>
-
 #include <fstream>
 #include <iterator>
 
-#include "loadlevel/list/list_file.h"
 #include "loadlevel/policy/admission.h"
 #include "loadlevel/policy/words.h"
 #include "loadlevel/tracker/environ_mark.h"
@@ -18,21 +15,18 @@ Result<std::unique_ptr<Balancer>> Balancer::create(asio::io_context& io, const C
                                                    GroupPort& group, ProcessControl& control,
                                                    Options options) {
   SSI_ASSIGN(auto sampler, Sampler::open({}, clock));
-  SSI_ASSIGN(auto watcher, ListWatcher::open(options.list_path));
-  return std::unique_ptr<Balancer>(new Balancer(io, clock, group, control, std::move(options),
-                                                std::move(sampler), std::move(watcher)));
+  return std::unique_ptr<Balancer>(
+      new Balancer(io, clock, group, control, std::move(options), std::move(sampler)));
 }
 
 Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group,
-                   ProcessControl& control, Options options, Sampler sampler, ListWatcher watcher)
+                   ProcessControl& control, Options options, Sampler sampler)
     : io_(io),
       clock_(clock),
       group_(group),
       control_(control),
       options_(std::move(options)),
       sampler_(std::move(sampler)),
-      watcher_(std::move(watcher)),
-      list_changed_(io, ::fcntl(watcher_.fd(), F_DUPFD_CLOEXEC, 3)),
       timer_(io),
       tracker_(
           {.name_of = [this](pid_t local) { return name_of(local); },
@@ -43,43 +37,13 @@ Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group,
   tracker_.load(std::string{std::istreambuf_iterator<char>(state), {}});
 }
 
-void Balancer::start() {
-  take_list();
-  wait_for_list();
-  tick();
-}
+void Balancer::start() { tick(); }
 
-void Balancer::wait_for_list() {
-  list_changed_.async_wait(asio::posix::stream_descriptor::wait_read,
-                           [this](boost::system::error_code ec) {
-                             if (ec) return;
-                             take_list();
-                             wait_for_list();
-                           });
-}
-
-// A change made by hand on any node is everybody's.
-void Balancer::take_list() {
-  auto changed = watcher_.changed();
-  if (!watcher_.problem().empty()) log_warning("loadlevellist: {}", watcher_.problem());
-  if (!changed) return;
-  const bool differs = changed->text() != list_.text();
-  list_ = std::move(*changed);
-  resolved_ = ResolvedList(list_, resolve_in_file_system);
-  for (const auto& problem : list_.problems()) log_warning("loadlevellist: {}", problem.what);
-  if (!differs) return;
-  group::Request r;
-  r.from = group_.self();
-  r.op = "internal.list";
-  r.json = list_.text();
-  (void)group_.broadcast(r);
-}
-
-Result<> Balancer::set_list_text(const std::string& text) {
-  if (text == list_.text()) return {};
+void Balancer::set_list(const std::string& text) {
+  if (text == list_.text()) return;
   list_ = LoadLevelList::parse(text);
   resolved_ = ResolvedList(list_, resolve_in_file_system);
-  return write_list(options_.list_path, list_);
+  for (const auto& problem : list_.problems()) log_warning("loadlevellist: {}", problem.what);
 }
 
 void Balancer::tick() {

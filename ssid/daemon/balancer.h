@@ -7,14 +7,13 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 
-#include "loadlevel/list/list_watcher.h"
+#include "loadlevel/list/resolved_list.h"
 #include "loadlevel/metrics/sampler.h"
 #include "loadlevel/policy/decided_moves.h"
 #include "loadlevel/policy/drain_progress.h"
@@ -30,7 +29,6 @@ class Balancer {
  public:
   struct Options {
     PolicyConfig policy;
-    std::string list_path;
     std::string state_path;  // what is enabled, kept over a restart of ssid
     std::string version;
     std::string boot_id;
@@ -53,7 +51,7 @@ class Balancer {
   // Guests here and on their way here that drain() has not seen yet.
   std::size_t guests_unseen() const;
   const LoadLevelList& list() const { return list_; }
-  Result<> set_list_text(const std::string& text);  // as another node has it
+  void set_list(const std::string& text);  // as /cluster/etc has it
 
   // One process now, for what the last sample does not have.
   Result<ProcessSample> look(pid_t local_pid) { return sampler_.look(local_pid); }
@@ -78,10 +76,8 @@ class Balancer {
 
  private:
   Balancer(boost::asio::io_context& io, const Clock& clock, GroupPort& group,
-           ProcessControl& control, Options options, Sampler sampler, ListWatcher watcher);
+           ProcessControl& control, Options options, Sampler sampler);
   void tick();
-  void wait_for_list();
-  void take_list();
   void adopt_guests();
   void adopt_guest(const GuestRecord& record);
   std::string name_of(pid_t local_pid) const;  // as users write it
@@ -99,8 +95,6 @@ class Balancer {
   Options options_;
   Sampler sampler_;
   const NodeSample* sample_ = nullptr;
-  ListWatcher watcher_;
-  boost::asio::posix::stream_descriptor list_changed_;
   boost::asio::steady_timer timer_;
   LoadLevelList list_;
   ResolvedList resolved_;

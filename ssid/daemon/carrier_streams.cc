@@ -17,10 +17,16 @@ CarrierDirection direction(const migrate::StreamRef& s) {
 
 }  // namespace
 
-Result<> CarrierStreams::export_at_home(const migrate::StreamRef& stream, int fd, pid_t pid) {
-  SSI_ASSIGN(const auto owner, ProcessHandle::open(pid));
+Result<> CarrierStreams::export_at_home(const migrate::StreamRef& stream, int fd,
+                                        const std::vector<pid_t>& pids) {
+  SSI_ASSIGN(const auto first, ProcessHandle::open(pids.at(0)));
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
-  return carrier.export_stream(stream.id, direction(stream), fd, owner.pidfd());
+  SSI_TRY(carrier.export_stream(stream.id, direction(stream), fd, first.pidfd()));
+  for (std::size_t i = 1; i < pids.size(); ++i) {
+    SSI_ASSIGN(const auto other, ProcessHandle::open(pids[i]));
+    SSI_TRY(carrier.own_stream(stream.id, other.pidfd()));
+  }
+  return {};
 }
 
 Result<UniqueFd> CarrierStreams::attach(NodeId home, const migrate::StreamRef& stream) {
@@ -33,6 +39,20 @@ Result<UniqueFd> CarrierStreams::attach(NodeId home, const migrate::StreamRef& s
                                 .home = std::move(peer),
                                 .on_demand = stream.on_demand,
                                 .terminal = stream.terminal});
+}
+
+Result<UniqueFd> CarrierStreams::attach_socket(NodeId home, const migrate::StreamRef& stream,
+                                               int network) {
+  SSI_ASSIGN(auto peer, peer_of_(home));
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  return carrier.attach_stream({.id = stream.id,
+                                .generation = stream.generation,
+                                .direction = direction(stream),
+                                .home = std::move(peer),
+                                .socket = stream.socket,
+                                .peer_uid = stream.peer_uid,
+                                .peer_gid = stream.peer_gid},
+                               network);
 }
 
 Result<> CarrierStreams::start(const migrate::StreamRef& stream) {

@@ -17,8 +17,11 @@ class CarrierStreams : public migrate::StreamPort {
 
   explicit CarrierStreams(PeerOf peer_of) : peer_of_(std::move(peer_of)) {}
 
-  Result<> export_at_home(const migrate::StreamRef& stream, int fd, pid_t pid) override;
+  Result<> export_at_home(const migrate::StreamRef& stream, int fd,
+                          const std::vector<pid_t>& pids) override;
   Result<UniqueFd> attach(NodeId home, const migrate::StreamRef& stream) override;
+  Result<UniqueFd> attach_socket(NodeId home, const migrate::StreamRef& stream,
+                                 int network) override;
   Result<> start(const migrate::StreamRef& stream) override;
   Result<> drain(const migrate::StreamRef& stream) override;
   Result<> resume(const migrate::StreamRef& stream) override;

@@ -75,7 +75,10 @@ Result<> GroupDriver::start(Handlers handlers) {
     handlers_.on_view(joined, left);
   };
   h.on_message = [this](const View&, NodeId from, auto bytes) { on_message(from, bytes); };
-  h.on_nodes = [this] { replica_->set_nodes(static_cast<std::uint32_t>(cluster_.nodes().size())); };
+  h.on_nodes = [this] {
+    replica_->set_nodes(static_cast<std::uint32_t>(cluster_.nodes().size()));
+    handlers_.on_nodes();
+  };
   SSI_TRY(cluster_.start(std::move(h)));
   if (!self()) return Error("corosync is not there; ssid needs it to know the cluster");
   for (const Node& n : cluster_.nodes()) nodes_[n.id] = n;

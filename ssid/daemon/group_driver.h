@@ -31,6 +31,8 @@ class GroupDriver : public GroupPort {
     std::function<void(const std::vector<NodeId>& joined, const std::vector<NodeId>& left)> on_view;
     // Every message that is not the table's.
     std::function<void(NodeId from, const group::GroupMessage&)> on_message;
+    // The cluster's nodes, or which of them are up, have changed.
+    std::function<void()> on_nodes;
     // Every second.
     std::function<void()> on_tick;
   };

@@ -1,5 +1,6 @@
 #include "ssid/daemon/guest_record.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -8,6 +9,27 @@
 namespace ssi {
 namespace fs = std::filesystem;
 using nlohmann::json;
+
+bool GuestRecord::has(SsiPid pid) const {
+  if (pid == ticket.pid) return true;
+  return pid.home == ticket.pid.home &&
+         std::ranges::find(ticket.members, pid.pid, &migrate::UnitMember::pid) !=
+             ticket.members.end();
+}
+
+std::vector<SsiPid> GuestRecord::living() const {
+  std::vector<SsiPid> all;
+  if (!over.contains(ticket.pid.pid)) all.push_back(ticket.pid);
+  for (const migrate::UnitMember& m : ticket.members) {
+    if (!over.contains(m.pid)) all.push_back({ticket.pid.home, m.pid});
+  }
+  return all;
+}
+
+std::uint64_t GuestRecord::start_time(SsiPid pid) const {
+  const auto member = std::ranges::find(ticket.members, pid.pid, &migrate::UnitMember::pid);
+  return member == ticket.members.end() ? ticket.start_time : member->start_time;
+}
 
 std::string to_json(const GuestRecord& record) {
   const migrate::MoveTicket& t = record.ticket;
@@ -20,7 +42,18 @@ std::string to_json(const GuestRecord& record) {
                        {"generation", s.generation},
                        {"on_demand", s.on_demand},
                        {"terminal", s.terminal},
-                       {"local_key", s.local_key}});
+                       {"local_key", s.local_key},
+                       {"socket", s.socket},
+                       {"peer_uid", s.peer_uid},
+                       {"peer_gid", s.peer_gid}});
+  }
+  json members = json::array();
+  for (const migrate::UnitMember& m : t.members) {
+    members.push_back({{"pid", m.pid},
+                       {"start_time", m.start_time},
+                       {"comm", m.comm},
+                       {"exe", m.exe},
+                       {"uid", m.uid}});
   }
   return json{{"home", t.pid.home.value},
               {"pid", t.pid.pid},
@@ -35,6 +68,8 @@ std::string to_json(const GuestRecord& record) {
               {"rss_bytes", t.rss_bytes},
               {"enablement", t.enablement},
               {"term", t.term},
+              {"members", members},
+              {"over", record.over},
               {"committed", record.committed},
               {"streams", streams}}
       .dump(-1, ' ', false, json::error_handler_t::replace);
@@ -55,16 +90,24 @@ Result<GuestRecord> guest_record_from_json(const std::string& text) {
                 .parent = j.at("parent"),
                 .rss_bytes = j.at("rss_bytes"),
                 .term = j.at("term"),
+                .members = {},
+                .processes = 1,
                 .enablement = j.at("enablement"),
                 .by_user = true,
                 .must_leave = false,
                 .demand = 1,
                 .source_slowdown = 1};
+    for (const json& m : j.at("members")) {
+      r.ticket.members.push_back(
+          {m.at("pid"), m.at("start_time"), m.at("comm"), m.at("exe"), m.at("uid")});
+    }
+    r.over = j.at("over").get<std::set<pid_t>>();
     r.committed = j.at("committed");
     for (const json& s : j.at("streams")) {
       r.streams.push_back({s.at("id"), s.at("key"), s.at("write_end"), s.at("capacity"),
                            s.at("generation"), s.at("on_demand"), s.at("terminal"), "",
-                           s.at("local_key")});
+                           s.at("local_key"), s.value("socket", std::uint64_t{0}),
+                           s.value("peer_uid", 0U), s.value("peer_gid", 0U)});
     }
     return r;
   } catch (const json::exception& e) {

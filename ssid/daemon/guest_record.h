@@ -1,9 +1,10 @@
-// What a restarted ssid must know of a guest that lives here: one small JSON file a guest, written
-// before anybody is told of the guest. Any thread; files of different guests do not touch each
-// other.
+// What a restarted ssid must know of a guest that lives here, a process or a tree of them that
+// moves as one: one small JSON file each, written before anybody is told of it. Any thread; files
+// of different guests do not touch each other.
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,12 @@ struct GuestRecord {
   migrate::MoveTicket ticket;
   std::vector<migrate::StreamRef> streams;
   bool committed = false;  // it runs here; else the move that brings it is not decided
+  std::set<pid_t> over{};  // of its processes, those that have ended
 
   migrate::CopyName name() const { return {ticket.pid, ticket.epoch}; }
+  bool has(SsiPid pid) const;          // one of its processes, whether it lives or not
+  std::vector<SsiPid> living() const;  // the ticket's own first
+  std::uint64_t start_time(SsiPid pid) const;
 };
 
 std::string to_json(const GuestRecord& record);

@@ -2,6 +2,11 @@
 
 #include <fcntl.h>
 
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <thread>
+
+#include "migrate/net/silence.h"
 #include "ssid/base/log.h"
 #include "ssid/base/proc_status.h"
 
@@ -13,6 +18,10 @@ using migrate::FreezerCgroup;
 using migrate::RealmClient;
 using migrate::RealmMessage;
 using migrate::RealmOp;
+
+namespace {
+constexpr auto kKillPatience = std::chrono::minutes(1);
+}
 
 struct Guests::Realm {
   Realm(asio::io_context& io, std::string path, RealmClient e)
@@ -61,16 +70,19 @@ void Guests::read_next(NodeId home) {
 }
 
 void Guests::on_message(NodeId home, const RealmMessage& message) {
-  const auto it = guests_.find({home, message.pid});
-  if (it == guests_.end()) return;
-  const GuestRecord record = it->second;
+  const SsiPid pid{home, message.pid};
+  const GuestRecord* found = find_with(pid);
+  if (found == nullptr) return;
+  const GuestRecord record = *found;
+  // Of the others the stops are their parents' business, which are there.
+  const bool first = pid == record.ticket.pid;
   switch (static_cast<RealmOp>(message.op)) {
     case RealmOp::kExited:
-      return handlers_.on_ended(record, message.value);
+      return handlers_.on_ended(record, pid, message.value);
     case RealmOp::kStopped:
-      return handlers_.on_stopped(record, message.value);
+      return first ? handlers_.on_stopped(record, message.value) : void();
     case RealmOp::kContinued:
-      return handlers_.on_continued(record);
+      return first ? handlers_.on_continued(record) : void();
     default:
       return;
   }
@@ -88,10 +100,20 @@ void Guests::realm_gone(NodeId home) {
 
 void Guests::add(GuestRecord record) { guests_[record.ticket.pid] = std::move(record); }
 
+void Guests::note_end(const CopyName& name, SsiPid pid) {
+  const auto it = guests_.find(name.pid);
+  if (it == guests_.end() || it->second.ticket.epoch != name.epoch) return;
+  it->second.over.insert(pid.pid);
+  if (auto saved = records_.save(it->second); !saved) {
+    log_error("guest {}: {}", name.to_string(), saved.error().message());
+  }
+  (void)call_realm(pid, RealmOp::kAckExit, 0);
+}
+
 void Guests::remove(const CopyName& name) {
   const auto it = guests_.find(name.pid);
   if (it != guests_.end() && it->second.ticket.epoch == name.epoch) guests_.erase(it);
-  (void)call_realm(name.pid, RealmOp::kAckExit, 0);
+  for (const SsiPid pid : pids_of(name)) (void)call_realm(pid, RealmOp::kAckExit, 0);
   records_.remove(name);
   if (auto cgroup = FreezerCgroup::open(freezer_.guest(name))) (void)cgroup->remove();
 }
@@ -101,10 +123,31 @@ const GuestRecord* Guests::find(SsiPid pid) const {
   return it == guests_.end() ? nullptr : &it->second;
 }
 
+const GuestRecord* Guests::find_with(SsiPid pid) const {
+  if (const GuestRecord* record = find(pid)) return record;
+  for (const auto& [first, record] : guests_) {
+    if (record.has(pid)) return &record;
+  }
+  return nullptr;
+}
+
+std::vector<SsiPid> Guests::pids_of(const CopyName& name) const {
+  const auto record = records_.load(name);
+  std::vector<SsiPid> pids{name.pid};
+  if (!record) return pids;
+  for (const migrate::UnitMember& m : record->ticket.members)
+    pids.push_back({name.pid.home, m.pid});
+  return pids;
+}
+
 Result<> Guests::signal(SsiPid pid, int signo) { return call_realm(pid, RealmOp::kSignal, signo); }
 
 Result<> Guests::signal_job(SsiPid pid, int signo) {
   return call_realm(pid, RealmOp::kSignalJob, signo);
+}
+
+Result<> Guests::signal_group(SsiPid pid, int signo) {
+  return call_realm(pid, RealmOp::kSignalGroup, signo);
 }
 
 Result<> Guests::call_realm(SsiPid pid, RealmOp op, int value) {
@@ -115,25 +158,50 @@ Result<> Guests::call_realm(SsiPid pid, RealmOp op, int value) {
   return {};
 }
 
-std::optional<pid_t> Guests::host_pid(const GuestRecord& record) const {
+std::vector<pid_t> Guests::host_pids(const GuestRecord& record) const {
   auto cgroup = FreezerCgroup::open(freezer_.guest(record.name()));
-  if (!cgroup) return std::nullopt;
+  if (!cgroup) return {};
   auto pids = cgroup->pids();
-  if (!pids) return std::nullopt;
-  // The guest's own children are in its cgroup too: it is the one that has its PID in the realm.
-  for (const pid_t pid : *pids) {
-    if (innermost_pid(pid) == record.ticket.pid.pid) return pid;
+  return pids ? std::move(*pids) : std::vector<pid_t>();
+}
+
+std::optional<pid_t> Guests::host_pid(const GuestRecord& record, SsiPid pid) const {
+  for (const pid_t here : host_pids(record)) {
+    if (innermost_pid(here) == pid.pid) return here;
   }
   return std::nullopt;
 }
 
 Result<> Guests::destroy(const CopyName& name) {
-  (void)call_realm(name.pid, RealmOp::kForget, 0);
+  for (const SsiPid pid : pids_of(name)) (void)call_realm(pid, RealmOp::kForget, 0);
   SSI_ASSIGN(auto cgroup, FreezerCgroup::open(freezer_.guest(name)));
+  // What it was connected to goes on with the process, wherever that is.
+  if (auto pids = cgroup.pids()) {
+    for (const pid_t pid : *pids) (void)net::silence_sockets(pid);
+  }
   SSI_TRY(cgroup.kill(std::chrono::seconds(5)));
   (void)call_realm(name.pid, RealmOp::kCleanUp, 0);
   SSI_TRY(cgroup.remove());
   return {};
+}
+
+void Guests::destroy_in_background(const CopyName& name) {
+  for (const SsiPid pid : pids_of(name)) (void)call_realm(pid, RealmOp::kForget, 0);
+  const auto it = guests_.find(name.pid);
+  if (it != guests_.end() && it->second.ticket.epoch == name.epoch) guests_.erase(it);
+  auto cgroup = FreezerCgroup::open(freezer_.guest(name));
+  if (!cgroup) return remove(name);
+  if (auto pids = cgroup->pids()) {
+    for (const pid_t pid : *pids) (void)net::silence_sockets(pid);
+  }
+  std::thread([this, name, cgroup = std::move(*cgroup)] {
+    const auto killed = cgroup.kill(kKillPatience);
+    asio::post(io_, [this, name, killed] {
+      if (!killed) log_error("copy {}: {}", name.to_string(), killed.error().message());
+      (void)call_realm(name.pid, RealmOp::kCleanUp, 0);
+      remove(name);
+    });
+  }).detach();
 }
 
 }  // namespace ssi

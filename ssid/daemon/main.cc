@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "fs/cluster/cluster_fs.h"
 #include "migrate/criu/criu_bundle.h"
 #include "ssid/api/control_server.h"
 #include "ssid/base/command_line.h"
@@ -17,7 +18,9 @@
 #include "ssid/cluster/corosync/corosync_cluster.h"
 #include "ssid/config/config.h"
 #include "ssid/daemon/capabilities.h"
+#include "ssid/daemon/daemon_cluster_source.h"
 #include "ssid/daemon/group_driver.h"
+#include "ssid/daemon/node_views.h"
 #include "ssid/daemon/ops.h"
 #include "ssid/daemon/pid_range.h"
 #include "ssid/wire/link_server.h"
@@ -89,8 +92,10 @@ Result<> run(const Config& config) {
   DrainControl drains(io, group);
   std::unique_ptr<ProcessControl> control;
   std::unique_ptr<Balancer> balancer;
+  std::unique_ptr<EtcControl> etc;
   std::unique_ptr<Requests> requests;
   std::unique_ptr<OpContext> ops;
+  std::unique_ptr<NodeViews> node_views;
   EventLog events;
 
   GroupDriver::Handlers g;
@@ -104,7 +109,12 @@ Result<> run(const Config& config) {
     drains.on_event(event);
     control->on_event(event);
   };
-  g.on_tick = [&] { control->on_tick(); };
+  g.on_tick = [&] {
+    control->on_tick();
+    etc->on_tick();
+    node_views->update();
+  };
+  g.on_nodes = [&] { node_views->update(); };
   g.on_view = [&](const std::vector<NodeId>& joined, const std::vector<NodeId>& left) {
     for (const NodeId n : left) {
       events.add("node " + std::to_string(n.value) + " left", {{"left", n.value}});
@@ -115,6 +125,7 @@ Result<> run(const Config& config) {
       events.add("node " + std::to_string(n.value) + " joined", {{"joined", n.value}});
     }
     control->on_view();
+    etc->on_view();
   };
   g.on_message = [&](NodeId from, const group::GroupMessage& m) {
     if (auto* info = std::get_if<group::NodeInfo>(&m)) return balancer->on_node_info(*info);
@@ -123,6 +134,7 @@ Result<> run(const Config& config) {
     if (auto* c = std::get_if<group::GuestContinued>(&m)) return control->on_guest_continued(*c);
     if (auto* r = std::get_if<group::Request>(&m)) return requests->on_request(*r);
     if (auto* r = std::get_if<group::Reply>(&m)) return requests->on_reply(from, *r);
+    if (auto* f = std::get_if<group::EtcFrame>(&m)) return etc->on_frame(from, *f);
   };
   SSI_TRY(group.start(std::move(g)));
 
@@ -139,7 +151,14 @@ Result<> run(const Config& config) {
     balancer->on_ended(pid);
     if (!why.empty()) events.add(pid.to_string() + " ended: " + why, {{"pid", pid.to_string()}});
   };
+  c.held = [&](std::size_t guests, const std::string& why) {
+    events.add(std::to_string(guests) + " guests here stand still: " + why, {{"held", guests}});
+  };
   c.enablement_of = [&](pid_t local) { return balancer->enablement_of(local); };
+  c.ask = [&](NodeId to, const std::string& op, const nlohmann::json& args,
+              std::function<void(Result<nlohmann::json>)> done) {
+    requests->ask(to, op, args, 0, std::chrono::seconds(3), std::move(done));
+  };
   c.arrival_failed = [&](SsiPid pid) { balancer->on_arrival_failed(pid); };
   c.refuse_arrival = [&](const migrate::MoveTicket& t) { return balancer->refuse_arrival(t); };
   LinkTimeouts timeouts;
@@ -157,7 +176,6 @@ Result<> run(const Config& config) {
       std::make_unique<ProcessControl>(io, group, std::move(freezer), tls, options, std::move(c));
   SSI_ASSIGN(balancer, Balancer::create(io, clock, group, *control,
                                         {.policy = config.loadlevel.policy,
-                                         .list_path = config.loadlevel.list,
                                          .state_path = paths.run_dir + "/enabled",
                                          .version = kVersion,
                                          .boot_id = group.boot_id(),
@@ -168,19 +186,35 @@ Result<> run(const Config& config) {
         serve_request(*ops, r, std::move(done));
       });
   RemoteRuns remote_runs(io, *control);
-  ops = std::make_unique<OpContext>(
-      OpContext{io, group, *cluster, *control, *balancer, *requests, drains, events, remote_runs});
+  EtcControl::Handlers e;
+  e.on_changed = [&](const SharedFiles& files) {
+    const etc::File* list = files.find("loadlevellist");
+    balancer->set_list(list != nullptr ? list->contents : "");
+  };
+  e.wait_for_all = [&](std::function<void()> done) {
+    requests->ask_all("internal.ping", "{}", 0, std::chrono::seconds(5),
+                      [done](const Requests::Answers&) { done(); });
+  };
+  SSI_ASSIGN(etc, EtcControl::open(io, clock, *cluster, config.state_dir, std::move(e)));
+  ops = std::make_unique<OpContext>(OpContext{io, group, *cluster, *control, *balancer, *requests,
+                                              drains, events, remote_runs, *etc});
   SSI_TRY(control->start());
   SSI_ASSIGN(const auto links,
              LinkServer::start(
                  tls, config.link.address, config.link.port, {.timeouts = timeouts},
                  [&](std::unique_ptr<TlsLink> link) { control->serve_link(std::move(link)); }));
+  const OpGate gate{
+      .owner_of = [&](std::string pid, auto done) { answer_owner(*ops, pid, std::move(done)); },
+      .has_quorum = [&] { return group.view().quorate; }};
   SSI_ASSIGN(const auto server,
-             ControlServer::start(
-                 io, {.path = config.socket}, control_ops(*ops),
-                 {.owner_of = [&](std::string pid,
-                                  auto done) { answer_owner(*ops, pid, std::move(done)); },
-                  .has_quorum = [&] { return group.view().quorate; }}));
+             ControlServer::start(io, {.path = config.socket}, control_ops(*ops), gate));
+  node_views =
+      std::make_unique<NodeViews>(clock, *cluster, config.link.carrier_port, "/cluster/node");
+  DaemonClusterSource source(io, *cluster, group, *etc, *node_views, control_ops(*ops), gate);
+  auto cluster_fs = fs::ClusterFs::mount("/cluster", source);
+  // Everything else works without it.
+  if (!cluster_fs) log_error("/cluster is not there: {}", cluster_fs.error().message());
+  node_views->update();
   PidRange pids(io, cluster->self());
   SSI_TRY(pids.start());
   balancer->start();
@@ -192,6 +226,7 @@ Result<> run(const Config& config) {
            kVersion);
   io.run();
   notify_manager("STOPPING=1");
+  if (cluster_fs) cluster_fs->reset();
   // Moves under way are left as a crash would leave them: the next ssid finds and settles them.
   std::_Exit(0);
 }

@@ -8,10 +8,18 @@
 #include <map>
 #include <random>
 #include <set>
+#include <span>
 
 #include "loadlevel/policy/words.h"
 #include "migrate/check/check.h"
+#include "migrate/check/files_to_hold.h"
+#include "migrate/check/pty_facts.h"
 #include "migrate/check/read_facts.h"
+#include "migrate/check/tree.h"
+#include "migrate/check/waiting.h"
+#include "migrate/criu/criu_user.h"
+#include "migrate/fds/relay_ends.h"
+#include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
 
 namespace ssi {
@@ -21,25 +29,72 @@ using check::FdFact;
 using check::FdKind;
 using migrate::StreamRef;
 
-Result<check::ProcessFacts> movable_facts(pid_t pid, bool is_guest) {
-  SSI_ASSIGN(auto facts, check::read_facts(pid));
-  check::CheckContext context;
-  context.is_guest = is_guest;
-  if (auto refusal = check::check(facts, context)) {
-    return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
+constexpr std::size_t kTreeMax = 512;  // processes
+
+// The process, or with what is below it if that has to move along; seen as one.
+Result<check::Tree> facts_of(pid_t pid, Below below) {
+  if (below == Below::kStays) {
+    SSI_ASSIGN(auto facts, check::read_facts(pid));
+    if (facts.children.empty() || facts.shared_memory.empty()) return check::Tree{std::move(facts)};
   }
-  return facts;
+  SSI_ASSIGN(auto tree, check::read_tree_facts(pid, kTreeMax));
+  // What shares memory with its children can't leave them.
+  if (below == Below::kStays && !check::shares_memory_inside(tree)) tree.resize(1);
+  return tree.size() > 1 ? check::seen_as_one(std::move(tree)) : std::move(tree);
 }
 
-migrate::MoveTicket ticket_from(const check::ProcessFacts& facts) {
+// One criu looks at all of them (criu_user.h).
+Result<> check_one_owner(const check::Tree& tree) {
+  if (migrate::criu_may_be_root()) return {};
+  for (const check::ProcessFacts& facts : tree) {
+    if (facts.uid == tree.front().uid) continue;
+    return Error(ErrorCode::kRefused,
+                 "process " + std::to_string(facts.name.pid) + " (" + facts.name.comm +
+                     ") of its tree belongs to another user, and ssid lacks CAP_SYS_RESOURCE here");
+  }
+  return {};
+}
+
+Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
+  SSI_ASSIGN(auto tree, facts_of(pid, below));
+  check::CheckContext context;
+  context.is_guest = is_guest;
+  if (auto refusal = check::check_tree(tree, context)) {
+    return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
+  }
+  SSI_TRY(check_one_owner(tree));
+  return tree;
+}
+
+std::uint64_t rss_bytes(const check::Tree& tree) {
+  std::uint64_t kb = 0;
+  for (const check::ProcessFacts& facts : tree) kb += facts.rss_kb;
+  return kb * 1024;
+}
+
+migrate::MoveTicket ticket_from(const check::Tree& tree) {
+  const check::ProcessFacts& first = tree.front();
   migrate::MoveTicket t;
-  t.start_time = facts.start_time_ticks;
-  t.comm = facts.name.comm;
-  t.exe = facts.exe;
-  t.uid = facts.uid;
-  t.parent = facts.parent;
-  t.rss_bytes = facts.rss_kb * 1024;
+  t.start_time = first.start_time_ticks;
+  t.comm = first.name.comm;
+  t.exe = first.exe;
+  t.uid = first.uid;
+  t.parent = first.parent;
+  t.rss_bytes = rss_bytes(tree);
+  t.processes = static_cast<std::uint32_t>(tree.size());
+  for (const check::ProcessFacts& facts : std::span(tree).subspan(1)) {
+    t.members.push_back(
+        {facts.name.pid, facts.start_time_ticks, facts.name.comm, facts.exe, facts.uid});
+  }
   return t;
+}
+
+std::vector<pid_t> below_the_first(const check::Tree& tree) {
+  std::vector<pid_t> pids;
+  for (const check::ProcessFacts& facts : std::span(tree).subspan(1)) {
+    pids.push_back(facts.name.pid);
+  }
+  return pids;
 }
 
 std::uint64_t random_id() {
@@ -47,46 +102,148 @@ std::uint64_t random_id() {
   return (std::uint64_t{random()} << 32) | random();
 }
 
-bool writes(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_RDONLY; }
-
-// Pipes whose other end is outside, and terminals, by their keys: one whatever number of
-// descriptors it has.
-using OuterEnds = std::map<std::string, const FdFact*>;
-OuterEnds outer_ends(const check::ProcessFacts& facts) {
+// Pipes and unix sockets whose other end is outside, and terminals, by their keys: one whatever
+// number of descriptors, or processes, have it.
+struct OuterEnd {
+  const FdFact* fd = nullptr;
+  pid_t holder = 0;
+};
+using OuterEnds = std::map<std::string, OuterEnd>;
+OuterEnds outer_ends(const check::Tree& tree) {
   OuterEnds ends;
-  for (const FdFact& fd : facts.fds) {
-    const bool outer =
-        fd.kind == FdKind::kTty || (fd.kind == FdKind::kPipe && !fd.other_end_inside);
-    if (outer) ends.emplace(fd.key, &fd);
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      if (fd.in_flight) continue;  // both ends move, or neither
+      const bool outer =
+          (fd.kind == FdKind::kTty && !fd.pty_inside) || fd.relayed() ||
+          (fd.kind == FdKind::kPipe && !fd.other_end_inside) ||
+          (fd.kind == FdKind::kFifo && fds::way_of(check::fifo_of(fd)) == fds::FifoWay::kStream);
+      if (outer) ends.emplace(fd.key, OuterEnd{&fd, facts.name.pid});
+    }
   }
   return ends;
 }
 
 // A terminal that is open as /dev/tty, too.
-std::string also_key(const check::ProcessFacts& facts, const std::string& key) {
-  const auto same = std::ranges::find(facts.fds, key, &FdFact::same_as);
-  return same == facts.fds.end() ? "" : same->key;
+std::string also_key(const check::Tree& tree, const std::string& key) {
+  for (const check::ProcessFacts& facts : tree) {
+    const auto same = std::ranges::find(facts.fds, key, &FdFact::same_as);
+    if (same != facts.fds.end()) return same->key;
+  }
+  return "";
 }
 
-std::set<std::string> keys(const check::ProcessFacts& facts) {
+std::set<std::string> keys(const check::Tree& tree) {
   std::set<std::string> all;
-  for (const auto& [key, fd] : outer_ends(facts)) all.merge(std::set{key, also_key(facts, key)});
+  for (const auto& [key, end] : outer_ends(tree)) all.merge(std::set{key, also_key(tree, key)});
   return all;
 }
 
-// Of the frozen process: it may have changed while its memory was sent ahead.
-Result<> check_again(pid_t pid, bool is_guest, const std::set<std::string>& ends) {
-  SSI_ASSIGN(const auto facts, movable_facts(pid, is_guest));
-  if (keys(facts) == ends) return {};
-  return Error(ErrorCode::kRefused, "it has just opened or closed a pipe or terminal");
+std::vector<net::MovedSocket> sockets_of(const check::Tree& tree) {
+  std::set<net::MovedSocket> all;
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      if (fd.socket) all.insert(*fd.socket);
+    }
+  }
+  return {all.begin(), all.end()};
 }
 
-std::vector<StreamRef> streams_of(const FdFact& fd, std::uint32_t capacity) {
+// Each once.
+std::vector<migrate::OpenConnection> connections_of(const check::Tree& tree) {
+  std::map<std::uint64_t, migrate::OpenConnection> all;
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      const bool connected = fd.socket && fd.socket->remote && !fd.in_flight;
+      if (!connected || fd.socket->protocol != net::Protocol::kTcp) continue;
+      all.try_emplace(fd.inode, migrate::OpenConnection{facts.name.pid, fd.number});
+    }
+  }
+  std::vector<migrate::OpenConnection> connections;
+  for (const auto& [inode, connection] : all) connections.push_back(connection);
+  return connections;
+}
+
+// Whom new clients, or datagrams, may come to.
+std::vector<net::MovedSocket> doors_of(const check::Tree& tree) {
+  std::vector<net::MovedSocket> doors;
+  for (const net::MovedSocket& s : sockets_of(tree)) {
+    if (!s.remote || s.protocol == net::Protocol::kUdp) doors.push_back(s);
+  }
+  return doors;
+}
+
+Result<bool> anybody_waits_at(const std::vector<pid_t>& pids) {
+  for (const pid_t pid : pids) {
+    SSI_ASSIGN(const bool waits, check::anybody_waits_at(pid));
+    if (waits) return true;
+  }
+  return false;
+}
+
+void add_network(migrate::MoveSource& source, const check::Tree& tree) {
+  source.has_sockets = !sockets_of(tree).empty();
+  source.doors = doors_of(tree);
+  std::vector<pid_t> pids{source.host_pid};
+  pids.insert(pids.end(), source.below.begin(), source.below.end());
+  source.anybody_waits = [pids] { return anybody_waits_at(pids); };
+}
+
+Result<> add_files(migrate::MoveSource& source, const check::Tree& tree, bool to_home) {
+  SSI_ASSIGN(const auto files, check::files_to_hold(tree, to_home));
+  source.holds_files = !files.empty();
+  return {};
+}
+
+struct What {
+  pid_t pid = 0;
+  Below below = Below::kStays;
+  bool is_guest = false;
+  bool to_home = false;
+};
+
+// What must not change between the first look and the freeze: the memory was sent ahead, others
+// were told.
+struct Look {
+  std::vector<pid_t> below;
+  std::set<std::string> ends;
+};
+Look look_of(const check::Tree& tree) { return {below_the_first(tree), keys(tree)}; }
+
+Result<migrate::FrozenFacts> check_again(const What& what, const Look& before) {
+  SSI_ASSIGN(const auto tree, movable(what.pid, what.below, what.is_guest));
+  if (below_the_first(tree) != before.below) {
+    return Error(ErrorCode::kBusy, "a process has just begun or ended below it");
+  }
+  if (keys(tree) != before.ends) {
+    return Error(ErrorCode::kBusy, "it has just opened or closed a pipe, terminal or socket");
+  }
+  SSI_ASSIGN(auto files, check::files_to_hold(tree, what.to_home));
+  return migrate::FrozenFacts{sockets_of(tree), connections_of(tree), std::move(files),
+                              check::ptys_to_move(tree)};
+}
+
+// `held`: that descriptor, or a duplicate.
+std::vector<StreamRef> streams_of(const FdFact& fd, int held) {
+  const int pipe_bytes = ::fcntl(held, F_GETPIPE_SZ);
+  const auto capacity = static_cast<std::uint32_t>(pipe_bytes > 0 ? pipe_bytes : 65536);
   StreamRef stream{.id = random_id(),
                    .key = fd.key,
-                   .write_end = writes(fd),
+                   .write_end = may_write(fd),
                    .capacity = capacity,
-                   .on_demand = !writes(fd) && fd.read_by_others};
+                   .on_demand = !may_write(fd) && !fd.readers.empty(),
+                   .fifo_mode = fd.kind == FdKind::kFifo ? fd.mode : 0U};
+  if (fd.kind == FdKind::kUnixSocket) {
+    const auto peer = fds::peer_identity(held);
+    stream.peer_uid = peer.uid;
+    stream.peer_gid = peer.gid;
+    stream.socket = stream.id;
+    stream.write_end = true;
+    StreamRef input = stream;
+    input.id = random_id();
+    input.write_end = false;
+    return {stream, input};
+  }
   if (fd.kind != FdKind::kTty) return {stream};
   // Others at home read it, or may: nothing is taken from it that the process does not wait for.
   StreamRef input = stream;
@@ -99,66 +256,108 @@ std::vector<StreamRef> streams_of(const FdFact& fd, std::uint32_t capacity) {
   return {stream, input};
 }
 
+// Nothing that the guest left behind here (whose parent has ended) may be in its cgroup: it would
+// be destroyed with this copy.
+Result<> check_nobody_left(const std::vector<pid_t>& here, const check::Tree& tree) {
+  for (const pid_t pid : here) {
+    if (std::ranges::any_of(tree, [&](const auto& facts) { return facts.name.pid == pid; })) {
+      continue;
+    }
+    const auto facts = check::read_facts(pid);
+    if (!facts || facts->state == 'Z') continue;
+    return Error(ErrorCode::kRefused, "process " + std::to_string(innermost_pid(pid)) + " (" +
+                                          facts->name.comm +
+                                          ") was started by it and is not below it any more");
+  }
+  return {};
+}
+
 }  // namespace
 
-Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch epoch) {
-  SSI_ASSIGN(const auto process, ProcessHandle::open(pid));
-  SSI_ASSIGN(const auto facts, movable_facts(pid, false));
+Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch epoch, Below below) {
+  const auto process = ProcessHandle::open(pid);
+  if (!process) return std::move(process).error();
+  SSI_ASSIGN(const auto tree, movable(pid, below, false));
+  if (tree.size() > 1) below = Below::kMovesAlong;
   PreparedMove prepared;
-  prepared.ticket = ticket_from(facts);
+  prepared.ticket = ticket_from(tree);
   prepared.ticket.pid = {self, pid};
   prepared.ticket.from = self;
   prepared.ticket.to = to;
   prepared.ticket.epoch = epoch;
   prepared.source.host_pid = pid;
-  for (const auto& [key, fd] : outer_ends(facts)) {
-    UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, process.pidfd(), fd->number, 0)));
-    if (!held) return Error::from_errno("take descriptor " + std::to_string(fd->number));
-    const int capacity = ::fcntl(*held, F_GETPIPE_SZ);
-    const auto bytes = static_cast<std::uint32_t>(capacity > 0 ? capacity : 65536);
-    for (StreamRef& stream : streams_of(*fd, bytes)) {
-      stream.also_key = also_key(facts, key);
+  prepared.source.below = below_the_first(tree);
+  add_network(prepared.source, tree);
+  SSI_TRY(add_files(prepared.source, tree, false));
+  for (const auto& [key, end] : outer_ends(tree)) {
+    SSI_ASSIGN(const auto holder, ProcessHandle::open(end.holder));
+    UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, holder.pidfd(), end.fd->number, 0)));
+    if (!held) return Error::from_errno("take descriptor " + std::to_string(end.fd->number));
+    for (StreamRef& stream : streams_of(*end.fd, *held)) {
+      stream.also_key = also_key(tree, key);
       prepared.source.streams.push_back(stream);
       prepared.source.to_export.emplace_back(stream, *held);
     }
     prepared.held.push_back(std::move(held));
   }
-  if (!process.alive()) return Error(ErrorCode::kGone, "no such process");
-  prepared.source.check_again = [pid, ends = keys(facts)] { return check_again(pid, false, ends); };
+  if (!process->alive()) return Error(ErrorCode::kGone, "no such process");
+  prepared.source.check_again = [what = What{.pid = pid, .below = below}, before = look_of(tree)] {
+    return check_again(what, before);
+  };
   return prepared;
 }
 
-Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, NodeId to,
+Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& pids, NodeId to,
                                    const std::string& realm_socket) {
-  SSI_ASSIGN(const auto facts, movable_facts(host_pid, true));
+  SSI_ASSIGN(const auto tree, movable(pids.first, Below::kMovesAlong, true));
+  SSI_TRY(check_nobody_left(pids.all, tree));
+  const check::ProcessFacts& facts = tree.front();
   PreparedMove prepared;
   prepared.ticket = record.ticket;
-  prepared.ticket.rss_bytes = facts.rss_kb * 1024;
+  prepared.ticket.rss_bytes = rss_bytes(tree);
+  prepared.ticket.processes = static_cast<std::uint32_t>(tree.size());
   prepared.ticket.comm = facts.name.comm;
   prepared.ticket.exe = facts.exe;
   prepared.ticket.from = record.ticket.to;
   prepared.ticket.to = to;
   prepared.ticket.epoch = record.ticket.epoch.next();
-  prepared.source.host_pid = host_pid;
+  // Those that home knows. What a guest has started where it runs moves along as a part of it.
+  std::erase_if(prepared.ticket.members, [&](const migrate::UnitMember& m) {
+    return std::ranges::none_of(
+        tree, [&](const auto& known) { return innermost_pid(known.name.pid) == m.pid; });
+  });
+  prepared.source.host_pid = pids.first;
+  prepared.source.below = below_the_first(tree);
+  add_network(prepared.source, tree);
   prepared.source.guest = record.name();
   prepared.source.realm_socket = realm_socket;
   // What its carrier gave it: the order is the record's, the names are those of here.
-  const auto ends = outer_ends(facts);
+  const auto ends = outer_ends(tree);
   std::set<std::string> found;
   for (const StreamRef& known : record.streams) {
     if (!ends.contains(known.local_key)) continue;  // it has closed that one
     StreamRef stream = known;
     stream.key = known.local_key;
-    stream.also_key = also_key(facts, stream.key);
+    stream.also_key = also_key(tree, stream.key);
     found.insert(stream.key);
     prepared.source.streams.push_back(stream);
   }
-  if (found.size() != ends.size()) {
+  // The other end of one that nobody has is no process that stays.
+  const bool others = std::ranges::any_of(ends, [&](const auto& end) {
+    return !found.contains(end.first) &&
+           (end.second.fd->kind != FdKind::kPipe || !end.second.fd->holders.empty());
+  });
+  if (others) {
     return Error(ErrorCode::kRefused,
-                 "it has a pipe to a process that stays (made where it runs now)");
+                 "it has a pipe or socket to a process that stays (made where it runs now)");
   }
-  prepared.source.check_again = [host_pid, known = keys(facts)] {
-    return check_again(host_pid, true, known);
+  const What what{.pid = pids.first,
+                  .below = Below::kMovesAlong,
+                  .is_guest = true,
+                  .to_home = to == prepared.ticket.pid.home};
+  SSI_TRY(add_files(prepared.source, tree, what.to_home));
+  prepared.source.check_again = [what, before = look_of(tree)] {
+    return check_again(what, before);
   };
   return prepared;
 }

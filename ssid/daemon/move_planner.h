@@ -18,11 +18,21 @@ struct PreparedMove {
   std::vector<UniqueFd> held;  // descriptors that source.to_export names
 };
 
-// An original that runs at home, here. kRefused with every reason if it can't move; kGone.
-Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch epoch);
+// The processes below the one that moves. kStays: they may not be there, but those that share
+// memory with it, which move along.
+enum class Below : std::uint8_t { kStays, kMovesAlong };
 
-// A guest that runs here, as `host_pid` in this node's /proc.
-Result<PreparedMove> prepare_guest(const GuestRecord& record, pid_t host_pid, NodeId to,
+// A guest's, in this node's /proc.
+struct GuestPids {
+  pid_t first = 0;         // the one that was moved
+  std::vector<pid_t> all;  // all that is in its cgroup
+};
+
+// An original that runs at home, here. kRefused with every reason if it can't move; kGone.
+Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch epoch, Below below);
+
+// A guest that runs here, with all that is below it.
+Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& pids, NodeId to,
                                    const std::string& realm_socket);
 
 }  // namespace ssi

@@ -12,8 +12,9 @@ using migrate::CommitFate;
 using migrate::MoveTicket;
 
 Moves::Moves(asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
-             std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts, std::string criu_path,
-             std::string images_root, migrate::OpenUserfaultfd open_userfaultfd, Handlers handlers)
+             fds::FilePort& files, std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts,
+             std::string criu_path, std::string images_root,
+             migrate::OpenUserfaultfd open_userfaultfd, Handlers handlers)
     : io_(io),
       tls_(std::move(tls)),
       timeouts_(timeouts),
@@ -21,6 +22,7 @@ Moves::Moves(asio::io_context& io, migrate::FreezerRoot& freezer, migrate::Strea
       env_{tls_->self(),
            freezer,
            streams,
+           files,
            *this,
            std::move(criu_path),
            std::move(images_root),
@@ -76,8 +78,10 @@ Result<migrate::MoveReport> Moves::run_out(OutgoingMove& move,
   }
   TlsMoveLink link(std::move(tls_link));
   auto moved = [&]() -> Result<migrate::MoveReport> {
+    std::vector<pid_t> owners{source.host_pid};
+    owners.insert(owners.end(), source.below.begin(), source.below.end());
     for (const auto& [stream, fd] : source.to_export) {
-      SSI_TRY(env_.streams.export_at_home(stream, fd, source.host_pid).context(stream.key));
+      SSI_TRY(env_.streams.export_at_home(stream, fd, owners).context(stream.key));
     }
     SSI_TRY(offer_move(link, ticket, source));
     const auto checked = std::chrono::steady_clock::now() - since;

@@ -36,6 +36,9 @@ class Moves : public migrate::MoveHost {
     // Any thread, blocking.
     std::function<Result<std::string>(NodeId home)> prepare_realm;
     std::function<Result<>(NodeId home)> refresh_files;
+    std::function<Result<>(const migrate::MoveTicket&, const std::vector<net::MovedSocket>&)>
+        quiet_network, hold_network;
+    std::function<void(const migrate::MoveTicket&)> release_network;
     std::function<Result<>(const migrate::MoveTicket&, const std::vector<migrate::StreamRef>&)>
         remember;
     std::function<void(const migrate::MoveTicket&)> forget;
@@ -43,7 +46,8 @@ class Moves : public migrate::MoveHost {
     std::function<bool(const migrate::MoveTicket&)> may_still_come;
     // Target: an offer that refuse() let in has come to nothing.
     std::function<void(const migrate::MoveTicket&)> failed_to_arrive;
-    std::function<void(const migrate::MoveTicket&, const std::vector<int>& carried)> stand_down;
+    std::function<void(const migrate::MoveTicket&, const migrate::CarriedSignals& carried)>
+        stand_down;
     // A guest runs here since now.
     std::function<void(const migrate::MoveTicket&)> arrived;
     // May this offer come in? nullopt or a reason why not.
@@ -57,8 +61,9 @@ class Moves : public migrate::MoveHost {
   };
 
   Moves(boost::asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
-        std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts, std::string criu_path,
-        std::string images_root, migrate::OpenUserfaultfd open_userfaultfd, Handlers handlers);
+        fds::FilePort& files, std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts,
+        std::string criu_path, std::string images_root, migrate::OpenUserfaultfd open_userfaultfd,
+        Handlers handlers);
   ~Moves() override;
 
   // `prepare` runs in the mover's thread (it reads /proc); `done` is called on the loop.
@@ -84,13 +89,25 @@ class Moves : public migrate::MoveHost {
   // MoveHost, called by movers.
   Result<std::string> prepare_realm(NodeId home) override { return handlers_.prepare_realm(home); }
   Result<> refresh_files(NodeId home) override { return handlers_.refresh_files(home); }
+  Result<> quiet_network(const migrate::MoveTicket& ticket,
+                         const std::vector<net::MovedSocket>& sockets) override {
+    return handlers_.quiet_network(ticket, sockets);
+  }
+  Result<> hold_network(const migrate::MoveTicket& ticket,
+                        const std::vector<net::MovedSocket>& sockets) override {
+    return handlers_.hold_network(ticket, sockets);
+  }
+  void release_network(const migrate::MoveTicket& ticket) override {
+    handlers_.release_network(ticket);
+  }
   migrate::CommitFate commit(const migrate::MoveTicket& ticket) override;
   void abandon(const migrate::MoveTicket& ticket, const std::string& reason) override;
   migrate::CommitFate await_commit(const migrate::MoveTicket& ticket) override;
   Result<> remember_guest(const migrate::MoveTicket& ticket,
                           const std::vector<migrate::StreamRef>& streams) override;
   void forget_guest(const migrate::MoveTicket& ticket) override { handlers_.forget(ticket); }
-  void stand_down(const migrate::MoveTicket& ticket, const std::vector<int>& carried) override {
+  void stand_down(const migrate::MoveTicket& ticket,
+                  const migrate::CarriedSignals& carried) override {
     handlers_.stand_down(ticket, carried);
   }
 

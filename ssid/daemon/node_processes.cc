@@ -11,17 +11,21 @@ namespace {
 
 using migrate::CopyName;
 
-// Whose copy a process is, by the cgroup that it is in; its own children are there, too.
-std::optional<CopyName> copy_in_guests(pid_t pid) {
+// Whether a process is a part of a guest's copy, by the cgroup that it is in. What a guest has
+// started here is there, too, and is none.
+bool is_copy(const Guests& guests, pid_t pid) {
   std::ifstream in("/proc/" + std::to_string(pid) + "/cgroup");
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   constexpr std::string_view kGuests = "/guests/";
   const auto at = text.rfind(kGuests);
-  if (at == std::string::npos) return std::nullopt;
+  if (at == std::string::npos) return false;
   const auto name = CopyName::parse(std::string_view(text).substr(
       at + kGuests.size(), text.find_first_of(" \n/", at + kGuests.size()) - at - kGuests.size()));
-  if (!name || innermost_pid(pid) != name->pid.pid) return std::nullopt;
-  return name;
+  if (!name) return false;
+  const SsiPid inside{name->pid.home, innermost_pid(pid)};
+  if (inside == name->pid) return true;
+  const auto record = guests.records().load(*name);
+  return record && record->has(inside);
 }
 
 }  // namespace
@@ -34,13 +38,14 @@ NodeProcesses::NodeProcesses(const GroupPort& group, const ProcessControl& contr
     if (entry.where != group.self()) continue;
     // The group may have decided that it is ours just now, and nobody here have acted on it yet.
     std::optional<GuestRecord> record;
-    if (const GuestRecord* known = here.find(entry.process);
+    const SsiPid first{entry.process.home, entry.unit != 0 ? entry.unit : entry.process.pid};
+    if (const GuestRecord* known = here.find(first);
         known != nullptr && known->ticket.epoch == entry.epoch) {
       record = *known;
     } else {
-      record = here.records().load({entry.process, entry.epoch});
+      record = here.records().load({first, entry.epoch});
     }
-    const auto local = record ? here.host_pid(*record) : std::nullopt;
+    const auto local = record ? here.host_pid(*record, entry.process) : std::nullopt;
     if (local) guests_[*local] = {entry.process, entry.nmigs};
   }
 }
@@ -52,7 +57,9 @@ bool NodeProcesses::is_away(const ProcessKey& key) const {
 
 std::optional<NodeProcesses::Named> NodeProcesses::find(const ProcessKey& key) const {
   if (const auto guest = guests_.find(key.pid); guest != guests_.end()) return guest->second;
-  if (is_away(key) || control_.is_deputy(key.pid) || copy_in_guests(key.pid)) return std::nullopt;
+  if (is_away(key) || control_.is_deputy(key.pid) || is_copy(control_.guests(), key.pid)) {
+    return std::nullopt;
+  }
   return Named{{group_.self(), key.pid}, 0};
 }
 

@@ -2,8 +2,6 @@
 
 #include <charconv>
 
-#include "ssid/base/log.h"
-
 namespace ssi {
 using nlohmann::json;
 
@@ -66,13 +64,8 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
     }
     return done(json::object());
   }
-  if (request.op == "internal.list") {
-    if (auto set = context.balancer.set_list_text(request.json); !set) {
-      log_warning("loadlevellist: {}", set.error().message());
-      return done(set.error());
-    }
-    return done(json::object());
-  }
+  // Asked of all at once: who answers has carried out what the group ordered before.
+  if (request.op == "internal.ping") return done(json::object());
   const json args = json::parse(request.json, nullptr, false);
   if (!args.is_object()) return done(Error("a damaged request"));
   if (request.op == "internal.processes") {
@@ -89,6 +82,15 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   }
   if (request.op == "internal.why_moved") {
     return ops::local_why_moved(context, {request.uid}, args, std::move(done));
+  }
+  if (request.op == "internal.network") {
+    return ops::local_network(context, request.from, std::move(done));
+  }
+  if (request.op == "internal.net_hold") {
+    return ops::local_net_hold(context, request.from, args, std::move(done));
+  }
+  if (request.op == "internal.net_release") {
+    return ops::local_net_release(context, request.from, args, std::move(done));
   }
   if (request.op == "internal.owner") {
     const auto owner = local_process_owner(args.value("pid", 0));

@@ -16,6 +16,7 @@
 #include "ssid/api/op_table.h"
 #include "ssid/daemon/balancer.h"
 #include "ssid/daemon/drain_control.h"
+#include "ssid/daemon/etc_control.h"
 #include "ssid/daemon/event_log.h"
 #include "ssid/daemon/process_control.h"
 #include "ssid/daemon/remote_runs.h"
@@ -33,6 +34,7 @@ struct OpContext {
   DrainControl& drains;
   EventLog& events;
   RemoteRuns& remote_runs;
+  EtcControl& etc;
 };
 
 struct OpCaller {
@@ -82,6 +84,9 @@ void ssips(OpContext&, const OpCaller&, const json&, OpDone);
 void local_processes(OpContext&, const OpCaller&, const json&, OpDone);
 void local_balancing(OpContext&, const OpCaller&, const json&, OpDone);
 void local_drain(OpContext&, const OpCaller&, const json&, OpDone);
+void local_network(OpContext&, NodeId asker, OpDone);
+void local_net_hold(OpContext&, NodeId asker, const json&, OpDone);
+void local_net_release(OpContext&, NodeId asker, const json&, OpDone);
 void local_why_moved(OpContext&, const OpCaller&, const json&, OpDone);
 
 // The process that args["pid"] names, as a user on this node writes it.

@@ -1,4 +1,3 @@
-#include "loadlevel/list/list_file.h"
 #include "ssid/daemon/node_processes.h"
 #include "ssid/daemon/ops.h"
 
@@ -20,8 +19,8 @@ bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const j
 }
 
 Result<pid_t> local_pid(OpContext& context, SsiPid pid) {
-  if (const GuestRecord* record = context.control.guests().find(pid)) {
-    const auto local = context.control.guests().host_pid(*record);
+  if (const GuestRecord* record = context.control.guests().find_with(pid)) {
+    const auto local = context.control.guests().host_pid(*record, pid);
     if (!local) return Error(ErrorCode::kGone, "no such process");
     return *local;
   }
@@ -80,27 +79,37 @@ void balance(OpContext& context, const OpCaller& caller, const json& args, bool 
   }
 }
 
-// Done when this node has the change, and all that answer in time: it comes to each, here too, as
-// a message of the group.
-void change_list(OpContext& context, const json& args, bool add, OpDone done) {
-  const std::string path = args.value("path", "");
-  auto changed = add ? context.balancer.list().add(path) : context.balancer.list().remove(path);
+constexpr const char* kListFile = "loadlevellist";
+constexpr int kListTries_max = 20;
+
+// Done when every node that answers in time has the change. Somebody who changes the list at the
+// same time is not overwritten: then it is read and changed once more.
+void change_list(OpContext& context, const std::string& path, bool add, int tries, OpDone done) {
+  const auto files = context.etc.files();
+  const etc::File* file = files->find(kListFile);
+  const auto list = LoadLevelList::parse(file != nullptr ? file->contents : "");
+  const auto changed = add ? list.add(path) : list.remove(path);
   if (!changed) return done(changed.error());
-  context.requests.ask_all("internal.list", changed->text(), 0, kAskTimeout,
-                           [paths = changed->paths(), done = std::move(done),
-                            self = context.group.self()](const Requests::Answers& answers) {
-                             const auto here = answers.find(self);
-                             if (here == answers.end())
-                               return done(Error("this node is not in the cluster"));
-                             if (!here->second) return done(here->second.error());
-                             done(json{{"paths", paths}});
-                           });
+  etc::Change change;
+  change.name = kListFile;
+  change.contents = changed->text();
+  change.mtime_ns = etc_time_ns();
+  change.mode = file != nullptr ? file->mode : 0644;
+  change.expects = file != nullptr ? file->version : etc::kNoFile;
+  context.etc.change(std::move(change),
+                     [=, &context, paths = changed->paths()](EtcOutcome outcome) {
+                       if (outcome == EtcOutcome::kDone) return done(json{{"paths", paths}});
+                       if (outcome == EtcOutcome::kChanged && tries < kListTries_max) {
+                         return change_list(context, path, add, tries + 1, done);
+                       }
+                       done(etc_error(outcome, kListFile));
+                     });
 }
 
 // The last move of a process that runs here was decided by the node from which it came.
 void why_it_came(OpContext& context, SsiPid pid,
                  std::function<void(std::vector<std::string>)> done) {
-  const GuestRecord* record = context.control.guests().find(pid);
+  const GuestRecord* record = context.control.guests().find_with(pid);
   if (record == nullptr || record->ticket.from == context.group.self()) return done({});
   const NodeId from = record->ticket.from;
   const std::string move =
@@ -139,10 +148,10 @@ void loadlevel_off(OpContext& c, const OpCaller& caller, const json& args, OpDon
   balance(c, caller, args, false, std::move(done));
 }
 void loadlevel_add(OpContext& c, const OpCaller&, const json& args, OpDone done) {
-  change_list(c, args, true, std::move(done));
+  change_list(c, args.value("path", ""), true, 1, std::move(done));
 }
 void loadlevel_remove(OpContext& c, const OpCaller&, const json& args, OpDone done) {
-  change_list(c, args, false, std::move(done));
+  change_list(c, args.value("path", ""), false, 1, std::move(done));
 }
 
 void loadlevel_list(OpContext& context, const OpCaller&, const json&, OpDone done) {
@@ -187,16 +196,16 @@ void loadlevel_why(OpContext& context, const OpCaller& caller, const json& args,
   const auto local = local_pid(context, *pid);
   if (!local) return done(local.error());
   if (!ProcessHandle::open(*local)) return done(Error(ErrorCode::kGone, "no such process"));
-  context.control.check_from_here(*pid, [=, &context](Result<> checked) {
-    json answer{{"pid", pid->to_string()}, {"node", context.group.self().value}};
-    if (!checked) answer["cantmove"] = checked.error().message();
-    why_it_came(context, *pid, [=, &context](std::vector<std::string> came) {
-      std::vector<std::string> reasons = context.balancer.why(*pid, *local);
-      reasons.insert(reasons.begin() + (reasons.empty() ? 0 : 1), came.begin(), came.end());
-      json told = answer;
-      told["reasons"] = reasons;
-      done(told);
-    });
+  json answer{{"pid", pid->to_string()}, {"node", context.group.self().value}};
+  if (auto checked = context.control.check_from_here(*pid, false); !checked) {
+    answer["cantmove"] = checked.error().message();
+  }
+  why_it_came(context, *pid, [=, &context](std::vector<std::string> came) {
+    std::vector<std::string> reasons = context.balancer.why(*pid, *local);
+    reasons.insert(reasons.begin() + (reasons.empty() ? 0 : 1), came.begin(), came.end());
+    json told = answer;
+    told["reasons"] = reasons;
+    done(told);
   });
 }
 

@@ -102,17 +102,19 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
     }
     return done(Error("it runs on node " + std::to_string(to->value) + " already"));
   }
+  const bool tree = args.value("tree", false);
   if (args.value("dry_run", false)) {
-    return context.control.check_from_here(*pid, [=](Result<> checked) {
-      if (!checked) return done(checked.error());
-      done(json{
-          {"pid", pid->to_string()}, {"from", from.value}, {"to", to->value}, {"dry_run", true}});
-    });
+    if (auto checked = context.control.check_from_here(*pid, tree); !checked) {
+      return done(std::move(checked).error());
+    }
+    return done(json{
+        {"pid", pid->to_string()}, {"from", from.value}, {"to", to->value}, {"dry_run", true}});
   }
-  context.control.migrate_from_here(*pid, *to, {}, [=](Result<migrate::MoveReport> report) {
-    if (!report) return done(report.error());
-    done(report_json(*pid, from, *to, *report));
-  });
+  context.control.migrate_from_here(*pid, *to, {.tree = tree},
+                                    [=](Result<migrate::MoveReport> report) {
+                                      if (!report) return done(report.error());
+                                      done(report_json(*pid, from, *to, *report));
+                                    });
 }
 
 }  // namespace ssi::ops

@@ -81,7 +81,7 @@ void local_processes(OpContext& context, const OpCaller&, const json&, OpDone do
 
 void ssips(OpContext& context, const OpCaller& caller, const json& args, OpDone done) {
   const NodeId self = context.group.self();
-  const auto answered = [self, done = std::move(done)](Requests::Answers answers) {
+  const auto answered = [self, done = std::move(done)](Requests::Answers answers, bool stands) {
     json rows = json::array(), silent = json::array();
     for (auto& [node, answer] : answers) {
       if (!answer || !answer->is_object()) {
@@ -98,17 +98,23 @@ void ssips(OpContext& context, const OpCaller& caller, const json& args, OpDone 
         rows.push_back(std::move(row));
       }
     }
-    done(json{{"rows", rows}, {"silent", silent}, {"self", self.value}});
+    done(json{{"rows", rows}, {"silent", silent}, {"self", self.value}, {"group_stands", stands}});
   };
   context.requests.ask_all("internal.processes", "{}", caller.uid, kAskTimeout,
                            [&context, caller, args, answered, self](Requests::Answers answers) {
-                             if (answers.contains(self)) return answered(std::move(answers));
-                             // This node is in no group, but has its own processes.
-                             local_processes(context, caller, args,
-                                             [answered, answers, self](Result<json> own) mutable {
-                                               answers.insert_or_assign(self, std::move(own));
-                                               answered(std::move(answers));
-                                             });
+                             const auto own = answers.find(self);
+                             if (own != answers.end() && own->second) {
+                               return answered(std::move(answers), false);
+                             }
+                             // This node is in no group, or its corosync brings it not even its own
+                             // question; but it has its own processes.
+                             const bool stands = own != answers.end();
+                             local_processes(
+                                 context, caller, args,
+                                 [answered, answers, self, stands](Result<json> here) mutable {
+                                   answers.insert_or_assign(self, std::move(here));
+                                   answered(std::move(answers), stands);
+                                 });
                            });
 }
 

@@ -6,7 +6,6 @@
 #include <boost/asio/post.hpp>
 #include <thread>
 
-#include "migrate/deputy/conversion.h"
 #include "migrate/move/frozen_copy.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
@@ -29,12 +28,6 @@ std::string mount_point(const DaemonPaths& paths, NodeId home) {
   return paths.run_dir + "/realms/" + std::to_string(home.value) + "/root";
 }
 
-// What a terminal sends to its foreground process group.
-bool is_terminals(const deputy::Signal& s) {
-  return s.code == SI_KERNEL &&
-         (s.signo == SIGINT || s.signo == SIGQUIT || s.signo == SIGTSTP || s.signo == SIGHUP);
-}
-
 group::Commit commit_of(const MoveTicket& t) {
   group::Commit c;
   c.process = t.pid;
@@ -46,6 +39,9 @@ group::Commit commit_of(const MoveTicket& t) {
   c.uid = t.uid;
   c.exe = t.exe;
   c.term = t.term;
+  for (const migrate::UnitMember& m : t.members) {
+    c.members.push_back({m.pid, m.start_time, m.comm, m.uid, m.exe});
+  }
   return c;
 }
 
@@ -62,6 +58,11 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
       streams_([this](NodeId node) -> Result<CarrierPeer> {
         return CarrierPeer{node.value, {group_.address_of(node)}, options_.carrier_port};
       }),
+      files_(
+          group.self(), [this](NodeId home) { return mount_point(paths_, home); },
+          [this](NodeId home) { return realms_.init_pid(home); }),
+      home_net_(io, group.self(), paths_.run_dir + "/net",
+                [this](NodeId node) { return group_.address_of(node); }),
       realms_(
           group.self(),
           {paths_.run_dir + "/realms", paths_.run_dir + "/criu",
@@ -72,13 +73,14 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
                 {{home.value, {group_.address_of(home)}, options_.carrier_port}, at});
           },
           [this](NodeId node) { return group_.name_of(node); },
+          [this](NodeId home) { return realm_network(home); },
           [this](NodeId home, const std::string& socket) {
             asio::post(io_, [this, home, socket] { guests_.attach_realm(home, socket); });
           }),
       guests_(io, freezer_, GuestRecords(paths_.run_dir + "/guests"), guest_handlers()),
       stop_reports_(io, stop_handlers()),
       deputies_(io, deputy_handlers()),
-      moves_(io, freezer_, streams_, std::move(tls), options_.link_timeouts, paths_.criu,
+      moves_(io, freezer_, streams_, files_, std::move(tls), options_.link_timeouts, paths_.criu,
              paths_.run_dir + "/images", migrate::userfaultfd_by(paths_.program_dir + "/ssid-uffd"),
              move_handlers()),
       pipe_demand_(
@@ -113,14 +115,21 @@ Moves::Handlers ProcessControl::move_handlers() {
     SSI_ASSIGN(auto carrier, CarrierClient::connect());
     return carrier.refresh_view(mount_point(paths_, home));
   };
+  h.quiet_network = [this](const MoveTicket& t, const std::vector<net::MovedSocket>& doors) {
+    return hold_network(t, doors, true);
+  };
+  h.hold_network = [this](const MoveTicket& t, const std::vector<net::MovedSocket>& sockets) {
+    return hold_network(t, sockets, false);
+  };
+  h.release_network = [this](const MoveTicket& t) { release_network(t); };
   h.remember = [this](const MoveTicket& t, const std::vector<migrate::StreamRef>& streams) {
-    return guests_.records().save({t, streams});
+    return guests_.records().save({.ticket = t, .streams = streams});
   };
   h.forget = [this](const MoveTicket& t) { guests_.records().remove({t.pid, t.epoch}); };
   h.may_still_come = [this](const MoveTicket& t) {
     return group_.table_valid() && group_.term() == t.term;
   };
-  h.stand_down = [this](const MoveTicket& t, const std::vector<int>& carried) {
+  h.stand_down = [this](const MoveTicket& t, const migrate::CarriedSignals& carried) {
     stand_down(t, carried);
   };
   h.arrived = [](const MoveTicket& t) { log_info("{}: runs here", t.to_string()); };
@@ -138,22 +147,40 @@ Moves::Handlers ProcessControl::move_handlers() {
   return h;
 }
 
-Result<Moves::OutgoingMove> ProcessControl::prepare(SsiPid pid, NodeId to,
-                                                    std::optional<GuestRecord> record,
-                                                    std::optional<pid_t> host_pid) {
-  Moves::OutgoingMove move;
-  if (record) {
-    if (!host_pid) return Error(ErrorCode::kGone, "it has just ended");
-    SSI_ASSIGN(move.prepared, prepare_guest(*record, *host_pid, to, realms_.socket_path(pid.home)));
-  } else {
-    SSI_ASSIGN(move.prepared, prepare_original(group_.self(), pid.pid, to, Epoch{1}));
+ProcessControl::Mover ProcessControl::mover_of(SsiPid pid, bool tree) const {
+  Mover mover{.pid = pid, .below = tree ? Below::kMovesAlong : Below::kStays};
+  const GuestRecord* record = guests_.find_with(pid);
+  if (record == nullptr) return mover;
+  mover.pid = record->ticket.pid;
+  mover.record = *record;
+  mover.pids = {guests_.host_pid(*record).value_or(0), guests_.host_pids(*record)};
+  return mover;
+}
+
+Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to) const {
+  if (!mover.record) {
+    return prepare_original(group_.self(), mover.pid.pid, to, Epoch{1}, mover.below);
   }
+  if (mover.pids.first != 0) {
+    return prepare_guest(*mover.record, mover.pids, to, realms_.socket_path(mover.pid.home));
+  }
+  if (mover.record->living().empty() || !mover.record->over.contains(mover.pid.pid)) {
+    return Error(ErrorCode::kGone, "it has just ended");
+  }
+  return Error(ErrorCode::kRefused, "process " + std::to_string(mover.pid.pid) +
+                                        ", with which its tree began, has ended");
+}
+
+Result<Moves::OutgoingMove> ProcessControl::outgoing(const Mover& mover, NodeId to) const {
+  Moves::OutgoingMove move;
+  SSI_ASSIGN(move.prepared, prepare(mover, to));
   move.address = group_.address_of(to);
   move.port = options_.link_port;
   return move;
 }
 
-void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, MigrateDone done) {
+void ProcessControl::migrate_from_here(SsiPid wanted, NodeId to, const Wish& wish,
+                                       MigrateDone done) {
   const auto fail = [&](ErrorCode code, const std::string& why) {
     asio::post(io_, [done, error = Error(code, why)] { done(error); });
   };
@@ -171,25 +198,22 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
   if (!group_.table_valid()) {
     return fail(ErrorCode::kBusy, "the cluster has just changed; try again");
   }
+  const Mover mover = mover_of(wanted, wish.tree);
+  const SsiPid pid = mover.pid;
   if (moves_.is_moving(pid)) return fail(ErrorCode::kBusy, "it is being moved already");
   if (moves_.going_out() >= options_.moves_out_max) {
     return fail(ErrorCode::kBusy, std::to_string(moves_.going_out()) +
                                       " moves are leaving this node already; try again");
   }
-  std::optional<GuestRecord> record;
-  std::optional<pid_t> host_pid;
-  if (const GuestRecord* r = guests_.find(pid)) {
-    record = *r;
-    host_pid = guests_.host_pid(*r);
-  } else if (pid.home != group_.self() || group_.find(pid)) {
+  if (!mover.record && (pid.home != group_.self() || group_.find(pid))) {
     return fail(ErrorCode::kGone, "no such process here");
   }
-  const std::string enablement = handlers_.enablement_of(host_pid.value_or(pid.pid));
+  const std::string enablement = handlers_.enablement_of(mover.record ? mover.pids.first : pid.pid);
   const std::uint64_t term = group_.term();
   moves_.start_out(
       pid,
-      [this, pid, to, record, host_pid, enablement, term, wish]() -> Result<Moves::OutgoingMove> {
-        SSI_ASSIGN(auto move, prepare(pid, to, record, host_pid));
+      [this, mover, to, enablement, term, wish]() -> Result<Moves::OutgoingMove> {
+        SSI_ASSIGN(auto move, outgoing(mover, to));
         MoveTicket& ticket = move.prepared.ticket;
         ticket.term = term;
         ticket.enablement = enablement;
@@ -208,83 +232,12 @@ void ProcessControl::migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, 
       });
 }
 
-void ProcessControl::check_from_here(SsiPid pid, std::function<void(Result<>)> done) {
-  const GuestRecord* record = guests_.find(pid);
-  const auto checked = record ? [&]() -> Result<> {
-    const auto host_pid = guests_.host_pid(*record);
-    if (!host_pid) return Error(ErrorCode::kGone, "it has just ended");
-    SSI_TRY(prepare_guest(*record, *host_pid, group_.self(), ""));
-    return {};
-  }()
-      : [&]() -> Result<> {
-          SSI_TRY(prepare_original(group_.self(), pid.pid, group_.self(), Epoch{1}));
-          return {};
-        }();
-  done(checked);
+Result<> ProcessControl::check_from_here(SsiPid pid, bool tree) const {
+  SSI_TRY(prepare(mover_of(pid, tree), group_.self()));
+  return {};
 }
 
-// The source after the commit, in the mover's thread.
-void ProcessControl::stand_down(const MoveTicket& ticket, const std::vector<int>& carried) {
-  const CopyName original{ticket.pid, ticket.epoch};
-  if (ticket.pid.home == group_.self() && ticket.epoch == Epoch{1})
-    return make_deputy(original, carried);
-  // Its copy here is of the epoch before.
-  const CopyName old{ticket.pid, Epoch{ticket.epoch.value - 1}};
-  asio::post(io_, [this, old] { drop_copy(old); });
-}
-
-void ProcessControl::make_deputy(const CopyName& name, const std::vector<int>& carried) {
-  auto cgroup = FreezerCgroup::open(freezer_.moving(name));
-  if (!cgroup) return log_error("original {}: {}", name.to_string(), cgroup.error().message());
-  auto handle = ProcessHandle::open(name.pid.pid);
-  auto made = handle ? deputy::become_deputy({.pid = name.pid.pid,
-                                              .start_time_ticks = handle->start_ticks(),
-                                              .cgroup_dir = cgroup->dir(),
-                                              .stub_path = paths_.program_dir + "/ssid-deputy",
-                                              .socket_path = paths_.deputy_socket(),
-                                              .epoch = name.epoch,
-                                              .carried_signals = carried})
-                     : Result<>(std::move(handle).error());
-  if (!made && made.error().code() != ErrorCode::kGone) {
-    return log_error("original {}: does not become the deputy: {}", name.to_string(),
-                     made.error().message());
-  }
-  if (made) made = cgroup->thaw();
-  (void)migrate::leave_moving_cgroup(*cgroup);
-  // Gone: somebody killed the original while it stood frozen; its guest has to follow (adopt says
-  // so).
-  asio::post(io_, [this, pid = name.pid.pid] { deputies_.adopt(pid); });
-}
-
-// Deputies and guests
-
-Deputies::Handlers ProcessControl::deputy_handlers() {
-  Deputies::Handlers h;
-  h.on_signal = [this](pid_t pid, const deputy::Signal& s) {
-    to_guest({.process = {group_.self(), pid},
-              .epoch = {},
-              .signo = s.signo,
-              .value = static_cast<std::int64_t>(s.value),
-              .sender_uid = s.sender_uid,
-              .sender_pid = s.sender_pid,
-              .by_terminal = is_terminals(s)});
-  };
-  h.on_killed = [this](pid_t pid) {
-    log_info("deputy {} was killed; so is its guest", pid);
-    to_guest({.process = {group_.self(), pid}, .epoch = {}, .signo = SIGKILL});
-  };
-  h.fate_of = [this](pid_t pid) {
-    Deputies::Handlers::Fate fate;
-    const SsiPid process{group_.self(), pid};
-    if (group_.find(process) || !group_.table_valid()) {
-      fate = {true, std::nullopt};
-    } else if (const auto stone = group_.tombstone(process)) {
-      fate = {true, stone->wait_status};
-    }
-    return fate;
-  };
-  return h;
-}
+// Signals and guests
 
 void ProcessControl::signal(SsiPid pid, int signo) {
   to_guest({.process = pid, .epoch = {}, .signo = signo});
@@ -300,12 +253,15 @@ void ProcessControl::to_guest(group::Signal signal) {
 }
 
 void ProcessControl::on_signal(const group::Signal& signal) {
-  const GuestRecord* record = guests_.find(signal.process);
+  const GuestRecord* record = guests_.find_with(signal.process);
   if (record == nullptr) return;
+  // What a terminal sends comes by the tree's first process, for all that are in the foreground.
+  const SsiPid first = record->ticket.pid;
+  if (signal.by_terminal && signal.process != first && !record->over.contains(first.pid)) return;
   // What comes while the copy here may be the old one waits for the outcome; it is frozen anyway.
   // A SIGKILL must not wait for a move that hangs, and has to reach the new copy if there is one.
-  if (moves_.is_moving(signal.process)) {
-    held_signals_[signal.process].push_back(signal);
+  if (moves_.is_moving(first)) {
+    held_signals_[first].push_back(signal);
     if (signal.signo != SIGKILL) return;
   }
   if (signal.signo == SIGWINCH || signal.signo == SIGCONT) {
@@ -318,8 +274,12 @@ void ProcessControl::on_signal(const group::Signal& signal) {
 
 void ProcessControl::deliver(const group::Signal& signal) {
   const SsiPid pid = signal.process;
-  const auto sent = signal.by_terminal ? guests_.signal_job(pid, signal.signo)
-                                       : guests_.signal(pid, signal.signo);
+  const GuestRecord* record = guests_.find_with(pid);
+  // Of a tree each has a deputy, and gets by it what a shell sends to all.
+  const bool alone = record != nullptr && record->ticket.members.empty();
+  const auto sent = signal.by_terminal         ? guests_.signal_job(pid, signal.signo)
+                    : signal.to_group && alone ? guests_.signal_group(pid, signal.signo)
+                                               : guests_.signal(pid, signal.signo);
   if (!sent) {
     log_debug("signal {} for {}: {}", signal.signo, pid.to_string(), sent.error().message());
   }
@@ -336,8 +296,10 @@ void ProcessControl::signal_after_refresh(const group::Signal& signal,
 
 Guests::Handlers ProcessControl::guest_handlers() {
   Guests::Handlers h;
-  h.on_ended = [this](const GuestRecord& r, int status) { end_after_output(r, status); };
-  h.on_lost = [this](const GuestRecord& r) { guest_ended(r, kKilled, "its realm died"); };
+  h.on_ended = [this](const GuestRecord& r, SsiPid pid, int status) {
+    end_after_output(r, pid, status);
+  };
+  h.on_lost = [this](const GuestRecord& r) { guest_lost(r, "its realm died"); };
   h.on_stopped = [this](const GuestRecord& r, int signo) { stop_reports_.stopped(r, signo); };
   h.on_continued = [this](const GuestRecord& r) { stop_reports_.continued(r); };
   return h;
@@ -356,30 +318,33 @@ StopReports::Handlers ProcessControl::stop_handlers() {
 }
 
 // Who waits for the process at home finds what it wrote in the pipe. If nobody reads there, the end
-// is told all the same, as it would be without us, and the rest follows when somebody does.
-void ProcessControl::end_after_output(const GuestRecord& record, int wait_status) {
+// is told all the same, as it would be without us, and the rest follows when somebody does. For
+// those below a tree's first process others of the tree wait, here.
+void ProcessControl::end_after_output(const GuestRecord& record, SsiPid pid, int wait_status) {
+  const bool last = record.living() == std::vector{pid};
   std::vector<migrate::StreamRef> outputs;
   for (const auto& s : record.streams) {
-    if (s.write_end) outputs.push_back(s);
+    if (s.write_end && (last || pid == record.ticket.pid)) outputs.push_back(s);
   }
-  if (outputs.empty() || flushing_.contains(record.ticket.pid)) {
-    if (outputs.empty()) guest_ended(record, wait_status, "");
+  if (outputs.empty() || flushing_.contains(pid)) {
+    if (outputs.empty()) guest_ended(record, pid, wait_status, "");
     return;
   }
-  flushing_.insert(record.ticket.pid);
-  std::thread([this, record, outputs = std::move(outputs), wait_status]() mutable {
+  flushing_.insert(pid);
+  std::thread([this, record, pid, last, outputs = std::move(outputs), wait_status]() mutable {
     const auto flush_all = [&](std::chrono::milliseconds timeout) {
       std::erase_if(outputs, [&](const auto& s) {
         if (!streams_.flush(s, timeout)) return false;
-        streams_.detach(s);
+        if (last) streams_.detach(s);
         return true;
       });
     };
     flush_all(kFlushBeforeEnd);
-    asio::post(io_, [this, record, wait_status] {
-      flushing_.erase(record.ticket.pid);
-      guest_ended(record, wait_status, "");
+    asio::post(io_, [this, record, pid, wait_status] {
+      flushing_.erase(pid);
+      guest_ended(record, pid, wait_status, "");
     });
+    if (!last) return;
     const auto until = std::chrono::steady_clock::now() + kFlushAtAll;
     while (!outputs.empty() && std::chrono::steady_clock::now() < until) {
       flush_all(std::chrono::seconds(5));
@@ -388,9 +353,8 @@ void ProcessControl::end_after_output(const GuestRecord& record, int wait_status
   }).detach();
 }
 
-void ProcessControl::guest_ended(const GuestRecord& record, int wait_status,
+void ProcessControl::guest_ended(const GuestRecord& record, SsiPid pid, int wait_status,
                                  const std::string& reason) {
-  const SsiPid pid = record.ticket.pid;
   if (const auto end = ends_.find(pid); end != ends_.end() && end->second == record.ticket.epoch) {
     return;  // said already
   }
@@ -398,11 +362,15 @@ void ProcessControl::guest_ended(const GuestRecord& record, int wait_status,
   group::Retire r;
   r.process = pid;
   r.epoch = record.ticket.epoch;
-  r.start_time = record.ticket.start_time;
+  r.start_time = record.start_time(pid);
   r.wait_status = wait_status;
   r.reason = reason;
   r.node = group_.self();
   (void)group_.propose(std::move(r));  // kept until it is decided
+}
+
+void ProcessControl::guest_lost(const GuestRecord& record, const std::string& reason) {
+  for (const SsiPid pid : record.living()) guest_ended(record, pid, kKilled, reason);
 }
 
 void ProcessControl::on_guest_stopped(const group::GuestStopped& m) {
@@ -422,7 +390,7 @@ void ProcessControl::on_event(const TableReplica::Event& event) {
   if (const auto* moved = std::get_if<TableReplica::Moved>(&event)) {
     on_moved(moved->commit);
   } else if (const auto* ended = std::get_if<TableReplica::Ended>(&event)) {
-    on_ended(ended->retire);
+    on_ended(*ended);
   } else if (const auto* claimed = std::get_if<TableReplica::Claimed>(&event)) {
     log_info("{} is known again: it runs on node {}", claimed->entry.process.to_string(),
              claimed->entry.where.value);
@@ -443,6 +411,7 @@ void ProcessControl::on_event(const TableReplica::Event& event) {
 }
 
 void ProcessControl::on_moved(const group::Commit& commit) {
+  network_moved(commit);
   if (commit.to == group_.self()) {
     const CopyName name{commit.process, commit.epoch};
     // Known before the copy runs: it may end at once.
@@ -482,22 +451,47 @@ std::vector<PipeDemand::Guest> ProcessControl::guests_on_demand() const {
   return all;
 }
 
-void ProcessControl::on_ended(const group::Retire& r) {
+void ProcessControl::on_ended(const TableReplica::Ended& ended) {
+  const group::Retire& r = ended.retire;
   moves_.on_over(r.process, r.start_time);
-  if (const GuestRecord* record = guests_.find(r.process);
+  if (const GuestRecord* record = guests_.find_with(r.process);
       record && record->ticket.epoch == r.epoch) {
-    const CopyName name = record->name();
-    const bool lives = guests_.host_pid(*record).has_value();  // then others have given it up
-    if (lives) (void)guests_.destroy(name);
-    for (const auto& s : record->streams) {
-      if (!s.write_end || lives) streams_.detach(s);  // else end_after_output
-    }
-    guests_.remove(name);
-    held_.erase(r.process);
+    end_here(*record, r.process);
   }
-  if (r.process.home == group_.self()) deputies_.finish(r.process.pid, r.wait_status);
+  if (r.process.home == group_.self()) {
+    deputies_.finish(r.process.pid, r.wait_status);
+    const SsiPid first{r.process.home, ended.entry.unit != 0 ? ended.entry.unit : r.process.pid};
+    if (!lives_at_all(first)) home_net_.ended(first);
+  }
   if (!r.reason.empty()) log_warning("{} ended: {}", r.process.to_string(), r.reason);
   handlers_.ended(r.process, r.reason);
+}
+
+// Whether anything is left of what began with this process.
+bool ProcessControl::lives_at_all(SsiPid first) const {
+  return std::ranges::any_of(group_.entries(), [&](const group::TableEntry& e) {
+    return e.process == first || (e.process.home == first.home && e.unit == first.pid);
+  });
+}
+
+// The table says so; the guest goes with the last of its processes.
+void ProcessControl::end_here(const GuestRecord& ended, SsiPid pid) {
+  const GuestRecord record = ended;
+  const CopyName name = record.name();
+  const bool lives = guests_.host_pid(record, pid).has_value();  // then others have given it up
+  guests_.note_end(name, pid);
+  if (const GuestRecord* now = guests_.find(name.pid); now && !lives && !now->living().empty()) {
+    return;
+  }
+  for (const auto& s : record.streams) {
+    if (!s.write_end || lives) streams_.detach(s);  // else end_after_output
+  }
+  if (lives) {
+    guests_.destroy_in_background(name);
+  } else {
+    guests_.remove(name);
+  }
+  held_.erase(name.pid);
 }
 
 void ProcessControl::on_end_decided(const group::Retire& r) {
@@ -522,15 +516,20 @@ void ProcessControl::on_tick() {
 void ProcessControl::hold_homeless_guests() {
   // The others give a lost guest up after the grace; it must stand still well before.
   const bool alone = std::chrono::steady_clock::now() - table_seen_ > options_.grace / 2;
+  std::map<std::string, std::size_t> held_now;
   for (const auto& [pid, record] : guests_.all()) {
     if (pid.home == group_.self() || held_.contains(pid) || moves_.is_moving(pid)) continue;
     if (group_.view().has(pid.home) && !alone) continue;
     auto cgroup = FreezerCgroup::open(freezer_.guest(record.name()));
     if (!cgroup || !cgroup->freeze_nowait()) continue;
     held_.insert(pid);
-    log_info("guest {} stands still: {}", pid.to_string(),
-             alone ? "this node is cut off from the cluster" : "its home is away");
+    const std::string why =
+        alone ? "this node is cut off from the cluster"
+              : "node " + std::to_string(pid.home.value) + ", their home, is away";
+    ++held_now[why];
+    log_info("guest {} stands still: {}", pid.to_string(), why);
   }
+  for (const auto& [why, count] : held_now) handlers_.held(count, why);
 }
 
 }  // namespace ssi

@@ -11,15 +11,19 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "migrate/move/frozen_copy.h"
 #include "ssid/cluster/cluster.h"
+#include "ssid/daemon/carrier_files.h"
 #include "ssid/daemon/carrier_streams.h"
 #include "ssid/daemon/deputies.h"
 #include "ssid/daemon/guests.h"
+#include "ssid/daemon/home_net.h"
 #include "ssid/daemon/moves.h"
 #include "ssid/daemon/pipe_demand.h"
 #include "ssid/daemon/realms.h"
@@ -66,9 +70,15 @@ class ProcessControl {
     // For the balancer and for who watches events.
     std::function<void(const group::Commit&)> moved;
     std::function<void(SsiPid, const std::string& why)> ended;
+    // So many guests on this node stand still, until it is known how they go on.
+    std::function<void(std::size_t guests, const std::string& why)> held;
     // What goes along with a process that moves (Enablement::to_line); empty: nothing.
     std::function<std::string(pid_t local_pid)> enablement_of;
     std::function<std::optional<std::string>(const migrate::MoveTicket&)> refuse_arrival;
+    // Asks another node: Requests::ask.
+    std::function<void(NodeId, const std::string& op, const nlohmann::json& args,
+                       std::function<void(Result<nlohmann::json>)>)>
+        ask;
     // An arrival that was not refused has come to nothing.
     std::function<void(SsiPid)> arrival_failed;
   };
@@ -94,11 +104,12 @@ class ProcessControl {
     bool must_leave = false;
     double demand = 1;
     double source_slowdown = 1;
+    bool tree = false;  // with all that are below it
   };
-  // The process runs here. Checks, then moves it.
+  // The process runs here. Checks, then moves it; one of a tree that was moved as one: the tree.
   void migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, MigrateDone done);
   // Only the checks; every reason against it.
-  void check_from_here(SsiPid pid, std::function<void(Result<>)> done);
+  Result<> check_from_here(SsiPid pid, bool tree) const;
   void serve_link(std::unique_ptr<TlsLink> link) { moves_.serve(std::move(link)); }
 
   // To a guest, wherever it runs.
@@ -110,6 +121,8 @@ class ProcessControl {
   bool is_moving(SsiPid pid) const { return moves_.is_moving(pid); }
   std::size_t coming_in() const { return moves_.coming_in(); }
   bool is_deputy(pid_t pid) const { return deputies_.has(pid); }
+
+  HomeNet& home_net() { return home_net_; }
 
   // What the group has decided and said, in its order.
   void on_event(const TableReplica::Event& event);
@@ -125,26 +138,50 @@ class ProcessControl {
   Deputies::Handlers deputy_handlers();
   Guests::Handlers guest_handlers();
   StopReports::Handlers stop_handlers();
-  Result<Moves::OutgoingMove> prepare(SsiPid pid, NodeId to, std::optional<GuestRecord> record,
-                                      std::optional<pid_t> host_pid);
-  void stand_down(const migrate::MoveTicket& ticket, const std::vector<int>& carried);
-  void make_deputy(const migrate::CopyName& name, const std::vector<int>& carried);
+  // What moves when `pid` is to move; taken on the loop, used by a mover's thread.
+  struct Mover {
+    SsiPid pid;
+    Below below = Below::kStays;
+    std::optional<GuestRecord> record{};  // of a guest
+    GuestPids pids{};
+  };
+  Mover mover_of(SsiPid pid, bool tree) const;
+  Result<PreparedMove> prepare(const Mover& mover, NodeId to) const;
+  Result<Moves::OutgoingMove> outgoing(const Mover& mover, NodeId to) const;
   void to_guest(group::Signal signal);
   void deliver(const group::Signal& signal);
   void signal_after_refresh(const group::Signal& signal, const migrate::StreamRef& terminal);
-  void end_after_output(const GuestRecord& record, int wait_status);
-  void guest_ended(const GuestRecord& record, int wait_status, const std::string& reason);
+  void end_after_output(const GuestRecord& record, SsiPid pid, int wait_status);
+  void guest_ended(const GuestRecord& record, SsiPid pid, int wait_status,
+                   const std::string& reason);
+  void guest_lost(const GuestRecord& record, const std::string& reason);
+  void end_here(const GuestRecord& ended, SsiPid pid);
   void on_moved(const group::Commit& commit);
   void take_guest(GuestRecord record);
-  void on_ended(const group::Retire& retire);
+  void on_ended(const TableReplica::Ended& ended);
+  bool lives_at_all(SsiPid first) const;
   void on_end_decided(const group::Retire& retire);
   void hold_homeless_guests();
   std::vector<PipeDemand::Guest> guests_on_demand() const;
+
+  // process_deputies.cc
+  void stand_down(const migrate::MoveTicket& ticket, const migrate::CarriedSignals& carried);
+  void make_deputies(const migrate::CopyName& name, const migrate::CarriedSignals& carried);
+  void make_deputy(const migrate::CopyName& name, const migrate::HeldOriginal& original,
+                   const std::vector<int>& carried_signals, bool terminal_left);
+
+  // process_network.cc
+  Result<std::vector<std::string>> realm_network(NodeId home);
+  Result<> hold_network(const migrate::MoveTicket& ticket,
+                        const std::vector<net::MovedSocket>& sockets, bool only_new);
+  void release_network(const migrate::MoveTicket& ticket);
+  void network_moved(const group::Commit& commit);
 
   // process_recovery.cc: after a start or a time apart, the table against what is here.
   void on_established();
   void recover_guests();
   bool recover_guest(const migrate::CopyName& name);
+  void claim(const GuestRecord& record);
   void drop_copy(const migrate::CopyName& name);
   void retire_missing();
   void go_on_with_streams(const GuestRecord& record);
@@ -158,6 +195,8 @@ class ProcessControl {
   const DaemonPaths& paths_ = options_.paths;
   Handlers handlers_;
   CarrierStreams streams_;
+  CarrierFiles files_;
+  HomeNet home_net_;
   Realms realms_;
   Guests guests_;
   StopReports stop_reports_;

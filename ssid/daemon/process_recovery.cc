@@ -11,6 +11,15 @@ namespace ssi {
 using migrate::CopyName;
 using migrate::FreezerCgroup;
 
+namespace {
+
+// The guest that an entry's process is, or is one of.
+CopyName guest_of(const group::TableEntry& e) {
+  return {{e.process.home, e.unit != 0 ? e.unit : e.process.pid}, e.epoch};
+}
+
+}  // namespace
+
 Result<> ProcessControl::start() {
   for (const NodeId home : realms_.find_living()) {
     guests_.attach_realm(home, realms_.socket_path(home));
@@ -23,6 +32,7 @@ Result<> ProcessControl::start() {
     guests_.add(std::move(r));
   }
   pipe_demand_.wake();
+  home_net_.start();
   return deputies_.listen(paths_.deputy_socket());
 }
 
@@ -40,6 +50,10 @@ void ProcessControl::on_established() {
   retire_missing();
   recover_originals();
   recover_deputies();
+  home_net_.settle(group_.term(), [this](SsiPid pid) -> std::optional<NodeId> {
+    if (const auto entry = group_.find(pid)) return entry->where;
+    return std::nullopt;
+  });
   // Ends that came while their guest was not known here.
   for (const NodeId home : realms_.find_living()) guests_.resubscribe(home);
 }
@@ -67,10 +81,13 @@ void ProcessControl::drop_copy(const CopyName& name) {
 // Whether the copy is, or may become, the process.
 bool ProcessControl::recover_guest(const CopyName& name) {
   const auto record = guests_.records().load(name);
-  const auto entry = group_.find(name.pid);
-  const auto stone = group_.tombstone(name.pid);
-  const bool ours = entry && record && entry->start_time == record->ticket.start_time &&
-                    entry->where == group_.self() && entry->epoch == name.epoch;
+  const auto living = record ? record->living() : std::vector<SsiPid>();
+  const auto is_ours = [&](SsiPid pid) {
+    const auto entry = group_.find(pid);
+    return entry && entry->start_time == record->start_time(pid) && entry->where == group_.self() &&
+           entry->epoch == name.epoch;
+  };
+  const bool ours = std::ranges::any_of(living, is_ours);
   if (moves_.is_arriving(name)) {
     // A move of this ssid. In this term it may still come; an earlier one's is decided by the
     // table.
@@ -81,28 +98,20 @@ bool ProcessControl::recover_guest(const CopyName& name) {
     return true;
   }
   if (!record) return false;
-  const bool unknown =
-      !entry && !(stone && stone->start_time == record->ticket.start_time) && record->committed;
+  const auto is_unknown = [&](SsiPid pid) {
+    const auto stone = group_.tombstone(pid);
+    return !group_.find(pid) && !(stone && stone->start_time == record->start_time(pid)) &&
+           record->committed;
+  };
+  const bool unknown = !ours && std::ranges::any_of(living, is_unknown);
   if (!ours && !unknown) return false;
   if (guests_.find(name.pid) == nullptr) {
     // Its move came while no ssid was here to hear of it.
     take_guest(*record);
     log_info("guest {} found again", name.to_string());
   }
-  if (unknown) {
-    // All of ssid was away at once: this node alone knows of it.
-    const migrate::MoveTicket& t = record->ticket;
-    group::Claim claim;
-    claim.entry = {.process = t.pid,
-                   .where = group_.self(),
-                   .epoch = t.epoch,
-                   .start_time = t.start_time,
-                   .comm = t.comm,
-                   .uid = t.uid,
-                   .exe = t.exe,
-                   .nmigs = static_cast<std::uint32_t>(t.epoch.value)};
-    (void)group_.propose(std::move(claim));
-  }
+  // All of ssid was away at once: this node alone knows of it.
+  if (unknown) claim(*record);
   if (moves_.is_moving(name.pid) || !group_.view().has(name.pid.home)) return true;
   go_on_with_streams(*record);
   if (auto cgroup = FreezerCgroup::open(freezer_.guest(name))) (void)cgroup->thaw();
@@ -110,18 +119,41 @@ bool ProcessControl::recover_guest(const CopyName& name) {
   return true;
 }
 
+void ProcessControl::claim(const GuestRecord& record) {
+  const migrate::MoveTicket& t = record.ticket;
+  group::TableEntry entry{.process = t.pid,
+                          .where = group_.self(),
+                          .epoch = t.epoch,
+                          .start_time = t.start_time,
+                          .comm = t.comm,
+                          .uid = t.uid,
+                          .exe = t.exe,
+                          .nmigs = static_cast<std::uint32_t>(t.epoch.value)};
+  if (!record.over.contains(t.pid.pid)) (void)group_.propose(group::Claim{.entry = entry});
+  entry.unit = t.pid.pid;
+  for (const migrate::UnitMember& m : t.members) {
+    if (record.over.contains(m.pid)) continue;
+    entry.process.pid = m.pid;
+    entry.start_time = m.start_time;
+    entry.comm = m.comm;
+    entry.uid = m.uid;
+    entry.exe = m.exe;
+    (void)group_.propose(group::Claim{.entry = entry});
+  }
+}
+
 // Committed to this node, but nothing of it is here: the node was off, or its copy died.
 void ProcessControl::retire_missing() {
   for (const group::TableEntry& e : group_.entries()) {
     if (e.where != group_.self() || e.gone) continue;
-    const CopyName name{e.process, e.epoch};
+    const CopyName name = guest_of(e);
     if (::access(freezer_.guest(name).c_str(), F_OK) == 0) continue;
     GuestRecord lost;
     lost.ticket.pid = e.process;
     lost.ticket.epoch = e.epoch;
     lost.ticket.start_time = e.start_time;
     guest_ended(
-        lost, SIGKILL,
+        lost, e.process, SIGKILL,
         "nothing of it is left on node " + std::to_string(e.where.value) + ", where it ran");
   }
 }
@@ -138,8 +170,8 @@ void ProcessControl::recover_originals() {
     log_info("original {} was left frozen: {}", name.to_string(),
              came ? "its move came" : "it goes on here");
     if (came) {
-      make_deputy(name, {});
-    } else if (auto copy = migrate::FrozenCopy::adopt_original(freezer_, name)) {
+      make_deputies(name, {});
+    } else if (auto copy = migrate::FrozenCopy::adopt_originals(freezer_, name)) {
       (void)copy->thaw();
     }
   }

@@ -28,12 +28,18 @@ class Realms {
   // Called (from the preparing thread) when a realm has come to be.
   using OnRealm = std::function<void(NodeId home, const std::string& socket)>;
   using HostName = std::function<std::string(NodeId)>;
+  // What a realm of `home` is told of its network: arguments of ssid-realm. Home makes its end of
+  // the tunnel.
+  using Network = std::function<Result<std::vector<std::string>>(NodeId home)>;
 
-  Realms(NodeId self, Paths paths, MountView mount_view, HostName host_name, OnRealm on_realm);
+  Realms(NodeId self, Paths paths, MountView mount_view, HostName host_name, Network network,
+         OnRealm on_realm);
 
   // The path of the socket of the realm's init.
   Result<std::string> prepare(NodeId home);
   std::string socket_path(NodeId home) const;
+  // Of the realm's init, in this node's /proc.
+  Result<pid_t> init_pid(NodeId home) const;
   // Realms that an earlier ssid left and that still live.
   std::vector<NodeId> find_living() const;
 
@@ -45,6 +51,7 @@ class Realms {
   const Paths paths_;
   const MountView mount_view_;
   const HostName host_name_;
+  const Network network_;
   const OnRealm on_realm_;
   std::mutex mutex_;  // one realm is made at a time
 };

@@ -31,9 +31,28 @@ Applied ProcessTable::need_quorum_and(const View& view, std::initializer_list<No
   return Applied::kAccepted;
 }
 
+// A process of the tree that `commit` moves: it moves from where the tree is, or is new to the
+// table (all at a first move, later those that were born where the tree is).
+Applied ProcessTable::judge_member(const group::Member& member, const group::Commit& commit) const {
+  const SsiPid process{commit.process.home, member.pid};
+  if (process == commit.process) return Applied::kStale;
+  if (const ProcessRecord* entry = find(process)) {
+    const bool next = commit.epoch == entry->epoch.next() && commit.from == entry->where &&
+                      member.start_time == entry->start_time && !entry->gone &&
+                      entry->unit == commit.process.pid;
+    return next ? Applied::kAccepted : Applied::kStale;
+  }
+  const Tombstone* dead = find_tombstone(process);
+  return dead && dead->start_time == member.start_time ? Applied::kStale : Applied::kAccepted;
+}
+
 Applied ProcessTable::judge(const group::Commit& commit, const View& view) const {
   const Applied may = need_quorum_and(view, {commit.from, commit.to, commit.process.home});
   if (may != Applied::kAccepted) return may;
+  for (const group::Member& member : commit.members) {
+    const Applied applied = judge_member(member, commit);
+    if (applied != Applied::kAccepted) return applied;
+  }
   if (const ProcessRecord* entry = find(commit.process)) {
     const bool next = commit.epoch == entry->epoch.next() && commit.from == entry->where &&
                       commit.start_time == entry->start_time && !entry->gone;
@@ -43,7 +62,8 @@ Applied ProcessTable::judge(const group::Commit& commit, const View& view) const
   if (const Tombstone* dead = find_tombstone(commit.process)) {
     if (dead->start_time == commit.start_time) return Applied::kStale;
   }
-  return entries_.size() < limits_.entries_max ? Applied::kAccepted : Applied::kNoQuorum;
+  return entries_.size() + commit.members.size() < limits_.entries_max ? Applied::kAccepted
+                                                                       : Applied::kNoQuorum;
 }
 
 Applied ProcessTable::apply(const group::Commit& commit, const View& view) {
@@ -63,6 +83,19 @@ void ProcessTable::carry_out(const group::Commit& commit) {
   entry.uid = commit.uid;
   ++entry.nmigs;
   entry.since_ms = commit.at_ms;
+  for (const group::Member& member : commit.members) {
+    ProcessRecord& other = entries_[{commit.process.home, member.pid}];
+    other.process = {commit.process.home, member.pid};
+    other.where = commit.to;
+    other.epoch = commit.epoch;
+    other.start_time = member.start_time;
+    other.comm = member.comm;
+    other.exe = member.exe;
+    other.uid = member.uid;
+    other.nmigs = entry.nmigs;
+    other.since_ms = commit.at_ms;
+    other.unit = commit.process.pid;
+  }
 }
 
 Applied ProcessTable::judge(const group::Retire& retire, NodeId sender, const View& view) const {
@@ -245,6 +278,7 @@ std::string ProcessTable::to_string() const {
   for (const auto& [process, entry] : entries_) {
     out << process.to_string() << " at " << entry.where.value << " epoch " << entry.epoch.value
         << " started " << entry.start_time << " moves " << entry.nmigs
+        << (entry.unit != 0 ? " with " + std::to_string(entry.unit) : "")
         << (entry.gone ? " gone" : "") << "\n";
   }
   for (const Tombstone& t : tombstones_) {

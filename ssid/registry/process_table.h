@@ -7,7 +7,8 @@
 //  more than the
 //    current one; `from` is where the process is. The first move has epoch 1, starts at home and
 //    needs an absent entry. So of two commits for one epoch only the first in the order counts,
-//    everywhere.
+//    everywhere. The members of a tree move with it by the same rule, all of them or none, and
+//    share its epoch; one that the table does not know was born where the tree was.
 //  * Retire: only at exactly the current epoch and of the same process (start time). Then a
 //  tombstone stays,
 //    so that the same or an older message finds no entry again; the last `tombstones_max` of them
@@ -118,6 +119,7 @@ class ProcessTable {
   void carry_out(const group::Retire& retire);
   void carry_out(const group::Claim& claim);
   void carry_out(const group::SetDrained& drained);
+  Applied judge_member(const group::Member& member, const group::Commit& commit) const;
   Applied need_quorum_and(const View& view, std::initializer_list<NodeId> nodes) const;
   static void see(ProcessRecord& entry, const View& view, std::uint64_t now_ms,
                   std::uint64_t grace_ms);

@@ -59,6 +59,55 @@ TEST_CASE("moves count only one after the other") {
   CHECK(entry->nmigs == 3);
 }
 
+TEST_CASE("a tree moves as one, or not at all") {
+  const SsiPid kChild{n1, 70042}, kOther{n1, 70043};
+  const auto member = [](std::int32_t pid, std::uint64_t start) {
+    return group::Member{.pid = pid, .start_time = start, .comm = "cc1"};
+  };
+  ProcessTable table;
+  auto first = commit(n1, n2, 1);
+  first.members = {member(kChild.pid, 6)};
+  REQUIRE(table.apply(first, kAll) == Applied::kAccepted);
+  REQUIRE(table.find(kChild) != nullptr);
+  CHECK(table.find(kChild)->unit == kProcess.pid);
+  CHECK(table.find(kChild)->where == n2);
+
+  auto second = commit(n2, n3, 2);
+  SUBCASE("its members have its epoch; one that is new to the table was born where it was") {
+    second.members = {member(kChild.pid, 6), member(kOther.pid, 9)};
+    REQUIRE(table.apply(second, kAll) == Applied::kAccepted);
+    CHECK(table.find(kChild)->epoch == Epoch{2});
+    CHECK(table.find(kOther)->where == n3);
+    CHECK(table.find(kProcess)->unit == 0);
+  }
+  SUBCASE("another process with the PID of one of them: nothing moves") {
+    second.members = {member(kChild.pid, 7)};
+    CHECK(table.apply(second, kAll) == Applied::kStale);
+    CHECK(table.find(kProcess)->where == n2);
+  }
+  SUBCASE("one of them has ended: nothing moves with it") {
+    auto end = retire(1, 6);
+    end.process = kChild;
+    REQUIRE(table.apply(end, n2, kAll) == Applied::kAccepted);
+    second.members = {member(kChild.pid, 6)};
+    CHECK(table.apply(second, kAll) == Applied::kStale);
+    second.members = {};
+    CHECK(table.apply(second, kAll) == Applied::kAccepted);
+  }
+  SUBCASE("one that moves alone is in no tree") {
+    auto alone = commit(n1, n2, 1, 9);
+    alone.process = kOther;
+    REQUIRE(table.apply(alone, kAll) == Applied::kAccepted);
+    second.members = {member(kOther.pid, 9)};
+    CHECK(table.apply(second, kAll) == Applied::kStale);
+  }
+  SUBCASE("the first process outlives its tree, and the tree it") {
+    REQUIRE(table.apply(retire(1), n2, kAll) == Applied::kAccepted);
+    CHECK(table.find(kProcess) == nullptr);
+    CHECK(table.find(kChild) != nullptr);
+  }
+}
+
 TEST_CASE("nothing changes hands without quorum or to a node that is away") {
   ProcessTable table;
   CHECK(table.apply(commit(n1, n2, 1), kAlone) == Applied::kNoQuorum);

@@ -47,6 +47,14 @@ SsiPid process_of(const group::Operation& operation) {
   return std::visit(Get{}, operation);
 }
 
+bool concerns(const group::Operation& operation, SsiPid process) {
+  if (process_of(operation) == process) return true;
+  const auto* commit = std::get_if<group::Commit>(&operation);
+  return commit && commit->process.home == process.home &&
+         std::ranges::find(commit->members, process.pid, &group::Member::pid) !=
+             commit->members.end();
+}
+
 group::GroupMessage message_of(const group::Operation& operation) {
   if (const auto* commit = std::get_if<group::Commit>(&operation)) return *commit;
   if (const auto* retire = std::get_if<group::Retire>(&operation)) return *retire;
@@ -99,7 +107,7 @@ TableReplica::Effects TableReplica::on_view(const View& view, std::uint64_t now_
     // forgotten; and what we sent does not come back any more.
     for (auto& [number, proposal] : proposals_) proposal.on_its_way = false;
   } else if (!view_.members.empty()) {
-    forget_unsure();
+    forget_unsure(effects);
   }
   view_ = view;
   quorate_ = false;
@@ -115,9 +123,10 @@ TableReplica::Effects TableReplica::on_view(const View& view, std::uint64_t now_
   return effects;
 }
 
-void TableReplica::forget_unsure() {
+void TableReplica::forget_unsure(Effects& effects) {
   const std::uint64_t keep = std::max(sure_, committed_);
   if (held() <= keep) return;
+  effects.save = true;  // should we die now, the next ssid must not take them for sure
   while (held() > keep) pending_.pop_back();
   rebuild_tail();
 }
@@ -389,6 +398,11 @@ void TableReplica::carry_out_front(Effects& effects) {
     table_.on_view(view_, now_ms_, options_.grace_ms);
   } else {
     table_.on_view(process_of(front.operation), view_, now_ms_, options_.grace_ms);
+    if (const auto* commit = std::get_if<group::Commit>(&front.operation)) {
+      for (const group::Member& m : commit->members) {
+        table_.on_view({commit->process.home, m.pid}, view_, now_ms_, options_.grace_ms);
+      }
+    }
   }
   if (front.sender == options_.self) {
     decide(proposal_of(front.operation), Applied::kAccepted, effects);
@@ -502,7 +516,7 @@ TableReplica::Effects TableReplica::tick(std::uint64_t now_ms) {
 
 bool TableReplica::is_pending(SsiPid process) const {
   return std::any_of(pending_.begin(), pending_.end(),
-                     [&](const auto& pending) { return process_of(pending.operation) == process; });
+                     [&](const auto& pending) { return concerns(pending.operation, process); });
 }
 
 // ---- over a restart of ssid

@@ -170,7 +170,7 @@ class TableReplica {
     group::Operation operation;
   };
 
-  void forget_unsure();
+  void forget_unsure(Effects& effects);
   void rebuild_tail();
   void request_sync(std::uint64_t ballot, Effects& effects);
   void on_sync_request(NodeId from, const group::SyncRequest& request, Effects& effects);

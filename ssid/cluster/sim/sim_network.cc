@@ -175,6 +175,7 @@ void SimNetwork::send_missing(const std::shared_ptr<Ring>& ring) {
         if (machine(to).up) receive(to, ring, index);
       });
     }
+    want_token(to);  // it may have been refused the token during the cut
   }
 }
 

@@ -27,12 +27,10 @@ Offset<flatbuffers::String> text(Builder& b, const std::string& s, std::size_t l
   return b.CreateString(s.data(), std::min(s.size(), limit));
 }
 
-Offset<fb::Commit> write(Builder& b, const Commit& m) {
+Offset<fb::Member> write(Builder& b, const Member& m) {
   const auto comm = text(b, m.comm, kNameBytesMax);
   const auto exe = text(b, m.exe, kTextBytesMax);
-  return fb::CreateCommit(b, m.process.home.value, m.process.pid, m.from.value, m.to.value,
-                          m.epoch.value, m.start_time, comm, m.uid, exe, m.at_ms, m.proposal,
-                          m.term);
+  return fb::CreateMember(b, m.pid, m.start_time, comm, m.uid, exe);
 }
 
 Offset<fb::Retire> write(Builder& b, const Retire& m) {
@@ -45,7 +43,7 @@ Offset<fb::TableEntry> write(Builder& b, const TableEntry& m) {
   const auto comm = text(b, m.comm, kNameBytesMax);
   const auto exe = text(b, m.exe, kTextBytesMax);
   return fb::CreateTableEntry(b, m.process.home.value, m.process.pid, m.where.value, m.epoch.value,
-                              m.start_time, comm, m.uid, exe, m.nmigs, m.since_ms, m.gone);
+                              m.start_time, comm, m.uid, exe, m.nmigs, m.since_ms, m.gone, m.unit);
 }
 
 Offset<fb::Claim> write(Builder& b, const Claim& m) {
@@ -75,6 +73,15 @@ auto write_all(Builder& b, const std::vector<T>& items, std::size_t limit) {
   return b.CreateVector(offsets);
 }
 
+Offset<fb::Commit> write(Builder& b, const Commit& m) {
+  const auto comm = text(b, m.comm, kNameBytesMax);
+  const auto exe = text(b, m.exe, kTextBytesMax);
+  const auto members = write_all(b, m.members, kMembersMax);
+  return fb::CreateCommit(b, m.process.home.value, m.process.pid, m.from.value, m.to.value,
+                          m.epoch.value, m.start_time, comm, m.uid, exe, m.at_ms, m.proposal,
+                          m.term, members);
+}
+
 Offset<fb::Boots> write(Builder& b, const Boots& m) {
   const auto boots = write_all(b, m.boots, kNodesMax);
   return fb::CreateBoots(b, boots);
@@ -82,6 +89,10 @@ Offset<fb::Boots> write(Builder& b, const Boots& m) {
 
 Offset<fb::SetDrained> write(Builder& b, const SetDrained& m) {
   return fb::CreateSetDrained(b, m.node.value, m.drained, m.proposal, m.term);
+}
+
+Offset<fb::EtcFrame> write(Builder& b, const EtcFrame& m) {
+  return fb::CreateEtcFrame(b, b.CreateVector(m.frame));
 }
 
 fb::Operation type_of(const Operation& operation) {
@@ -131,7 +142,7 @@ Offset<fb::NodeInfo> write(Builder& b, const NodeInfo& m) {
 
 Offset<fb::Signal> write(Builder& b, const Signal& m) {
   return fb::CreateSignal(b, m.process.home.value, m.process.pid, m.epoch.value, m.signo, m.value,
-                          m.sender_uid, m.sender_pid, m.by_terminal);
+                          m.sender_uid, m.sender_pid, m.by_terminal, m.to_group);
 }
 
 Offset<fb::GuestStopped> write(Builder& b, const GuestStopped& m) {
@@ -208,20 +219,6 @@ class Reader {
   const char* wrong_ = nullptr;
 };
 
-Commit read(Reader& r, const fb::Commit& t) {
-  return {.process = r.process(t.home(), t.pid()),
-          .from = r.node(t.from()),
-          .to = r.node(t.to()),
-          .epoch = r.epoch(t.epoch()),
-          .start_time = t.start_time(),
-          .comm = r.text(t.comm(), kNameBytesMax),
-          .uid = t.uid(),
-          .exe = r.text(t.exe(), kTextBytesMax),
-          .at_ms = t.at_ms(),
-          .proposal = t.proposal(),
-          .term = t.term()};
-}
-
 Retire read(Reader& r, const fb::Retire& t) {
   return {.process = r.process(t.home(), t.pid()),
           .epoch = r.epoch(t.epoch()),
@@ -230,6 +227,15 @@ Retire read(Reader& r, const fb::Retire& t) {
           .reason = r.text(t.reason(), kTextBytesMax),
           .node = r.node(t.node()),
           .proposal = t.proposal()};
+}
+
+Member read(Reader& r, const fb::Member& t) {
+  r.need(t.pid() > 0, "no PID");
+  return {.pid = t.pid(),
+          .start_time = t.start_time(),
+          .comm = r.text(t.comm(), kNameBytesMax),
+          .uid = t.uid(),
+          .exe = r.text(t.exe(), kTextBytesMax)};
 }
 
 TableEntry read(Reader& r, const fb::TableEntry& t) {
@@ -242,7 +248,8 @@ TableEntry read(Reader& r, const fb::TableEntry& t) {
           .exe = r.text(t.exe(), kTextBytesMax),
           .nmigs = t.nmigs(),
           .since_ms = t.since_ms(),
-          .gone = t.gone()};
+          .gone = t.gone(),
+          .unit = t.unit()};
 }
 
 Claim read(Reader& r, const fb::Claim& t) {
@@ -281,6 +288,21 @@ std::vector<T> read_all(Reader& r, const flatbuffers::Vector<Offset<Table>>* ite
   return all;
 }
 
+Commit read(Reader& r, const fb::Commit& t) {
+  return {.process = r.process(t.home(), t.pid()),
+          .from = r.node(t.from()),
+          .to = r.node(t.to()),
+          .epoch = r.epoch(t.epoch()),
+          .start_time = t.start_time(),
+          .comm = r.text(t.comm(), kNameBytesMax),
+          .uid = t.uid(),
+          .exe = r.text(t.exe(), kTextBytesMax),
+          .at_ms = t.at_ms(),
+          .proposal = t.proposal(),
+          .term = t.term(),
+          .members = read_all<Member>(r, t.members(), kMembersMax)};
+}
+
 Boots read(Reader& r, const fb::Boots& t) {
   return {.boots = read_all<Boot>(r, t.boots(), kNodesMax)};
 }
@@ -288,6 +310,12 @@ Boots read(Reader& r, const fb::Boots& t) {
 SetDrained read(Reader& r, const fb::SetDrained& t) {
   return {
       .node = r.node(t.node()), .drained = t.drained(), .proposal = t.proposal(), .term = t.term()};
+}
+
+EtcFrame read(Reader& r, const fb::EtcFrame& t) {
+  r.need(t.frame() != nullptr, "a frame without content");
+  if (r.wrong()) return {};
+  return {{t.frame()->begin(), t.frame()->end()}};
 }
 
 PendingOperation read(Reader& r, const fb::PendingOperation& t) {
@@ -389,7 +417,8 @@ Signal read(Reader& r, const fb::Signal& t) {
           .value = t.value(),
           .sender_uid = t.sender_uid(),
           .sender_pid = t.sender_pid(),
-          .by_terminal = t.by_terminal()};
+          .by_terminal = t.by_terminal(),
+          .to_group = t.to_group()};
 }
 
 GuestStopped read(Reader& r, const fb::GuestStopped& t) {
@@ -456,6 +485,8 @@ GroupMessage read_body(Reader& r, const fb::Frame& frame) {
       return read(r, *frame.body_as_Event());
     case fb::Body::SetDrained:
       return read(r, *frame.body_as_SetDrained());
+    case fb::Body::EtcFrame:
+      return read(r, *frame.body_as_EtcFrame());
     case fb::Body::NONE:
     default:
       r.need(false, "an unknown message");

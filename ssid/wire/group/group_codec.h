@@ -24,8 +24,19 @@ inline constexpr std::size_t kTextBytesMax = 4096;  // paths, reasons, errors
 inline constexpr std::size_t kJsonBytesMax = 4u << 20;
 inline constexpr std::size_t kSnapshotPartItemsMax = 4096;  // of each kind
 inline constexpr std::size_t kNodesMax = 1024;
+inline constexpr std::size_t kMembersMax = 1024;  // of a tree
 
-// A process changes hands. `epoch` is the new one.
+// One of a tree that moves as one.
+struct Member {
+  std::int32_t pid = 0;
+  std::uint64_t start_time = 0;
+  std::string comm;
+  std::uint32_t uid = 0;
+  std::string exe;
+  bool operator==(const Member&) const = default;
+};
+
+// A process changes hands, and with it all that are below it. `epoch` is the new one.
 struct Commit {
   SsiPid process;
   NodeId from;
@@ -38,6 +49,7 @@ struct Commit {
   std::uint64_t at_ms = 0;     // wall clock of the proposer
   std::uint64_t proposal = 0;  // set by TableReplica
   std::uint64_t term = 0;      // likewise: it counts in this term only
+  std::vector<Member> members{};
   bool operator==(const Commit&) const = default;
 };
 
@@ -65,6 +77,7 @@ struct TableEntry {
   std::uint32_t nmigs = 0;
   std::uint64_t since_ms = 0;  // wall clock of the last move
   bool gone = false;           // its node or its home has booted since: it can't come back
+  std::int32_t unit = 0;       // PID of the process that it moves with; 0: none
   bool operator==(const TableEntry&) const = default;
 };
 
@@ -181,6 +194,7 @@ struct Signal {
   std::uint32_t sender_uid = 0;
   std::int32_t sender_pid = 0;
   bool by_terminal = false;  // its terminal's (Ctrl-C): to all that are in the foreground with it
+  bool to_group = false;     // its shell's (fg, kill %1): to its process group
   bool operator==(const Signal&) const = default;
 };
 struct GuestStopped {
@@ -222,9 +236,16 @@ struct Event {
   bool operator==(const Event&) const = default;
 };
 
+// What the copies of /cluster/etc say to each other: a frame of ssid/wire/etc, not looked into
+// here.
+struct EtcFrame {
+  std::vector<std::uint8_t> frame;
+  bool operator==(const EtcFrame&) const = default;
+};
+
 using GroupMessage =
     std::variant<Commit, Retire, Claim, Snapshot, SyncRequest, SyncReply, Ack, NodeInfo, Signal,
-                 GuestStopped, GuestContinued, Request, Reply, Event, SetDrained>;
+                 GuestStopped, GuestContinued, Request, Reply, Event, SetDrained, EtcFrame>;
 
 // Texts longer than their limit are cut (they come from other programs); counts above theirs are a
 // bug.

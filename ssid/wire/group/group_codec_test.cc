@@ -21,7 +21,8 @@ TableEntry entry(std::int32_t pid) {
           .exe = "/usr/bin/xz",
           .nmigs = 3,
           .since_ms = 1'700'000'000'000,
-          .gone = true};
+          .gone = true,
+          .unit = 70040};
 }
 
 const Commit kCommit{.process = kProcess,
@@ -33,7 +34,9 @@ const Commit kCommit{.process = kProcess,
                      .uid = 1000,
                      .exe = "/usr/bin/xz",
                      .at_ms = 5,
-                     .proposal = 77};
+                     .proposal = 77,
+                     .term = 3,
+                     .members = {{70042, 1234570, "cc1", 1000, "/usr/bin/cc1"}}};
 const Retire kRetire{.process = kProcess,
                      .epoch = Epoch{1},
                      .start_time = 1234567,
@@ -86,13 +89,14 @@ std::vector<GroupMessage> one_of_each() {
                    .cpu_features = "avx2",
                    .cpu_pressure = 12.5,
                    .mem_pressure = 0.5},
-          Signal{kProcess, Epoch{2}, 15, -4, 1000, 333, true},
+          Signal{kProcess, Epoch{2}, 15, -4, 1000, 333, true, true},
           GuestStopped{kProcess, Epoch{2}, 19},
           GuestContinued{kProcess, Epoch{2}},
           Request{1, NodeId{1}, NodeId{2}, "migrate", "{}", 1000, 1000},
           Reply{1, NodeId{1}, 2, "migrate 70041: no such process", "{}"},
           Event{"node 2 joined", "{\"node\":2}"},
-          SetDrained{NodeId{2}, false, 13, 6}};
+          SetDrained{NodeId{2}, false, 13, 6},
+          EtcFrame{{1, 2, 3}}};
 }
 
 }  // namespace
