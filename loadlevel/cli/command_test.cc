@@ -234,7 +234,7 @@ TEST_CASE("migrate passes what was typed, shows progress on stderr and the resul
   CHECK(ran.err == "70041: waiting: it is being moved\n");
   CHECK(moved.asked.op == "migrate");
   CHECK(moved.args() ==
-        json::parse(R"({"pid":"70041","node":"best","dry_run":false,"wait":true})"));
+        json::parse(R"({"pid":"70041","node":"best","tree":false,"dry_run":false,"wait":true})"));
 }
 
 TEST_CASE("ssid's reason reaches the user, with --json its details too") {

@@ -8,9 +8,10 @@ int main(int argc, char** argv) {
   CLI::App app("Moves a running process to another node, home, or where it is best off.",
                "migrate");
   std::string pid, to;
-  bool dry_run = false, wait = false, stats = false, json = false;
+  bool tree = false, dry_run = false, wait = false, stats = false, json = false;
   app.add_option("PID", pid, "process: 70041, or NODE:PID if it is older than ssid")->required();
   app.add_option("NODE", to, "number or name of a node, `home` or `best`")->required();
+  app.add_flag("--tree", tree, "with all its children and theirs, as one");
   app.add_flag("--dry-run", dry_run, "only say whether it can be moved, and what would be");
   app.add_flag("--wait", wait, "while something is busy, try again and show what is waited for");
   app.add_flag("--stats", stats, "show how long each step took");
@@ -20,6 +21,7 @@ int main(int argc, char** argv) {
   Question question{.name = "migrate", .what = pid, .op = "migrate", .json = json};
   question.args["pid"] = pid;
   question.args["node"] = to;
+  question.args["tree"] = tree;
   question.args["dry_run"] = dry_run;
   question.args["wait"] = wait;
   question.timeout_ms = 0;  // a move has its own time limits; ssid keeps them

@@ -75,10 +75,17 @@ int main(int argc, char** argv) {
     return fail("ssips", "usage", checked.error());
 
   const Question question{.name = "ssips", .what = "", .op = "ssips", .json = json};
-  return ask_and_print(question, [&](const nlohmann::json& answer) {
+  bool stands = false;
+  const int status = ask_and_print(question, [&](const nlohmann::json& answer) {
+    stands = answer.value("group_stands", false);
     const std::string silent = ssips_silent(answer);
     if (!silent.empty())
-      (void)fail("ssips", "node " + silent, Error("gave no answer, its processes are missing"));
+      (void)fail(
+          "ssips", "node " + silent,
+          Error(stands
+                    ? "was not asked, its processes are missing: corosync of this node stands still"
+                    : "gave no answer, its processes are missing"));
     return ssips_text(answer, options, asker()).value();
   });
+  return stands && status == 0 ? 1 : status;
 }
