@@ -27,9 +27,9 @@ def wait_for_loads(lab, timeout_s=30):
     lab.wait_for(known, timeout_s, "the first load of every node")
 
 
-def migrate(lab, pid, to, node=1, timeout=120):
+def migrate(lab, pid, to, node=1, timeout=120, options=()):
     """ssid's answer; LabError if it did not move."""
-    return ask(lab, node, "migrate", str(pid), str(to), timeout=timeout)
+    return ask(lab, node, "migrate", *options, str(pid), str(to), timeout=timeout)
 
 
 def try_to_migrate(lab, pid, to, node=1, timeout=120):
@@ -64,16 +64,17 @@ def _is_frozen(proc):
 
 
 def left_over(lab):
-    """What is in ssid's cgroups for processes and their criu, on all nodes."""
+    """What is in ssid's cgroups for processes and their criu, on all nodes that are up."""
+    up = [node for node in lab.numbers() if lab.init_pid(node) is not None]
     crius = [
         f"{node}: criu {pid}"
-        for node in lab.numbers()
+        for node in up
         for procs in lab.path(node, "/sys/fs/cgroup/ssid").glob("workers/cgroup.procs")
         for pid in procs.read_text().split()
     ]
     return crius + [
         f"{node}: {path.name}"
-        for node in lab.numbers()
+        for node in up
         for room in ("moving", "guests")
         for path in lab.path(node, f"/sys/fs/cgroup/ssid/{room}").iterdir()
         if path.is_dir()

@@ -22,6 +22,7 @@ OWN_MOUNTS = ("/run/ssid", "/proc/")
 
 class Kind(Enum):
     PASSED = "moved, PASS"
+    MOVED_OTHERWISE = "moved, its own check can't pass there"
     REFUSED = "refused before the freeze, PASS at home"
     REFUSED_NOT_PASS = "refused before the freeze, does not PASS without a move"
     THAWED = "failed after the freeze, PASS at home"
@@ -140,13 +141,14 @@ class Run:
             return Outcome(Kind.PASSED, frozen_ms=float(match[1]) if match else 0)
         said = done.stderr.strip().removeprefix(f"migrate: {self.pid}: ")
         # check() is asked once more: what it does not object to came later, with the process frozen.
-        refused = "does not take it now" in said or (
+        before = ("does not take it now", "it does not take the connections or datagrams that wait")
+        refused = '"code": "busy"' in done.stdout or any(words in said for words in before) or (
             not re.match(r"dump|node \d", said) and self._ask_migrate("--dry-run").returncode != 0)
         return Outcome(Kind.REFUSED if refused else Kind.THAWED, said)
 
     def _ask_migrate(self, *options):
         return self.lab.run(
-            1, ["migrate", *options, str(self.pid), "2", "--json"], check=False, timeout=MIGRATE_TIMEOUT_S)
+            1, ["migrate", "--tree", *options, str(self.pid), "2", "--json"], check=False, timeout=MIGRATE_TIMEOUT_S)
 
     # End
 

@@ -241,6 +241,10 @@ class Lab:
         self._check(number)
         return self._enter_command(self.state.node_socket(number), command, cwd, env, tty)
 
+    def outside_command(self, command):
+        """The argv that runs `command` on the lab's host that is no node (net.py)."""
+        return self._enter_command(self.state.keeper_socket, command)
+
     def run(self, number, command, check=True, timeout=60, cwd=None, env=None, **options):
         """subprocess.run on the node; output is captured as text unless told otherwise."""
         options.setdefault("text", True)

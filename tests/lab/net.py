@@ -1,5 +1,6 @@
 """The lab's two networks: a bridge each in the keeper's network namespace, one port per node and
-network. eth0 is 10.77.0.N, eth1 10.78.0.N; .254 is the lab itself, a host that is no node.
+network. eth0 is 10.77.0.N and fd00:77::N, eth1 10.78.0.N and fd00:78::N; .254 (::fe) is the lab itself, a host that
+is no node.
 
 All functions but the pure ones run in the keeper's network namespace, through `run`.
 """
@@ -16,6 +17,10 @@ def address(number, link=0):
     return f"10.{77 + link}.0.{number}"
 
 
+def address6(number, link=0):
+    return f"fd00:{77 + link}::{number:x}"
+
+
 def port(number, link):
     """The bridge's end of the node's cable."""
     return f"n{number}e{link}"
@@ -28,6 +33,7 @@ def bridge_commands():
             f"link add br{link} type bridge mcast_snooping 0",
             f"link set br{link} up",
             f"addr add {address(254, link)}/24 dev br{link}",
+            f"addr add {address6(254, link)}/64 dev br{link} nodad",
         ]
     return "\n".join(lines) + "\n"
 
@@ -47,7 +53,11 @@ def cable_commands(number, init_pid):
 def node_commands(number):
     lines = ["link set lo up"]
     for link in LINKS:
-        lines += [f"addr add {address(number, link)}/24 dev eth{link}", f"link set eth{link} up"]
+        lines += [
+            f"addr add {address(number, link)}/24 dev eth{link}",
+            f"addr add {address6(number, link)}/64 dev eth{link} nodad",
+            f"link set eth{link} up",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 BUILD = Path(os.environ.get("SSID_BUILD", "build/dev"))
 SECTIONS = {
-    "cluster": 8, "loadlevel": 1, "migrate": 1, "onall": 1, "runon": 1, "ssid": 8, "ssid-carrier": 8, "ssips": 1,
+    "cluster": 8, "loadlevel": 1, "migrate": 1, "mon": 1, "onall": 1, "runon": 1, "ssid": 8, "ssid-carrier": 8, "ssips": 1,
 }
 PROGRAMS = tuple(SECTIONS)
 RUN_OTHERS = {"onall", "runon"}  # what follows their first argument is another command's

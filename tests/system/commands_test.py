@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import observe  # noqa: E402
 from lab import Lab  # noqa: E402
 from probe import Probe  # noqa: E402
+from terminal import Terminal  # noqa: E402
 
 NODES = (1, 2, 3)
 FAULTS = "/run/ssid/faults"
@@ -101,6 +102,25 @@ class Commands(OnThreeNodes):
             self.assertEqual((job.returncode, path in said), (0, action == "add"))
             said = self.said(2, "loadlevel", "list").splitlines()
             self.assertEqual(path in said, action == "add")
+
+    def test_ssips_while_corosync_stands_still(self):
+        probe = self.probe("alone")
+        corosync = str(self.lab.services(1)["corosync"]["pid"])
+        self.lab.run(1, ["kill", "-STOP", corosync])
+        try:
+            done = self.lab.run(1, ["ssips", "-p", str(probe.pid)], check=False)
+        finally:
+            self.lab.run(1, ["kill", "-CONT", corosync])
+        self.assertEqual((done.returncode, done.stderr), (
+            1, "ssips: node 2, 3: was not asked, its processes are missing: corosync of this node stands still\n"))
+        self.assertEqual([line.split()[0] for line in done.stdout.splitlines()], ["PID", str(probe.pid)])
+
+        def agreed():
+            status = [observe.ask(self.lab, node, "cluster") for node in NODES]
+            return all(one["quorate"] and one["table_valid"] and one["members"] == len(NODES) for one in status)
+
+        self.lab.wait_for(agreed, 30, "the nodes agree")
+        self.assertEqual(self.lab.run(1, ["ssips", "-p", str(probe.pid)]).stderr, "")
 
     def test_the_balancer_of_a_node_by_its_name(self):
         self.assertEqual(self.said(1, "loadlevel", "off", "-n", "n2"), "balancer: 2: off\n")
@@ -218,6 +238,45 @@ class Commands(OnThreeNodes):
         time.sleep(0.5)  # who gave up asks no more
         self.assertEqual(len(self.moves(probe.pid)), 2 + ("3 -> 2" in out[0]))
         self.assertTrue(probe.report()["memory_good"])
+
+
+class Mon(OnThreeNodes):
+    def test_once(self):
+        for command in (["mon", "--once"], ["mon"]):
+            text = self.said(2, *command)
+            self.assertTrue(text.startswith("3 of 3 nodes up, quorum: yes"), text)
+            self.assertRegex(text, r"(?m)^  1 n1 \[[#.]+[\]+] +\d+\.\d\d/\d.* GiB *in +\d+ out +\d+$")
+
+    def test_on_a_terminal(self):
+        probe = self.probe("mon")
+        tty = Terminal(self.lab, 1, ["env", "TERM=xterm", "PS1=$ ", "dash", "-i"])
+        self.addCleanup(tty.close)
+        tty.expect(r"\$ $")
+        tty.type("mon\n")
+        tty.expect(r"3 of 3 nodes up(.|\n)*last moves(.|\n)*q quit")
+        observe.migrate(self.lab, probe.pid, 2)
+        tty.expect(rf"{probe.pid} (.|\n)*1 -> 2")
+        tty.type("u")
+        tty.expect(r"\d%")
+        tty.type("h")
+        tty.expect(r"how much of the node's CPUs")
+        tty.resize(12, 60)
+        tty.expect(r"q quit")
+        self.lab.service(1, "stop", "ssid")
+        tty.expect(r"mon: .*ssid")
+        self.lab.service(1, "start", "ssid")
+        self.lab.wait_ready()
+        observe.wait_for_loads(self.lab)
+        tty.expect(r"of 3 nodes up", timeout=30)
+        tty.type("q")
+        tty.expect(r"\$ $")
+        tty.type("stty -a | grep -o ' icanon\\| echo '\n")
+        tty.expect(r" icanon\r\n echo \r\n")
+
+    def test_without_ssid(self):
+        done = self.lab.run(1, ["env", "SSID_SOCKET=/nowhere", "mon"], check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"^mon: .*\n$")
 
 
 class Ssips(OnThreeNodes):

@@ -22,10 +22,10 @@ MOVED = re.compile(r"(\d+): 2 -> ([13]), frozen [\d.]+ ms, [\d.]+ [KM]iB")
 REFUSED = "node {0} is drained: it takes no guests until `cluster bring {0}`"
 QUIET_S = 6  # long enough for the balancer to have moved what it wants to move
 
-# Sleeps; on SIGUSR1 it becomes one that can't move; on SIGTERM it says who it is.
+# Sleeps; on SIGUSR1 it opens a packet socket and can't move any more; on SIGTERM it says who it is.
 SLEEPER = f"""
 $SIG{{TERM}} = sub {{ open F, ">>$ENV{{REPORT}}.ended"; print F "$$\\n"; exit {ENDED} }};
-$SIG{{USR1}} = sub {{ socket(S, 2, 2, 0) or die; open F, ">$ENV{{REPORT}}.stuck"; close F }};
+$SIG{{USR1}} = sub {{ socket(S, 17, 3, 0) or die; open F, ">$ENV{{REPORT}}.stuck"; close F }};
 sleep 1 while 1;
 """
 FLOCK = """

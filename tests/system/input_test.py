@@ -152,11 +152,13 @@ class Processes(OnThreeNodes):
         pid = self.start_python("f = open('/dev/net/tun', 'rb+', buffering=0)")
         self.refused(pid, r".*a device \(/dev/net/tun.*")
 
-    def test_a_terminal_and_sockets(self):
-        pid = self.start_python("import socket; s = socket.create_server(('', 7100))")
-        self.refused(pid, r".*a listening network socket.*7100.*")
-        pid = self.start_python("import socket; s = socket.socketpair()")
-        self.refused(pid, r".*a unix socket.*")
+    def test_sockets(self):
+        pid = self.start_python("import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)")
+        self.refused(pid, r".*a socket of a kind that can't be moved \(PACKET\).*")
+        pid = self.start_python("import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 255)")
+        self.refused(pid, r".*a network socket.*raw6.*")
+        pid = self.start_python("import socket; s = socket.socket(socket.AF_UNIX); s.bind('/tmp/input.sock'); s.listen()")
+        self.refused(pid, r".*a unix socket \(/tmp/input.sock\) that others reach by its name.*")
 
     def test_a_32_bit_program(self):
         program = self.lab.path(1, "/root/elf32")

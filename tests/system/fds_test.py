@@ -1,0 +1,418 @@
+#!/usr/bin/python3
+"""Everything that a process can have open, moved around three nodes while it is used without pause
+(tests/programs/fds_probe.cc), and judged by the program's own last word. Processes at home look on: one has the deleted
+file open, too, one tries to take the lock, one talks to it by named pipes."""
+
+import fcntl
+import os
+import re
+import struct
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import observe  # noqa: E402
+from lab import Lab  # noqa: E402
+
+NODES = 3
+MOVES = 50
+BETWEEN_S = 0.03  # it works at each place
+# Sends 1, 2, .. and wants 2, 3, .., until nobody answers; says how many answers were right and wrong.
+TALKER = """
+import os, struct, sys
+out, back = os.open(sys.argv[1], os.O_WRONLY), os.open(sys.argv[2], os.O_RDONLY)
+n, right, wrong = 0, 0, 0
+try:
+    while True:
+        n += 1
+        os.write(out, struct.pack("Q", n))
+        answer = os.read(back, 8)
+        if not answer: break
+        if answer == struct.pack("Q", n + 1): right += 1
+        else: wrong += 1
+except BrokenPipeError:
+    pass
+print(right, wrong, flush=True)
+"""
+
+
+# Does with its record locks what it is told; the lock is that of its process.
+RECORD_LOCKER = """
+import fcntl, os, sys
+file, other = open("/root/record", "r+b"), open("/root/record", "rb")
+kinds = {"read": fcntl.LOCK_SH | fcntl.LOCK_NB, "write": fcntl.LOCK_EX | fcntl.LOCK_NB, "free": fcntl.LOCK_UN}
+print(os.getpid(), flush=True)
+for line in sys.stdin:
+    act, *range = line.split()
+    try:
+        if act == "close": other.close()
+        elif act == "end": break
+        else: fcntl.lockf(file, kinds[act], *map(int, range))
+        print("done", flush=True)
+    except OSError as e:
+        print(e.strerror, flush=True)
+"""
+FAULTS = "/run/ssid/faults"
+F_OFD_GETLK, F_OFD_SETLK = 36, 37
+
+
+def try_flock(file):
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def record_lock(kind, start, length):
+    return struct.pack("hhxxxxqqixxxx", kind, os.SEEK_SET, start, length, 0)
+
+
+def try_record_lock(file):
+    """What fds_probe has: bytes 10 to 19, and all from 100 on. Either is one too much."""
+    for start, length in ((15, 1), (12, 30), (1 << 40, 0)):
+        try:
+            fcntl.fcntl(file, F_OFD_SETLK, record_lock(fcntl.F_WRLCK, start, length))
+            return
+        except BlockingIOError:
+            pass
+    raise BlockingIOError
+
+
+class Contender:
+    """Somebody at home who tries to get a lock, again and again."""
+
+    def __init__(self, path, attempt=try_flock):
+        self.path = path
+        self.attempt = attempt
+        self.tries = self.taken = 0
+        self._stop = threading.Event()
+        self._busy = threading.Lock()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        while not self._stop.is_set():
+            with self._busy, open(self.path, "r+b") as file:
+                self.tries += 1
+                try:
+                    self.attempt(file)
+                    self.taken += 1
+                except BlockingIOError:
+                    pass
+            time.sleep(0.0002)
+
+    def paused(self):
+        return self._busy
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join()
+
+
+class Probe:
+    """fds_probe on node 1, started by a shell that waits for it."""
+
+    def __init__(self, lab, name, kinds):
+        self.lab = lab
+        self.dir = f"/root/{name}"
+        self.report_path = f"/root/{name}.report"
+        lab.path(1, self.dir).mkdir(exist_ok=True)
+        program = lab.path(1, "/root/fds_probe")
+        if not program.exists():
+            program.write_bytes((lab.state.checkout / "build" / lab.preset / "bin/fds_probe").read_bytes())
+            program.chmod(0o755)
+        words = ["/root/fds_probe", self.report_path, self.dir, *kinds]
+        self.shell = lab.popen(
+            1, ["sh", "-c", f"{' '.join(words)} </dev/null >/dev/null & echo $!; wait $!; exit $?"],
+            stdout=subprocess.PIPE, text=True)
+        self.pid = int(self.shell.stdout.readline())
+
+    def path(self, name):
+        return self.lab.path(1, f"{self.dir}/{name}")
+
+    def report(self):
+        try:
+            return self.lab.path(1, self.report_path).read_text()
+        except FileNotFoundError:
+            return ""
+
+    def wait_ready(self):
+        self.lab.wait_for(lambda: self.report().startswith("ready\n"), 20, "the program to begin")
+
+    def end(self):
+        """{kind: (its last word, rounds)}, the last line, and the status that its parent saw."""
+        self.lab.run(1, ["kill", "-TERM", str(self.pid)])
+        status = self.shell.wait(20)
+        lines = self.report().splitlines()
+        words = re.findall(r"^(\S+): (.*), (\d+) rounds$", self.report(), re.MULTILINE)
+        return {kind: (word, int(rounds)) for kind, word, rounds in words}, lines[-1:], status
+
+
+class Fds(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.lab = Lab(NODES, name="t_fds", service_options={"ssid": "--faults"})
+        cls.addClassCleanup(cls.lab.down)
+        cls.lab.up()
+        observe.wait_for_loads(cls.lab)
+        cls.rows = []
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.rows:
+            titles = ["kind", "moves", "rounds", "its last word"]
+            print("\n" + observe.table(titles, sorted(cls.rows)), flush=True)
+
+    def move_around(self, probe, moves=MOVES, first=1):
+        for i in range(moves):
+            observe.migrate(self.lab, probe.pid, (i + first) % NODES + 1)
+            time.sleep(BETWEEN_S)
+        return moves
+
+    def assert_passes(self, probe, kinds, moves):
+        words, last, status = probe.end()
+        for kind, (word, rounds) in words.items():
+            self.rows.append([kind, moves, rounds, word])
+        self.assertEqual({kind: word for kind, (word, _) in words.items()}, dict.fromkeys(kinds, "ok"))
+        self.assertTrue(all(rounds >= moves for _, rounds in words.values()), words)
+        self.assertEqual((last, status), (["PASS"], 0))
+        self.assertEqual(observe.left_over(self.lab), [])
+
+    def moves_well(self, name, kinds):
+        probe = Probe(self.lab, name, kinds)
+        probe.wait_ready()
+        self.assert_passes(probe, kinds, self.move_around(probe))
+
+    def test_files_with_names(self):
+        self.moves_well("named", ["append", "offset", "directory", "mapping", "path-handle"])
+
+    def test_what_is_no_file(self):
+        self.moves_well("anonymous", [
+            "memfd", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack", "pending-signals",
+            "robust-futex"])
+
+    def test_files_without_names(self):
+        kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo"]
+        probe = Probe(self.lab, "nameless", kinds)
+        self.lab.wait_for(probe.path("deleted").exists, 20, "the file")
+        before = set(os.listdir(self.lab.path(1, "/"))), set(os.listdir(probe.path("")))
+        with open(probe.path("deleted"), "rb", buffering=0) as same:
+            probe.path("deleted").unlink()
+            probe.path("deleted").write_text("another one")
+            probe.wait_ready()
+            seen = []
+            for i in range(MOVES):
+                self.move_around(probe, 1, first=i + 1)
+                seen.append(int.from_bytes(os.pread(same.fileno(), 8, 64), sys.byteorder))
+            self.assertEqual(seen, sorted(set(seen)), "who has it open at home sees each write")
+            self.assertEqual(probe.path("deleted").read_text(), "another one")
+            after = set(os.listdir(self.lab.path(1, "/"))), set(os.listdir(probe.path("")))
+            self.assertEqual(after[0], before[0])
+            self.assertEqual(after[1] - before[1], {"lost"} & after[1])
+            self.assert_passes(probe, kinds, MOVES)
+
+    def test_home_takes_a_guests_files_their_names(self):
+        """While it is away: one is deleted, one is called otherwise. They are the same files to it."""
+        kinds = ["offset", "mapping"]
+        probe = Probe(self.lab, "renamed", kinds)
+        probe.wait_ready()
+        self.move_around(probe, 1, first=1)
+        probe.path("offset").unlink()
+        probe.path("mapped").rename(probe.path("called otherwise"))
+        time.sleep(1.2)  # so long a view believes what it knows
+        self.move_around(probe, 4, first=2)
+        self.assertEqual([name.name for name in probe.path("").iterdir()], ["called otherwise"])
+        self.assert_passes(probe, kinds, 5)
+
+    def test_a_lock_is_never_free_for_others(self):
+        self.is_never_free("flock", try_flock)
+
+    def test_record_locks_of_an_open_file_are_never_free_for_others(self):
+        self.is_never_free("file-record-lock", try_record_lock)
+
+    def is_never_free(self, kind, attempt):
+        """Wherever it was taken. Somebody at home tries all the time, but while it is taken anew."""
+        probe = Probe(self.lab, kind, [kind])
+        probe.wait_ready()
+        contender = Contender(probe.path("lock"), attempt)
+        self.addCleanup(contender.stop)
+        for i in range(MOVES):
+            self.move_around(probe, 1, first=i + 1)
+            if i % 5 == 1:
+                self.take_anew(probe, contender)
+        contender.stop()
+        self.assertGreater(contender.tries, MOVES)
+        self.assertEqual(contender.taken, 0, f"of {contender.tries} tries")
+        self.rows.append([f"{kind}, tried at home", MOVES, contender.tries, "never got it"])
+        self.assert_passes(probe, [kind], MOVES)
+        with open(probe.path("lock"), "r+b") as file:
+            attempt(file)  # free now
+
+    def test_a_lock_that_a_tree_shares(self):
+        """By an open file that they inherited: it is one lock, until the last of them has closed it."""
+        lock = self.lab.path(1, "/root/shared.lock")
+        lock.touch()
+        parent = self.lab.popen(
+            1, ["sh", "-c", 'echo $$; exec flock /root/shared.lock sh -c "sleep 1000; true"'], stdout=subprocess.PIPE, text=True)
+        pid = int(parent.stdout.readline())
+        self.lab.wait_for(lambda: self.is_locked(lock), 10, "it is locked")
+        contender = Contender(lock)
+        self.addCleanup(contender.stop)
+        for to in (2, 3, 1, 2, 3):
+            observe.ask(self.lab, 1, "migrate", "--tree", str(pid), str(to))
+        contender.stop()
+        self.assertGreater(contender.tries, 5)
+        self.assertEqual(contender.taken, 0, f"of {contender.tries} tries")
+        self.lab.run(1, ["pkill", "-P", str(pid)], check=False)
+        self.assertTrue(self.is_locked(lock), "its grandchild has it")
+        self.lab.run(1, ["pkill", "-f", "^sleep 1000"], check=False)
+        self.lab.wait_for(lambda: not self.is_locked(lock), 10, "it is free")
+        parent.wait(10)
+        parent.stdout.close()
+
+    @staticmethod
+    def is_locked(path):
+        with open(path, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def take_anew(self, probe, contender):
+        before = probe.path("lock").read_bytes()
+        with contender.paused():
+            self.lab.run(1, ["kill", "-USR1", str(probe.pid)])
+            self.lab.wait_for(lambda: probe.path("lock").read_bytes() != before, 10, "the lock is taken anew")
+
+    def test_a_move_that_comes_to_nothing(self):
+        """The lock and the deleted file are where they were, and nothing stays held for the movers."""
+        kinds = ["flock", "tmpfile", "deleted-mapping", "deleted-cwd"]
+        probe = Probe(self.lab, "aborted", kinds)
+        probe.wait_ready()
+        contender = Contender(probe.path("lock"))
+        self.addCleanup(contender.stop)
+        moves = 0
+        for at, to in ((1, 2), (2, 3), (3, 1)):
+            for step in ("after_freeze", "after_dump", "after_restore"):
+                self.lab.path(at, FAULTS).write_text(f"migrate.{step} error\n")
+                status, said = observe.try_to_migrate(self.lab, probe.pid, to)
+                self.assertNotEqual(status, 0, step)
+                self.assertIn("fault", said)
+            self.move_around(probe, 1, first=to - 1)
+            moves += 1
+        contender.stop()
+        self.assertEqual(contender.taken, 0, f"of {contender.tries} tries")
+        self.assertEqual(self.held_files(), 0)
+        self.assert_passes(probe, kinds, moves)
+
+    def held_files(self):
+        program = self.lab.path(1, "/root/carrierctl")
+        program.write_bytes((self.lab.build_dir / "bin/ssid-carrierctl").read_bytes())
+        program.chmod(0o755)
+        said = self.lab.run(1, ["/root/carrierctl", "stats"]).stdout
+        return int(re.search(r"files\.held\D+(\d+)", said)[1])
+
+    def record_locker(self):
+        """A program on node 1, its PID, and how to tell it something."""
+        self.lab.path(1, "/root/record").write_text("x")
+        program = self.lab.popen(1, ["python3", "-c", RECORD_LOCKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 text=True)
+        self.addCleanup(program.kill)
+        self.addCleanup(program.stdout.close)
+        self.addCleanup(program.stdin.close)
+
+        def tell(*words):
+            print(*words, file=program.stdin, flush=True)
+            return program.stdout.readline().strip()
+
+        return program, int(program.stdout.readline()), tell
+
+    def free_bytes(self, kind, count=30):
+        """Which bytes at the beginning somebody at home could lock."""
+        with open(self.lab.path(1, "/root/record"), "r+b") as file:
+            def is_free(at):
+                told = fcntl.fcntl(file, F_OFD_GETLK, record_lock(kind, at, 1))
+                return struct.unpack("hhxxxxqqixxxx", told)[0] == fcntl.F_UNLCK
+            return [at for at in range(count) if is_free(at)]
+
+    def test_read_locks_of_a_process_are_never_free_for_others(self):
+        """Somebody at home tries to write-lock them all the time. Once home they are its kernel's own again."""
+        _, pid, tell = self.record_locker()
+        self.assertEqual([tell("read 10 10"), tell("read 0 100")], ["done", "done"])
+
+        def attempt(file):
+            fcntl.fcntl(file, F_OFD_SETLK, record_lock(fcntl.F_WRLCK, 15, 1))
+
+        contender = Contender(self.lab.path(1, "/root/record"), attempt)
+        self.addCleanup(contender.stop)
+        for i in range(MOVES):
+            observe.migrate(self.lab, pid, (i + 1) % NODES + 1)
+            time.sleep(BETWEEN_S)
+        contender.stop()
+        self.assertGreater(contender.tries, MOVES)
+        self.assertEqual(contender.taken, 0, f"of {contender.tries} tries")
+        self.rows.append(["read lock of a process, tried at home", MOVES, contender.tries, "never got it"])
+        observe.migrate(self.lab, pid, 1)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), list(range(30)), "others may read")
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), [*range(10), *range(20, 30)])
+        self.assertEqual(self.held_files(), 0)
+        observe.migrate(self.lab, pid, 2)
+        self.assertEqual(tell("free 12 15"), "done")  # bytes 15 to 26
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), [*range(10), *range(15, 30)])
+        self.assertEqual(tell("write 2 11"), "done")
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(11), *range(13, 30)])
+        self.assertEqual(tell("close"), "done")  # of any descriptor of the file
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), list(range(30)))
+
+    def test_write_locks_of_a_process_move_on_and_stay_out_of_home(self):
+        """Home's store has them, from the moment when they were taken away from home."""
+        program, pid, tell = self.record_locker()
+        self.assertEqual(tell("write 10 5"), "done")
+        self.assertIn("record lock for writing", observe.try_to_migrate(self.lab, pid, 2)[1])
+        self.assertEqual(tell("free"), "done")
+        observe.migrate(self.lab, pid, 2)
+        self.assertEqual(tell("write 10 5"), "done")
+        contender = Contender(self.lab.path(1, "/root/record"),
+                              lambda file: fcntl.fcntl(file, F_OFD_SETLK, record_lock(fcntl.F_WRLCK, 8, 1)))
+        self.addCleanup(contender.stop)
+        for step in ("after_freeze", "after_restore"):
+            self.lab.path(2, FAULTS).write_text(f"migrate.{step} error\n")
+            self.assertIn("fault", observe.try_to_migrate(self.lab, pid, 3)[1])
+        for i in range(MOVES // 5):
+            observe.migrate(self.lab, pid, 3 - i % 2)
+        self.assertIn("record lock for writing", observe.try_to_migrate(self.lab, pid, 1)[1])
+        contender.stop()
+        self.assertEqual(contender.taken, 0, f"of {contender.tries} tries")
+        self.rows.append(["write lock of a process, tried at home", MOVES // 5, contender.tries, "never got it"])
+        self.assertEqual(self.held_files(), 0)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(5), *range(15, 30)])
+        self.assertEqual(tell("read 10 5"), "done")
+        observe.migrate(self.lab, pid, 1)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), list(range(30)))
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), [*range(5), *range(15, 30)])
+        observe.migrate(self.lab, pid, 3)
+        self.lab.run(1, ["kill", "-KILL", str(pid)])
+        program.wait(10)
+        self.lab.wait_for(lambda: self.free_bytes(fcntl.F_WRLCK) == list(range(30)), 10, "its end drops them")
+
+    def test_named_pipes_both_ways(self):
+        self.lab.path(1, "/root/piped").mkdir()
+        for name in ("in", "out"):
+            os.mkfifo(self.lab.path(1, f"/root/piped/{name}"))
+        talker = self.lab.popen(
+            1, ["python3", "-c", TALKER, "/root/piped/in", "/root/piped/out"], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(talker.kill)
+        probe = Probe(self.lab, "piped", ["fifo"])
+        probe.wait_ready()
+        moves = self.move_around(probe)
+        self.assert_passes(probe, ["fifo"], moves)
+        right, wrong = map(int, talker.communicate(timeout=20)[0].split())
+        self.rows.append(["fifo, asked at home", moves, right, f"{wrong} wrong answers"])
+        self.assertGreater(right, moves)
+        self.assertEqual(wrong, 0)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
