@@ -22,8 +22,10 @@ ROOMS = {
     "ssid/carrier": ("fs", "migrate/streams", "ssid/config", "ssid/wire", "ssid/base"),  # root of ssid-carrier
     "ssid/daemon": ALL,  # composition root of ssid
     "fs": ("ssid/registry", "ssid/cluster", "ssid/wire", "ssid/base"),
-    "migrate": ("migrate/streams", "ssid/wire", "ssid/base", "shim"),
-    "migrate/streams": ("ssid/wire", "ssid/base"),  # the carrier relays them, and knows no more of a move
+    "migrate": ("migrate/net", "migrate/fds", "migrate/streams", "ssid/wire", "ssid/base", "shim"),
+    "migrate/net": ("ssid/base",),  # rules and tunnels of home; knows nothing of a move
+    "migrate/fds": ("ssid/wire", "ssid/base"),  # one kind of descriptor a file; knows nothing of a move
+    "migrate/streams": ("migrate/fds", "ssid/wire", "ssid/base"),  # the carrier relays them, and knows no more of a move
     "loadlevel": ("loadlevel/policy", "ssid/wire", "ssid/base"),
     "loadlevel/policy": ("ssid/base",),
     "loadlevel/cli": ("ssid/api", "ssid/wire", "ssid/base"),
@@ -39,7 +41,10 @@ FAMILIES = {
     "fuse": (r"(fuse3?/|fuse(_lowlevel)?\.h)", "fs"),
     "toml++": (r"toml", None),
     "protobuf": (r"google/protobuf/", None),
+    "nftables": (r"nftables/", "migrate/net"),
+    "libnl": (r"netlink/", "migrate/net"),
     "capability": (r"sys/capability\.h", None),
+    "ncurses": (r"n?curses", "loadlevel/cli"),
     "boost but asio": (r"boost/(?!asio|system)", None),
 }
 # Several rooms may include these: boost/asio and boost/system, spdlog, flatbuffers, doctest, nlohmann,

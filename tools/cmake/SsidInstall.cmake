@@ -4,7 +4,7 @@ include(GNUInstallDirs)
 
 set(SSID_SBIN_PROGRAMS ssid)
 set(SSID_LIB_PROGRAMS ssid-carrier ssid-realm ssid-deputy ssid-uffd)
-set(SSID_BIN_PROGRAMS cluster loadlevel migrate onall runon ssips)
+set(SSID_BIN_PROGRAMS cluster loadlevel migrate mon onall runon ssips)
 
 function(ssid_install_programs destination)
   foreach(program IN LISTS ARGN)

@@ -5,6 +5,7 @@ packages=(
   g++ cmake ninja-build ccache pkg-config git clang-format python3
   scdoc man-db
   libboost-dev libflatbuffers-dev flatbuffers-compiler libspdlog-dev nlohmann-json3-dev libcli11-dev
+  libnftables-dev libnl-3-dev libnl-route-3-dev libncurses-dev
   libtomlplusplus-dev libcap-dev libssl-dev libfuse3-dev libprotobuf-dev protobuf-compiler
   libcpg-dev libquorum-dev libvotequorum-dev libcfg-dev libcmap-dev libcorosync-common-dev
   doctest-dev librapidcheck-dev libbenchmark-dev
@@ -12,6 +13,8 @@ packages=(
   corosync fuse3 nftables iproute2 procps util-linux
   # what the demo and the tests move
   xz-utils openssl perl
+  # a person before a terminal: tests/system/tmux_test.py
+  tmux vim less
 )
 if [[ $(. /etc/os-release && echo "${VERSION_ID:-}") == 12 ]]; then
   packages=("${packages[@]/#libboost-dev/libboost1.81-dev}")  # the default there, 1.74, is too old

@@ -16,7 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOGS = ROOT / ".ssid-dev/test-logs"
 SKIPPED = 77
-SYSTEM_TEST_TIMEOUT_S = 3600
+UNIT_TEST_TIMEOUT_S = 600
+SYSTEM_TEST_TIMEOUT_S = 1200
 
 
 class Count:
@@ -44,6 +45,7 @@ def run_unit(names, count):
     junit = LOGS / "ctest.xml"
     junit.unlink(missing_ok=True)
     command = ["ctest", "--preset", "dev", "--output-junit", str(junit), "-j", str(os.cpu_count() or 1)]
+    command += ["--timeout", str(UNIT_TEST_TIMEOUT_S)]  # ctest has none of its own
     if names:
         command += ["-R", "|".join(names)]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
