@@ -58,6 +58,10 @@ Result<> CarrierClient::refresh_view(const std::string& mountpoint) {
   return ask_plain(encode_request(CarrierOp::kRefreshView, UnmountView{mountpoint, false}));
 }
 
+Result<> CarrierClient::rebuild_sockets(const RebuildSockets& wanted) {
+  return ask_plain(encode_request(CarrierOp::kRebuildSockets, wanted));
+}
+
 Result<> CarrierClient::export_stream(std::uint64_t id, CarrierDirection direction, int fd,
                                       int owner) {
   const int fds[] = {fd, owner};

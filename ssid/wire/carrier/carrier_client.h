@@ -27,6 +27,8 @@ class CarrierClient {
   // Afterwards the view shows everything that was done at home before this call (names and
   // attributes are otherwise believed for up to a second).
   Result<> refresh_view(const std::string& mountpoint);
+  // Target: a guest's sockets are about to be bound in that cgroup, or have been. kGone: no view.
+  Result<> rebuild_sockets(const RebuildSockets& wanted);
 
   // Home. `fd` stays the caller's; the carrier opens it again for itself. `owner`: a pidfd; when
   // that process has ended, the stream is closed, whoever forgot it.

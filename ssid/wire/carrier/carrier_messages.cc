@@ -105,6 +105,12 @@ void fields(Io& io, UnmountView& m) {
   io(m.force);
 }
 template <typename Io>
+void fields(Io& io, RebuildSockets& m) {
+  io(m.mountpoint);
+  io(m.cgroup);
+  io(m.on);
+}
+template <typename Io>
 void fields(Io& io, ViewInfo& m) {
   io(m.home_node);
   io(m.mountpoint);
@@ -270,6 +276,7 @@ Result<std::span<const std::byte>> decode_carrier_reply(std::span<const std::byt
 SSI_CARRIER_MESSAGE(MountView)
 SSI_CARRIER_MESSAGE(ShowNodes)
 SSI_CARRIER_MESSAGE(UnmountView)
+SSI_CARRIER_MESSAGE(RebuildSockets)
 SSI_CARRIER_MESSAGE(ExportStream)
 SSI_CARRIER_MESSAGE(AttachStream)
 SSI_CARRIER_MESSAGE(DrainStream)

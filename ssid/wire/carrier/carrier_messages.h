@@ -40,6 +40,7 @@ enum class CarrierOp : std::uint32_t {
   kHoldFile = 20,
   kOpenHeldFile = 21,
   kReleaseFile = 22,
+  kRebuildSockets = 23,
 };
 
 enum class CarrierDirection : std::uint32_t {
@@ -74,6 +75,13 @@ struct ShowNodes {
 struct UnmountView {
   std::string mountpoint;
   bool force = false;  // also while it is in use; users get EIO
+};
+// While it is on, the processes in a cgroup may bind to names at which home has sockets already.
+struct RebuildSockets {
+  std::string mountpoint;
+  std::string cgroup;  // its directory
+  bool on = false;
+  bool operator==(const RebuildSockets&) const = default;
 };
 struct ViewInfo {
   std::uint32_t home_node = 0;

@@ -27,6 +27,21 @@ TEST_CASE("a message comes back as it was") {
   CHECK_FALSE(decode_message<UnmountView>(rest).ok());
 }
 
+TEST_CASE("a rebuild of sockets says where, who, and whether it begins") {
+  for (const bool on : {true, false}) {
+    const RebuildSockets wanted{"/run/ssid/view/2", "/sys/fs/cgroup/ssid/guests/2-70041-3", on};
+    const CarrierBytes bytes = encode_request(CarrierOp::kRebuildSockets, wanted);
+    std::span<const std::byte> rest;
+    const auto op = decode_op(bytes, rest);
+    REQUIRE(op.ok());
+    CHECK(static_cast<std::uint32_t>(*op) == 23);
+    const auto back = decode_message<RebuildSockets>(rest);
+    REQUIRE(back.ok());
+    CHECK(*back == wanted);
+    CHECK_FALSE(decode_message<RebuildSockets>(rest.first(rest.size() - 1)).ok());
+  }
+}
+
 TEST_CASE("a reply carries its error") {
   const auto reply = decode_carrier_reply(encode_error(Error(ErrorCode::kRefused, "no")));
   REQUIRE_FALSE(reply.ok());
@@ -42,6 +57,7 @@ TEST_CASE("rubbish is an error, never more") {
     for (auto& byte : bytes) byte = static_cast<std::byte>(random() % 3 == 0 ? random() : 0);
     (void)decode_message<AttachStream>(bytes).ok();
     (void)decode_message<ViewList>(bytes).ok();
+    (void)decode_message<RebuildSockets>(bytes).ok();
     (void)decode_carrier_reply(bytes).ok();
   }
 }
