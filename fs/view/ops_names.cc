@@ -26,6 +26,10 @@ void ViewOps::lookup(fuse_req_t request, fuse_ino_t parent_id, const char* name)
     fuse_reply_err(request, error);
     return;
   }
+  if (hides_socket(request, *parent, name, reply)) {
+    fuse_reply_err(request, ENOENT);
+    return;
+  }
   reply_entry(request, reply, parent, name);
 }
 
@@ -54,19 +58,22 @@ void ViewOps::readlink(fuse_req_t request, fuse_ino_t ino) {
   fuse_reply_readlink(request, target.c_str());
 }
 
-void ViewOps::make(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* name, mode_t mode,
-                   dev_t rdev) {
-  ViewFs& fs = fs_of(request);
-  if (too_long(request, name)) return;
-  const ViewNodePtr parent = fs.nodes_.get(parent_id);
+int ViewOps::make_at_home(fuse_req_t request, Op op, ViewNode& parent, const char* name,
+                          mode_t mode, dev_t rdev, Remote::Reply& reply) {
   MakeBody body;
   body.name_bytes = static_cast<std::uint32_t>(std::strlen(name));
   body.mode = mode;
   body.rdev = rdev;
+  return fs_of(request).remote_.call(ask(request, op, &parent),
+                                     {bytes_of(body), bytes_of(std::string_view(name))}, reply);
+}
+
+void ViewOps::make(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* name, mode_t mode,
+                   dev_t rdev) {
+  if (too_long(request, name)) return;
+  const ViewNodePtr parent = fs_of(request).nodes_.get(parent_id);
   Remote::Reply reply;
-  const int error = fs.remote_.call(ask(request, op, parent.get()),
-                                    {bytes_of(body), bytes_of(std::string_view(name))}, reply);
-  if (error != 0) {
+  if (const int error = make_at_home(request, op, *parent, name, mode, rdev, reply); error != 0) {
     fuse_reply_err(request, error);
     return;
   }
@@ -75,6 +82,7 @@ void ViewOps::make(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* 
 
 void ViewOps::mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
                     dev_t rdev) {
+  if (make_rebuilt_socket(request, parent, name, mode)) return;
   make(request, Op::kMknod, parent, name, mode, rdev);
 }
 
@@ -82,18 +90,21 @@ void ViewOps::mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mod
   make(request, Op::kMkdir, parent, name, mode, 0);
 }
 
-void ViewOps::remove(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* name) {
-  ViewFs& fs = fs_of(request);
-  if (too_long(request, name)) return;
-  const ViewNodePtr parent = fs.nodes_.get(parent_id);
+int ViewOps::remove_at_home(fuse_req_t request, Op op, ViewNode& parent, const char* name) {
   Remote::Reply reply;
   const NameBody body = name_body(name);
-  fuse_reply_err(request,
-                 fs.remote_.call(ask(request, op, parent.get()),
-                                 {bytes_of(body), bytes_of(std::string_view(name))}, reply));
+  return fs_of(request).remote_.call(ask(request, op, &parent),
+                                     {bytes_of(body), bytes_of(std::string_view(name))}, reply);
+}
+
+void ViewOps::remove(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* name) {
+  if (too_long(request, name)) return;
+  const ViewNodePtr parent = fs_of(request).nodes_.get(parent_id);
+  fuse_reply_err(request, remove_at_home(request, op, *parent, name));
 }
 
 void ViewOps::unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  if (unlink_rebuilt_socket(request, parent, name)) return;
   remove(request, Op::kUnlink, parent, name);
 }
 
@@ -129,6 +140,10 @@ void ViewOps::rename(fuse_req_t request, fuse_ino_t parent_id, const char* name,
   const ViewNodePtr parent2 = fs.nodes_.get(parent2_id);
   if (held_of(request, *parent, name, kHeldNamePrefix)) {
     fuse_reply_err(request, 0);  // the kernel calls it so from now on
+    return;
+  }
+  if (is_found_socket(request, *parent, name) || is_found_socket(request, *parent2, name2)) {
+    fuse_reply_err(request, EBUSY);  // it would move home's
     return;
   }
   TwoNamesBody body;

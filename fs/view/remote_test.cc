@@ -2,72 +2,16 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
-#include <sys/socket.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <thread>
 
-#include "fs/store/store.h"
-#include "ssid/wire/carrier/socket_channel.h"
+#include "fs/view/test_home.h"
 
 using namespace ssi;
 using namespace ssi::fs;
 
 namespace {
-
-struct TempDir {
-  TempDir() {
-    char pattern[] = "/tmp/ssid-remote-XXXXXX";
-    path = ::mkdtemp(pattern);
-  }
-  ~TempDir() { std::filesystem::remove_all(path); }
-  std::string path;
-};
-
-// A home whose store can be taken away and started again.
-class Home {
- public:
-  explicit Home(std::string root) : root_(std::move(root)) { start(); }
-  ~Home() { stop(); }
-  void start() { store_ = std::make_unique<Store>(Store::Options{.root = root_}); }
-  void stop() {
-    store_->stop();
-    for (auto& thread : threads_) thread.join();
-    threads_.clear();
-    store_.reset();
-  }
-  // Breaks the connections, keeps the sessions.
-  void cut() {
-    for (const auto& weak : accepted_) {
-      if (const auto channel = weak.lock()) channel->abort();
-    }
-    for (auto& thread : threads_) thread.join();
-    threads_.clear();
-  }
-  Result<std::unique_ptr<Channel>> dial() {
-    int pair[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-      return Error::from_errno("pair");
-    auto accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
-    accepted_.push_back(accepted);
-    threads_.emplace_back([this, accepted] {
-      FrameBuffer frame;
-      if (!accepted->recv(frame).ok()) return;
-      ByteReader reader(frame.span());
-      store_->serve(*accepted, reader.get<LinkHello>());
-      accepted->abort();
-    });
-    return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
-  }
-
- private:
-  std::string root_;
-  std::unique_ptr<Store> store_;
-  std::vector<std::thread> threads_;
-  std::vector<std::weak_ptr<SocketChannel>> accepted_;
-};
 
 template <typename T>
 ByteSpan bytes_of(const T& value) {

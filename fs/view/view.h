@@ -42,6 +42,9 @@ class View {
   // Names and attributes that the kernel knows are asked for again: afterwards everything done at
   // home before this call is seen.
   void refresh();
+  // Until it is `on` no more, the threads in that cgroup (its directory) may bind to names at which
+  // home has sockets already; see socket_rebuilds.h. Once more `on`: from the beginning.
+  void rebuild_sockets(const std::string& cgroup, bool on);
   // What the cluster says of home; see Remote.
   void set_home_up(bool up);
   // Waiting and future operations fail with EIO.

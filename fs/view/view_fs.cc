@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include "fs/view/cgroup_threads.h"
 #include "ssid/base/proc_status.h"
 
 namespace ssi::fs {
@@ -35,7 +36,8 @@ ViewFs::ViewFs(View::Options options, DigestCache& digests)
         remote_.forget(node.store_serial, node.store_id, node.store_lookups);
       }),
       remote_(options_.remote, nodes_),
-      twins_(options_.twins, remote_, nodes_, digests) {}
+      twins_(options_.twins, remote_, nodes_, digests),
+      socket_rebuilds_(&cgroup_has_thread) {}
 
 ViewFs::~ViewFs() {
   unmount(true);
@@ -416,7 +418,8 @@ fuse_entry_param ViewFs::entry_of(const Remote::Reply& reply, const ViewNodePtr&
   entry.ino = nodes_.kernel_id(*node);
   entry.attr = stat_of(attr);
   entry.attr_timeout = timeout_s();
-  entry.entry_timeout = timeout_s();
+  // A socket is not the same for everybody, see socket_rebuilds.h: the kernel is to ask each time.
+  entry.entry_timeout = S_ISSOCK(attr.mode) ? 0 : timeout_s();
   return entry;
 }
 
@@ -528,6 +531,7 @@ Result<std::unique_ptr<View>> View::mount(Options options, DigestCache& digests)
 const std::string& View::mountpoint() const { return fs_->options().mountpoint; }
 std::uint64_t View::device() const { return fs_->device(); }
 void View::refresh() { fs_->refresh(); }
+void View::rebuild_sockets(const std::string& cgroup, bool on) { fs_->rebuild_sockets(cgroup, on); }
 void View::set_home_up(bool up) { fs_->set_home_up(up); }
 void View::give_up() { fs_->give_up(); }
 bool View::unmount(bool force) { return fs_->unmount(force); }

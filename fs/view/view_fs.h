@@ -10,6 +10,7 @@
 #include <thread>
 #include <unordered_set>
 
+#include "fs/view/socket_rebuilds.h"
 #include "fs/view/view.h"
 
 namespace ssi::fs {
@@ -22,6 +23,7 @@ class ViewFs {
   Result<> start();
   bool unmount(bool force);
   void refresh();
+  void rebuild_sockets(const std::string& cgroup, bool on) { socket_rebuilds_.set(cgroup, on); }
   void give_up() { remote_.give_up(); }
   void set_home_up(bool up) { remote_.set_home_up(up); }
   bool is_alive() const { return alive_; }
@@ -93,6 +95,7 @@ class ViewFs {
   NodeIndex nodes_;
   Remote remote_;
   Twins twins_;
+  SocketRebuilds socket_rebuilds_;
   fuse_session* session_ = nullptr;
   UniqueFd fuse_fd_;
   std::atomic<std::uint64_t> root_dev_{0};

@@ -53,11 +53,15 @@ struct ViewOps {
   static void forget(fuse_req_t request, fuse_ino_t ino, std::uint64_t lookups);
   static void forget_multi(fuse_req_t request, std::size_t count, fuse_forget_data* forgets);
   static void readlink(fuse_req_t request, fuse_ino_t ino);
+  // 0 or an errno, and home's answer.
+  static int make_at_home(fuse_req_t request, Op op, ViewNode& parent, const char* name,
+                          mode_t mode, dev_t rdev, Remote::Reply& reply);
   static void make(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* name, mode_t mode,
                    dev_t rdev);
   static void mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
                     dev_t rdev);
   static void mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode);
+  static int remove_at_home(fuse_req_t request, Op op, ViewNode& parent, const char* name);
   static void remove(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* name);
   static void unlink(fuse_req_t request, fuse_ino_t parent, const char* name);
   static void rmdir(fuse_req_t request, fuse_ino_t parent, const char* name);
@@ -66,6 +70,17 @@ struct ViewOps {
   static void rename(fuse_req_t request, fuse_ino_t parent_id, const char* name,
                      fuse_ino_t parent2_id, const char* name2, unsigned int flags);
   static void link(fuse_req_t request, fuse_ino_t ino, fuse_ino_t parent_id, const char* name);
+
+  // ops_sockets.cc
+  // The socket that home has sent for parent/name is to be hidden, and is forgotten.
+  static bool hides_socket(fuse_req_t request, const ViewNode& parent, const char* name,
+                           const Remote::Reply& reply);
+  // These have answered, or return false: as usual, then.
+  static bool make_rebuilt_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name,
+                                  mode_t mode);
+  static bool unlink_rebuilt_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name);
+  // What is being rebuilt only found the file there, which is home's.
+  static bool is_found_socket(fuse_req_t request, const ViewNode& parent, const char* name);
 
   // ops_attr.cc
   static void reply_attr(fuse_req_t request, const Remote::Reply& reply, ViewNode& node);

@@ -1,0 +1,97 @@
+#include "fs/view/socket_rebuilds.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+namespace ssi::fs {
+
+void SocketRebuilds::set(const std::string& cgroup, bool on) {
+  std::lock_guard lock(mutex_);
+  std::erase_if(rebuilds_, [&](const Rebuild& rebuild) { return rebuild.cgroup == cgroup; });
+  if (on) {
+    if (rebuilds_.size() == kRebuildsMax) rebuilds_.pop_front();
+    rebuilds_.push_back({++last_id_, cgroup, {}});
+  }
+  any_.store(!rebuilds_.empty(), std::memory_order_release);
+}
+
+std::optional<SocketRebuilds::Id> SocketRebuilds::of(pid_t thread) const {
+  if (thread <= 0) return {};  // of a PID namespace that we don't see
+  std::vector<std::pair<Id, std::string>> rebuilds;
+  {
+    std::lock_guard lock(mutex_);
+    for (const Rebuild& rebuild : rebuilds_) rebuilds.emplace_back(rebuild.id, rebuild.cgroup);
+  }
+  for (const auto& [id, cgroup] : rebuilds) {
+    if (has_thread_(cgroup, thread)) return id;
+  }
+  return {};
+}
+
+const SocketRebuilds::Rebuild* SocketRebuilds::find_locked(Id id) const {
+  const auto found = std::ranges::find(rebuilds_, id, &Rebuild::id);
+  return found == rebuilds_.end() ? nullptr : &*found;
+}
+
+SocketRebuilds::Rebuild* SocketRebuilds::find_locked(Id id) {
+  return const_cast<Rebuild*>(std::as_const(*this).find_locked(id));
+}
+
+bool SocketRebuilds::hides(Id id, const Name& name) const {
+  std::lock_guard lock(mutex_);
+  const Rebuild* rebuild = find_locked(id);
+  return rebuild != nullptr && !rebuild->names.contains(name);
+}
+
+SocketRebuilds::Make SocketRebuilds::make(Id id, const Name& name, AtHome at_home) {
+  std::lock_guard lock(mutex_);
+  Rebuild* rebuild = find_locked(id);
+  if (rebuild == nullptr) return at_home == AtHome::kNothing ? Make::kAtHome : Make::kExists;
+  if (at_home == AtHome::kOther) return Make::kExists;
+  const bool known = rebuild->names.contains(name);
+  if (!known && rebuild->names.size() >= kNamesMax) return Make::kTooMany;
+  if (at_home == AtHome::kNothing) return Make::kAtHome;
+  if (known) return Make::kExists;
+  rebuild->names.emplace(name, Origin::kFound);
+  return Make::kFound;
+}
+
+void SocketRebuilds::made(Id id, const Name& name) {
+  std::lock_guard lock(mutex_);
+  if (Rebuild* rebuild = find_locked(id)) rebuild->names[name] = Origin::kMade;
+}
+
+SocketRebuilds::Remove SocketRebuilds::remove(Id id, const Name& name, AtHome at_home) {
+  std::lock_guard lock(mutex_);
+  Rebuild* rebuild = find_locked(id);
+  if (rebuild == nullptr || at_home != AtHome::kSocket) return Remove::kAtHome;
+  const auto known = rebuild->names.find(name);
+  if (known == rebuild->names.end()) return Remove::kAbsent;
+  if (known->second == Origin::kMade) return Remove::kAtHome;
+  rebuild->names.erase(known);
+  return Remove::kLeave;
+}
+
+void SocketRebuilds::removed(Id id, const Name& name) {
+  std::lock_guard lock(mutex_);
+  if (Rebuild* rebuild = find_locked(id)) rebuild->names.erase(name);
+}
+
+bool SocketRebuilds::is_found(pid_t thread, const Name& name) const {
+  std::vector<std::string> cgroups;
+  {
+    std::lock_guard lock(mutex_);
+    for (const Rebuild& rebuild : rebuilds_) {
+      const auto known = rebuild.names.find(name);
+      if (known != rebuild.names.end() && known->second == Origin::kFound) {
+        cgroups.push_back(rebuild.cgroup);
+      }
+    }
+  }
+  return thread > 0 && std::ranges::any_of(cgroups, [&](const std::string& cgroup) {
+           return has_thread_(cgroup, thread);
+         });
+}
+
+}  // namespace ssi::fs

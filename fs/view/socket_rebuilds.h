@@ -1,0 +1,102 @@
+// What the processes that are being rebuilt on this node see of home's socket files.
+//
+// A guest that has a socket at a name moves here: at home the file stays, and the socket that
+// listens there is kept by home's carrier. CRIU binds the guest's socket again by that name, and
+// for a bind the kernel wants a name that is free. So for the threads of the copy being rebuilt,
+// and for nobody else, the name is free until they bind to it; then it is the file that was there
+// all the time, and home hears of nothing:
+//
+//   stat NAME     -> ENOENT        at home it is a socket, and they have not made it
+//   bind NAME     -> that file     found; a name that home does not have is really made there
+//   connect NAME  -> that file     as for all others: the kernel finds the bound socket by it
+//   unlink NAME   -> success       nothing at home, if it was found; it is free again then
+//
+// Rejected: to remove the file at home and make it again (home's listener would lose its name),
+// and to bind at another name and rename that (it would be another file than the one at home).
+//
+// Pure but for a mutex; any thread. Whoever asks says what stands at home; how a thread is found
+// in a cgroup is passed in, and is done without the mutex.
+#pragma once
+
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "fs/rpc/rpc.h"
+
+namespace ssi::fs {
+
+class SocketRebuilds {
+ public:
+  static constexpr std::size_t kRebuildsMax = 64;
+  static constexpr std::size_t kNamesMax = 65536;  // of one rebuild
+
+  using HasThread = std::function<bool(const std::string& cgroup, pid_t thread)>;
+  explicit SocketRebuilds(HasThread has_thread) : has_thread_(std::move(has_thread)) {}
+
+  // A rebuild in that cgroup begins or ends. The oldest ends if there are too many.
+  void set(const std::string& cgroup, bool on);
+  // One load: nothing of what follows matters.
+  bool none() const { return !any_.load(std::memory_order_acquire); }
+
+  using Id = std::uint64_t;
+  // The rebuild that a thread belongs to. Asks for the threads of each cgroup.
+  std::optional<Id> of(pid_t thread) const;
+
+  struct Name {
+    FileKey directory;
+    std::string name;
+    auto operator<=>(const Name&) const = default;
+  };
+  enum class AtHome { kNothing, kSocket, kOther };
+
+  // For whom home has a socket there.
+  bool hides(Id id, const Name& name) const;
+
+  enum class Make {
+    kAtHome,  // really, and then say made()
+    kFound,   // answer with what home has
+    kExists,
+    kTooMany,
+  };
+  // Of a socket.
+  Make make(Id id, const Name& name, AtHome at_home);
+  void made(Id id, const Name& name);
+
+  enum class Remove {
+    kAtHome,  // really, and then say removed()
+    kLeave,   // answer that it is done
+    kAbsent,
+  };
+  Remove remove(Id id, const Name& name, AtHome at_home);
+  void removed(Id id, const Name& name);
+
+  // The name is of a file that belongs to home's socket and was only found by the thread's rebuild.
+  bool is_found(pid_t thread, const Name& name) const;
+
+ private:
+  enum class Origin { kMade, kFound };
+  struct Rebuild {
+    Id id = 0;
+    std::string cgroup;
+    std::map<Name, Origin> names;
+  };
+  Rebuild* find_locked(Id id);
+  const Rebuild* find_locked(Id id) const;
+
+  const HasThread has_thread_;
+  std::atomic<bool> any_{false};
+  mutable std::mutex mutex_;
+  std::list<Rebuild> rebuilds_;  // the oldest first
+  Id last_id_ = 0;
+};
+
+}  // namespace ssi::fs

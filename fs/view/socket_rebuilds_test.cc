@@ -1,0 +1,132 @@
+#include "fs/view/socket_rebuilds.h"
+
+#include <doctest/doctest.h>
+
+#include <set>
+#include <utility>
+
+#include "ssid/base/result.h"
+
+using namespace ssi::fs;
+
+namespace {
+
+using AtHome = SocketRebuilds::AtHome;
+using Make = SocketRebuilds::Make;
+using Remove = SocketRebuilds::Remove;
+
+const SocketRebuilds::Name kName{{1, 2, 3}, "s"};
+
+struct Fixture {
+  std::set<std::pair<std::string, pid_t>> threads;
+  mutable int asked = 0;
+  SocketRebuilds rebuilds{[this](const std::string& cgroup, pid_t thread) {
+    ++asked;
+    return threads.contains({cgroup, thread});
+  }};
+
+  SocketRebuilds::Id begin(const std::string& cgroup, pid_t thread) {
+    threads.insert({cgroup, thread});
+    rebuilds.set(cgroup, true);
+    const auto id = rebuilds.of(thread);
+    REQUIRE(id.has_value());
+    return *id;
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "a socket at home is hidden until it is found by binding to it") {
+  const auto id = begin("/a", 7);
+  CHECK(rebuilds.hides(id, kName));
+  CHECK(rebuilds.remove(id, kName, AtHome::kSocket) == Remove::kAbsent);
+  CHECK(rebuilds.make(id, kName, AtHome::kSocket) == Make::kFound);
+  CHECK_FALSE(rebuilds.hides(id, kName));
+  CHECK(rebuilds.make(id, kName, AtHome::kSocket) == Make::kExists);
+  CHECK(rebuilds.hides(id, {kName.directory, "t"}));
+  CHECK(rebuilds.hides(id, {{1, 2, 4}, "s"}));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a found one is left alone at home, and its name is free again") {
+  const auto id = begin("/a", 7);
+  REQUIRE(rebuilds.make(id, kName, AtHome::kSocket) == Make::kFound);
+  CHECK(rebuilds.is_found(7, kName));
+  CHECK_FALSE(rebuilds.is_found(8, kName));
+  CHECK(rebuilds.remove(id, kName, AtHome::kSocket) == Remove::kLeave);
+  CHECK_FALSE(rebuilds.is_found(7, kName));
+  CHECK(rebuilds.hides(id, kName));
+  CHECK(rebuilds.make(id, kName, AtHome::kSocket) == Make::kFound);
+}
+
+TEST_CASE_FIXTURE(Fixture, "one that was not at home is really made and really removed") {
+  const auto id = begin("/a", 7);
+  CHECK(rebuilds.make(id, kName, AtHome::kNothing) == Make::kAtHome);
+  CHECK(rebuilds.hides(id, kName));  // home may say no
+  rebuilds.made(id, kName);
+  CHECK_FALSE(rebuilds.hides(id, kName));
+  CHECK_FALSE(rebuilds.is_found(7, kName));
+  CHECK(rebuilds.make(id, kName, AtHome::kSocket) == Make::kExists);
+  CHECK(rebuilds.remove(id, kName, AtHome::kSocket) == Remove::kAtHome);
+  CHECK_FALSE(rebuilds.hides(id, kName));  // so it may here
+  rebuilds.removed(id, kName);
+  CHECK(rebuilds.hides(id, kName));
+}
+
+TEST_CASE_FIXTURE(Fixture, "other files are as they are") {
+  const auto id = begin("/a", 7);
+  CHECK(rebuilds.make(id, kName, AtHome::kOther) == Make::kExists);
+  CHECK(rebuilds.hides(id, kName));  // asked of sockets only: nothing was made
+  CHECK(rebuilds.remove(id, kName, AtHome::kOther) == Remove::kAtHome);
+  CHECK(rebuilds.remove(id, kName, AtHome::kNothing) == Remove::kAtHome);
+}
+
+TEST_CASE_FIXTURE(Fixture, "only threads of the cgroup are concerned, each rebuild for itself") {
+  CHECK(rebuilds.none());
+  const auto a = begin("/a", 7);
+  const auto b = begin("/b", 8);
+  CHECK(a != b);
+  CHECK_FALSE(rebuilds.none());
+  CHECK_FALSE(rebuilds.of(9));
+  asked = 0;
+  CHECK_FALSE(rebuilds.of(0));
+  CHECK(asked == 0);
+  REQUIRE(rebuilds.make(a, kName, AtHome::kSocket) == Make::kFound);
+  CHECK(rebuilds.hides(b, kName));
+  CHECK_FALSE(rebuilds.is_found(8, kName));
+}
+
+TEST_CASE_FIXTURE(Fixture, "the end of a rebuild, or another beginning, forgets what it found") {
+  const auto id = begin("/a", 7);
+  REQUIRE(rebuilds.make(id, kName, AtHome::kSocket) == Make::kFound);
+  const auto again = begin("/a", 7);
+  CHECK(again != id);
+  CHECK(rebuilds.hides(again, kName));
+  rebuilds.set("/a", false);
+  CHECK(rebuilds.none());
+  CHECK_FALSE(rebuilds.of(7));
+  // A request that was under way.
+  CHECK_FALSE(rebuilds.hides(again, kName));
+  CHECK(rebuilds.make(again, kName, AtHome::kNothing) == Make::kAtHome);
+  CHECK(rebuilds.make(again, kName, AtHome::kSocket) == Make::kExists);
+  rebuilds.made(again, kName);
+  rebuilds.removed(again, kName);
+  CHECK(rebuilds.remove(again, kName, AtHome::kSocket) == Remove::kAtHome);
+}
+
+TEST_CASE_FIXTURE(Fixture, "neither rebuilds nor names grow without limit") {
+  const auto first = begin("/0", 100);
+  for (pid_t i = 1; i < static_cast<pid_t>(SocketRebuilds::kRebuildsMax); ++i) {
+    begin("/" + std::to_string(i), 100 + i);
+  }
+  CHECK(rebuilds.of(100) == first);
+  const auto last = begin("/last", 7);
+  CHECK_FALSE(rebuilds.of(100));
+  CHECK(rebuilds.of(101));
+  for (std::size_t i = 0; i < SocketRebuilds::kNamesMax; ++i) {
+    REQUIRE(rebuilds.make(last, {{}, std::to_string(i)}, AtHome::kSocket) == Make::kFound);
+  }
+  CHECK(rebuilds.make(last, kName, AtHome::kSocket) == Make::kTooMany);
+  CHECK(rebuilds.make(last, kName, AtHome::kNothing) == Make::kTooMany);
+  CHECK(rebuilds.remove(last, {{}, "0"}, AtHome::kSocket) == Remove::kLeave);
+  CHECK(rebuilds.make(last, kName, AtHome::kSocket) == Make::kFound);
+}

@@ -1,0 +1,74 @@
+// For tests of views: a directory, and a home that shows it, in this process.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fs/store/store.h"
+#include "ssid/wire/carrier/socket_channel.h"
+
+namespace ssi::fs {
+
+struct TempDir {
+  TempDir() {
+    char pattern[] = "/tmp/ssid-remote-XXXXXX";
+    path = ::mkdtemp(pattern);
+  }
+  ~TempDir() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
+// A home whose store can be taken away and started again.
+class Home {
+ public:
+  explicit Home(std::string root) : root_(std::move(root)) { start(); }
+  ~Home() { stop(); }
+  Store& store() { return *store_; }
+  void start() { store_ = std::make_unique<Store>(Store::Options{.root = root_}); }
+  void stop() {
+    store_->stop();
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+    store_.reset();
+  }
+  // Breaks the connections, keeps the sessions.
+  void cut() {
+    for (const auto& weak : accepted_) {
+      if (const auto channel = weak.lock()) channel->abort();
+    }
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+  }
+  Result<std::unique_ptr<Channel>> dial() {
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+      return Error::from_errno("pair");
+    auto accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
+    std::lock_guard lock(mutex_);
+    accepted_.push_back(accepted);
+    threads_.emplace_back([this, accepted] {
+      FrameBuffer frame;
+      if (!accepted->recv(frame).ok()) return;
+      ByteReader reader(frame.span());
+      store_->serve(*accepted, reader.get<LinkHello>());
+      accepted->abort();
+    });
+    return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
+  }
+
+ private:
+  std::string root_;
+  std::unique_ptr<Store> store_;
+  std::mutex mutex_;  // a view dials from several threads
+  std::vector<std::thread> threads_;
+  std::vector<std::weak_ptr<SocketChannel>> accepted_;
+};
+
+}  // namespace ssi::fs
