@@ -205,15 +205,24 @@ Result<> Carrier::unmount_view(const UnmountView& wanted) {
   return {};
 }
 
-Result<> Carrier::refresh_view(const std::string& mountpoint) {
-  std::shared_ptr<fs::View> view;
-  {
-    std::lock_guard lock(views_mutex_);
-    const auto known = views_.find(mountpoint);
-    if (known != views_.end()) view = known->second.view;
+Result<std::shared_ptr<fs::View>> Carrier::view_at(const std::string& mountpoint) {
+  std::lock_guard lock(views_mutex_);
+  const auto known = views_.find(mountpoint);
+  if (known == views_.end() || !known->second.view) {
+    return Error(ErrorCode::kGone, "no view at " + mountpoint);
   }
-  if (!view) return Error(ErrorCode::kGone, "no view at " + mountpoint);
+  return known->second.view;
+}
+
+Result<> Carrier::refresh_view(const std::string& mountpoint) {
+  SSI_ASSIGN(const auto view, view_at(mountpoint));
   view->refresh();  // without the lock: it waits for guests that change a directory just now
+  return {};
+}
+
+Result<> Carrier::rebuild_sockets(const RebuildSockets& wanted) {
+  SSI_ASSIGN(const auto view, view_at(wanted.mountpoint));
+  view->rebuild_sockets(wanted.cgroup, wanted.on);
   return {};
 }
 

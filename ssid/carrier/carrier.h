@@ -39,6 +39,7 @@ class Carrier {
   Result<> show_nodes(const ShowNodes& wanted);
   Result<> unmount_view(const UnmountView& wanted);
   Result<> refresh_view(const std::string& mountpoint);
+  Result<> rebuild_sockets(const RebuildSockets& wanted);
   ViewList list_views();
   Result<> export_stream(const ExportStream& wanted, UniqueFd fd, UniqueFd owner);
   Result<> own_stream(std::uint64_t id, UniqueFd owner);
@@ -67,6 +68,7 @@ class Carrier {
 
   void serve(std::shared_ptr<Channel> channel, NodeId peer);
   Result<std::unique_ptr<Channel>> dial(const CarrierPeer& peer);
+  Result<std::shared_ptr<fs::View>> view_at(const std::string& mountpoint);
 
   const Options options_;
   const std::shared_ptr<const TlsContext> tls_;

@@ -133,3 +133,19 @@ TEST_CASE_FIXTURE(Fixture, "a home that can't be reached is an error with a reas
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(10));
   CHECK(node.list_views()->empty());
 }
+
+TEST_CASE_FIXTURE(Fixture, "sockets are rebuilt in a view that there is, and in no other") {
+  const std::string view = dir + "/view";
+  std::filesystem::create_directory(view);
+  auto node = nodes[1]->client();
+  const RebuildSockets on{view, "/no/such/cgroup", true};
+  const auto too_early = node.rebuild_sockets(on);
+  REQUIRE_FALSE(too_early.ok());
+  CHECK(too_early.error().code() == ErrorCode::kGone);
+  REQUIRE(node.mount_view({nodes[0]->peer(), view}).ok());
+  CHECK(node.rebuild_sockets(on).ok());
+  CHECK(std::filesystem::exists(view + nodes[0]->socket));  // of nobody's rebuild
+  CHECK(node.rebuild_sockets({view, on.cgroup, false}).ok());
+  REQUIRE(node.unmount_view(view, false).ok());
+  CHECK_FALSE(node.rebuild_sockets(on).ok());
+}

@@ -111,6 +111,9 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
     case CarrierOp::kRefreshView:
       return plain(static_cast<UnmountView*>(nullptr),
                    [&](const UnmountView& m) { return carrier_.refresh_view(m.mountpoint); });
+    case CarrierOp::kRebuildSockets:
+      return plain(static_cast<RebuildSockets*>(nullptr),
+                   [&](const RebuildSockets& m) { return carrier_.rebuild_sockets(m); });
     case CarrierOp::kExportStream:
       return plain(static_cast<ExportStream*>(nullptr), [&](const ExportStream& m) -> Result<> {
         if (request.descriptors.size() != 2)
