@@ -11,6 +11,13 @@
 //   connect NAME  -> that file     as for all others: the kernel finds the bound socket by it
 //   unlink NAME   -> success       nothing at home, if it was found; it is free again then
 //
+// What the kernel makes of ENOENT for a name that it knows: it drops that name. It finds the same
+// file by the next lookup, but a socket that another rebuild has bound by it before says of its
+// file " (deleted)" from then on (SIOCUNIXFILE), though it is still reached; and what is mounted on
+// it is mounted no more.
+//
+// Moving a found one (rename) is refused: the file at home would go.
+//
 // Rejected: to remove the file at home and make it again (home's listener would lose its name),
 // and to bind at another name and rename that (it would be another file than the one at home).
 //

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -50,7 +51,8 @@ class Actor {
     kName,
     kFile,
     kList,
-    kRename
+    kRename,
+    kHammer
   };
   struct Order {
     Do what{};
@@ -133,13 +135,13 @@ class Actor {
         return ::rename(order.path, order.path2);
       case Do::kBind:
         if (listener >= 0) ::close(listener);
-        listener = ::socket(AF_UNIX, SOCK_STREAM, 0);
+        listener = socket_with_patience();
         if (::bind(listener, name, sizeof address) != 0) return -1;
         return ::listen(listener, 5);
       case Do::kChmod:
         return ::chmod(order.path, 0777);
       case Do::kConnect: {
-        const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+        const int fd = socket_with_patience();
         int result = ::connect(fd, name, sizeof address);
         int who = 0;
         if (result == 0 && ::read(fd, &who, sizeof who) != sizeof who) result = -1;
@@ -169,18 +171,42 @@ class Actor {
         ::close(fd);
         return size < 0 ? -1 : 0;
       }
-      case Do::kList: {
-        DIR* dir = ::opendir(order.path);
-        if (dir == nullptr) return -1;
-        while (const dirent* entry = ::readdir(dir)) {
+      case Do::kList:
+        return list(order.path, order.path2, done.number);
+      case Do::kHammer: {  // uses the name all the time, until the next order
+        for (pollfd next{3, POLLIN, 0}; ::poll(&next, 1, 0) == 0; ++done.number) {
           struct stat st {};
-          if (std::strcmp(entry->d_name, order.path2) == 0) ++done.number;
-          (void)::fstatat(::dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW);
+          if (::stat(order.path, &st) != 0) return -1;
+          std::uint64_t seen = 0;
+          if (list(order.path2, "s", seen) != 0 || seen != 1) return -1;
+          const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+          if (::connect(fd, name, sizeof address) != 0 && errno != ECONNREFUSED &&
+              errno != EAGAIN) {
+            return -1;
+          }
+          ::close(fd);
         }
-        return ::closedir(dir);
+        return 0;
       }
     }
     return -1;
+  }
+
+  static int socket_with_patience() {
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    const timeval patience{10, 0};
+    ::setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+    return fd;
+  }
+  static int list(const char* path, const char* name, std::uint64_t& seen) {
+    DIR* dir = ::opendir(path);
+    if (dir == nullptr) return -1;
+    while (const dirent* entry = ::readdir(dir)) {
+      struct stat st {};
+      if (std::strcmp(entry->d_name, name) == 0) ++seen;
+      (void)::fstatat(::dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW);
+    }
+    return ::closedir(dir);
   }
 
   pid_t pid_ = -1;
@@ -234,7 +260,7 @@ struct Fixture {
     acceptor.tell(Do::kAccept, {}, number);
     const Actor::Done done = who.ask(Do::kConnect, path);
     CHECK(done.error == 0);
-    if (done.error == 0) CHECK(acceptor.hear().error == 0);
+    CHECK(acceptor.hear().error == 0);
     return static_cast<int>(done.number);
   }
   void check_home_is_untouched() {
@@ -260,7 +286,7 @@ struct Fixture {
   const std::string view_dir = mount_dir.path + "/view/d";
   const std::string view_path = view_dir + "/s";
   Cgroup cgroup{""}, cgroup2{"-2"};
-  Actor at_home, other_at_home, guest, other;
+  Actor at_home, other_at_home, guest, other, third;
   struct stat before {};
   Home home{home_dir.path};
   DigestCache digests;
@@ -348,6 +374,43 @@ TEST_CASE_FIXTURE(Fixture, "what a rebuilt process unlinks goes at home only if 
   CHECK_FALSE(exists_at_home("file"));
   CHECK(other.try_to(Do::kUnlink, view_path) == 0);
   CHECK_FALSE(exists_at_home("s"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "others may use the name all the time, before, meanwhile and after") {
+  for (Actor* user : {&other, &third}) user->tell(Do::kHammer, view_path, 0, view_dir);
+  for (int round = 0; round < 100; ++round) {
+    CAPTURE(round);
+    view->rebuild_sockets(cgroup.path, true);
+    CHECK(guest.try_to(Do::kStat, view_path) == ENOENT);
+    CHECK(guest.try_to(Do::kUnlink, view_path) == ENOENT);
+    REQUIRE(guest.try_to(Do::kBind, view_path) == 0);
+    check_has_its_name(guest);
+    CHECK(guest.try_to(Do::kChmod, view_path) == 0);
+    view->rebuild_sockets(cgroup.path, false);
+    CHECK(guest.try_to(Do::kStat, view_path) == 0);
+    check_has_its_name(guest);
+  }
+  for (Actor* user : {&other, &third}) {
+    user->tell(Do::kStat, view_path);
+    const Actor::Done hammered = user->hear();
+    CHECK(hammered.error == 0);
+    CHECK(hammered.number > 0);
+    CHECK(user->hear().error == 0);
+  }
+  check_home_is_untouched();
+}
+
+TEST_CASE_FIXTURE(Fixture, "two rebuilds may bind to one name; who stays is reached by it") {
+  cgroup2.add(other);
+  view->rebuild_sockets(cgroup.path, true);
+  REQUIRE(guest.try_to(Do::kBind, view_path) == 0);
+  view->rebuild_sockets(cgroup2.path, true);
+  CHECK(other.try_to(Do::kStat, view_path) == ENOENT);
+  REQUIRE(other.try_to(Do::kBind, view_path) == 0);
+  check_has_its_name(other);
+  REQUIRE(guest.try_to(Do::kBind, view_dir + "/elsewhere") == 0);
+  CHECK(reached(third, view_path, other, kOther) == kOther);
+  check_home_is_untouched();
 }
 
 TEST_CASE_FIXTURE(Fixture, "a socket that the kernel is not told of is forgotten at home") {
