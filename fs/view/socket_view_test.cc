@@ -361,6 +361,7 @@ TEST_CASE_FIXTURE(Fixture, "what a rebuilt process unlinks goes at home only if 
   CHECK(guest.try_to(Do::kUnlink, view_path) == 0);
   CHECK(guest.try_to(Do::kStat, view_path) == ENOENT);
   CHECK(other.try_to(Do::kStat, view_path) == 0);
+  CHECK(reached(other, view_path, guest, kGuest) == kGuest);
   check_home_is_untouched();
   REQUIRE(guest.try_to(Do::kBind, view_path) == 0);
   check_has_its_name(guest);
