@@ -147,12 +147,19 @@ void check_memory(const ProcessFacts& facts, Reasons& reasons) {
 // made anew.
 bool is_carried(const FdFact& fd) {
   if (!fd.details.empty()) return fd.socket.has_value();
-  return fd.protocol.starts_with("TCP") || fd.protocol == "UDP" || fd.protocol == "UDPv6";
+  const std::string& p = fd.protocol;
+  return p.starts_with("TCP") || p.starts_with("UDP") || p == "PING" || p == "PINGv6";
 }
 
 std::string why_not_carried(const FdFact& fd) {
-  const bool steered = fd.protocol == "TCPv6" || fd.protocol == "UDPv6";
-  return steered ? " of an IPv6 address that only this network segment knows" : "";
+  const std::string& p = fd.protocol;
+  if (p == "TCPv6" || p == "UDPv6" || p == "UDPLITEv6") {
+    return " of an IPv6 address that only this network segment knows";
+  }
+  // criu makes the socket, and the kernel where it goes would give it another one.
+  if (p == "PING" || p == "PINGv6") return " that has a number for its pings, which it can't keep";
+  if (p.starts_with("RAW")) return " that gets packets of all of this machine";
+  return "";
 }
 
 // What criu sends again with a message, so that it is the process's as it was.

@@ -168,7 +168,7 @@ std::vector<migrate::OpenConnection> connections_of(const check::Tree& tree) {
 std::vector<net::MovedSocket> doors_of(const check::Tree& tree) {
   std::vector<net::MovedSocket> doors;
   for (const net::MovedSocket& s : sockets_of(tree)) {
-    if (!s.remote || s.protocol == net::Protocol::kUdp) doors.push_back(s);
+    if (!s.remote || s.protocol != net::Protocol::kTcp) doors.push_back(s);
   }
   return doors;
 }
