@@ -201,8 +201,7 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
     } else if (const auto lock = fds::lock_that_stays(fd.locks); !lock.empty()) {
       reasons.add(true, describe(fd) + " with " + lock);
     } else if (fd.kind == FdKind::kPathOnly) {
-      const std::string why =
-          fds::why_path_handle_stays({fd.mode & S_IFMT, fd.nameless, fd.of_kernel});
+      const std::string why = fds::why_path_handle_stays({fd.mode & S_IFMT, fd.of_kernel});
       reasons.add(!why.empty(), numbered(fd, why));
     } else if (fd.kind == FdKind::kFifo) {
       const std::string why = fds::why_fifo_stays(fifo_of(fd));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
@@ -72,8 +73,9 @@ bool is_on_fuse(const std::string& path) {
 bool was_deleted(const ProcDir& owner, const FdFact& fd, const struct stat& st) {
   if (st.st_nlink == 0) return true;
   if (!fd.on_view && !fd.target.ends_with(" (deleted)")) return false;
-  const auto named = owner.status("root" + fd.target);  // a name may end like that
-  return !named || named->st_dev != st.st_dev || named->st_ino != st.st_ino;
+  struct stat named {};  // a name may end like that
+  if (::lstat(owner.path("root" + fd.target).c_str(), &named) != 0) return true;
+  return named.st_dev != st.st_dev || named.st_ino != st.st_ino;
 }
 
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
@@ -116,7 +118,8 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
   fd.locks = fds::parse_locks(info);
   fd.device = st.st_dev;
   fd.inode = st.st_ino;
-  fd.on_view = (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && is_on_fuse(proc.path(file));
+  fd.on_view = (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode)) &&
+               is_on_fuse(proc.path(file));
   fd.kind = kind_of(proc, file, fd, st, terminal, owner);
   if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty || fd.kind == FdKind::kControllingTty ||
       fd.kind == FdKind::kUnixSocket) {

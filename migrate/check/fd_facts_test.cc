@@ -74,6 +74,25 @@ TEST_CASE("a lock of the open file moves, one of the process stays") {
   std::filesystem::remove(path);
 }
 
+TEST_CASE("a path handle of a link is one of the link, with its name or without") {
+  const std::string path = temporary_file();
+  const auto open_link = [&path](bool deleted) {
+    std::filesystem::remove(path);
+    std::filesystem::create_symlink("/nowhere", path);
+    open(path.c_str(), O_PATH | O_NOFOLLOW);
+    if (deleted) std::filesystem::remove(path);
+  };
+  for (const bool deleted : {false, true}) {
+    const Subject subject([&] { open_link(deleted); });
+    const auto facts = subject.facts();
+    REQUIRE(facts.fds.size() == 1);
+    CHECK(facts.fds[0].kind == FdKind::kPathOnly);
+    CHECK(facts.fds[0].nameless == deleted);
+    CHECK(subject.reason() == "");
+  }
+  std::filesystem::remove(path);
+}
+
 TEST_CASE("every kind of descriptor is known for what it is") {
   CHECK(only_kind([] { open("/etc/passwd", O_RDONLY); }) == FdKind::kRegular);
   CHECK(only_kind([] { open("/etc", O_RDONLY); }) == FdKind::kDirectory);

@@ -199,9 +199,10 @@ class DeletedCwd : public Kind {
 
 class PathHandle : public Kind {
  public:
-  explicit PathHandle(const std::string& dir) {
-    ::close(open_new(dir + "/path"));
-    fd_ = ::open((dir + "/path").c_str(), O_PATH | O_CLOEXEC);
+  PathHandle(const std::string& path, bool deleted) {
+    ::close(open_new(path));
+    fd_ = ::open(path.c_str(), O_PATH | O_CLOEXEC);
+    expect(!deleted || ::unlink(path.c_str()) == 0, "unlink");
     struct stat st {};
     expect(::fstat(fd_, &st) == 0, "fstat");
     inode_ = st.st_ino;
@@ -215,6 +216,26 @@ class PathHandle : public Kind {
  private:
   int fd_;
   ino_t inode_ = 0;
+};
+
+// A symbolic link itself, which was deleted.
+class DeletedLink : public Kind {
+ public:
+  explicit DeletedLink(const std::string& dir) {
+    const std::string path = dir + "/deleted-link";
+    expect(::symlink("/where it led", path.c_str()) == 0, "symlink");
+    fd_ = ::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    expect(fd_ >= 0 && ::unlink(path.c_str()) == 0, "unlink");
+  }
+  void round(Number) override {
+    char target[64];
+    const ssize_t size = ::readlinkat(fd_, "", target, sizeof target);
+    expect(size > 0 && std::string(target, static_cast<std::size_t>(size)) == "/where it led",
+           "it leads elsewhere");
+  }
+
+ private:
+  int fd_;
 };
 
 // A FIFO that nobody else can reach: what was written is read in its order.
@@ -540,7 +561,9 @@ const std::map<std::string, Maker>& makers() {
       {"mapping", [](auto& dir) { return std::make_unique<Mapped>(dir + "/mapped", false); }},
       {"deleted-mapping", [](auto& dir) { return std::make_unique<Mapped>(dir + "/lost", true); }},
       {"deleted-cwd", make<DeletedCwd>()},
-      {"path-handle", make<PathHandle>()},
+      {"path-handle", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/path", false); }},
+      {"deleted-path", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/gone", true); }},
+      {"deleted-link", make<DeletedLink>()},
       {"deleted-fifo", make<DeletedFifo>()},
       {"fifo", make<Fifo>()},
       {"flock", make_flock},

@@ -193,7 +193,7 @@ class Fds(unittest.TestCase):
             "robust-futex"])
 
     def test_files_without_names(self):
-        kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo"]
+        kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo", "deleted-path", "deleted-link"]
         probe = Probe(self.lab, "nameless", kinds)
         self.lab.wait_for(probe.path("deleted").exists, 20, "the file")
         before = set(os.listdir(self.lab.path(1, "/"))), set(os.listdir(probe.path("")))
