@@ -22,7 +22,8 @@ constexpr KindRow kKinds[] = {
     {FdKind::kRegular, "a file", true},
     {FdKind::kDirectory, "a directory", true},
     {FdKind::kDeletedFile, "a file that was deleted", true},
-    {FdKind::kKernelFile, "a file of this machine's kernel", false},
+    {FdKind::kKernelFile, "a file of this machine's kernel", true},
+    {FdKind::kNamespace, "a handle on a namespace", true},
     {FdKind::kPipe, "a pipe", true},
     {FdKind::kFifo, "a named pipe", true},
     {FdKind::kNullLike, "a device without state", true},
@@ -194,6 +195,8 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd));
     } else if (!fd.peers.empty() && !fd.relayed()) {
       reasons.add(true, describe(fd) + " " + connected_with(fd));
+    } else if (fd.kind == FdKind::kKernelFile && fd.proc_file.pid == 0) {
+      reasons.add(true, describe(fd));
     } else if (!fd.why_not.empty()) {
       reasons.add(true, describe(fd) + " " + fd.why_not);
     } else if (fd.kind == FdKind::kControllingTty && fd.same_as.empty() && !fd.pty_inside) {

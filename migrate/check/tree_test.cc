@@ -100,4 +100,20 @@ TEST_CASE("a connection between two of them is inside, and so is a handle on one
   CHECK_FALSE(reason(seen_as_one(tree)).empty());
 }
 
+TEST_CASE("a file of /proc about a process of the tree moves, whatever the PID is called here") {
+  Tree tree(2);
+  tree[0].name = {5001, "parent"};
+  tree[1].name = {5002, "child"};
+  tree[0].own_pid = 71, tree[1].own_pid = 72;
+  tree[0].fds = {{.number = 3,
+                  .kind = FdKind::kKernelFile,
+                  .target = "/proc/72/stat",
+                  .proc_file = fds::parse_proc_file("/proc/72/stat", 0, 0),
+                  .why_not = "about process 72, which stays"}};
+  CHECK(!check_tree(seen_as_one(tree), {}));
+  tree[1].own_pid = 73;
+  CHECK(check_tree(seen_as_one(tree), {})->reason() ==
+        "fd 3 is a file of this machine's kernel (/proc/72/stat) about process 72, which stays");
+}
+
 }  // namespace ssi::check

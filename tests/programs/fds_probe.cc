@@ -238,6 +238,65 @@ class DeletedLink : public Kind {
   int fd_;
 };
 
+// Files of /proc about the process itself.
+class ProcFiles : public Kind {
+ public:
+  explicit ProcFiles(const std::string&) {
+    status_ = ::open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    environment_ = ::open("/proc/self/environ", O_RDONLY | O_CLOEXEC);
+    descriptors_ = ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    expect(status_ >= 0 && environment_ >= 0 && descriptors_ >= 0, "open");
+    expect(::read(environment_, first_, sizeof first_) == sizeof first_, "environment");
+  }
+  void round(Number) override {
+    char text[4096] = {};
+    expect(::pread(status_, text, sizeof text - 1, 0) > 0, "status");
+    const std::string pid = "\nPid:\t" + std::to_string(::getpid()) + "\n";
+    expect(std::string(text).find(pid) != std::string::npos, "it tells of another process");
+    expect(::lseek(environment_, 0, SEEK_CUR) == sizeof first_, "its offset");
+    char first[sizeof first_];
+    expect(::pread(environment_, first, sizeof first, 0) == sizeof first &&
+               std::memcmp(first, first_, sizeof first) == 0,
+           "another environment");
+    struct stat here {
+    }, there{};
+    const std::string number = std::to_string(status_);
+    expect(::fstatat(descriptors_, number.c_str(), &there, 0) == 0 &&
+               ::fstat(status_, &here) == 0 && here.st_ino == there.st_ino,
+           "descriptors of another process");
+  }
+
+ private:
+  int status_, environment_, descriptors_;
+  char first_[4] = {};
+};
+
+// Handles on its own namespaces stay handles on its own.
+class Namespaces : public Kind {
+ public:
+  explicit Namespaces(const std::string&) {
+    for (const char* name : {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}) {
+      const std::string path = std::string("/proc/self/ns/") + name;
+      handles_[path] = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+      expect(handles_[path] >= 0, path.c_str());
+    }
+  }
+  void round(Number) override {
+    for (const auto& [path, fd] : handles_) {
+      const bool own = is_own(path, fd) || is_own(path, fd);  // it may have moved in between
+      expect(own, path.c_str());
+    }
+  }
+
+ private:
+  static bool is_own(const std::string& path, int fd) {
+    struct stat own {
+    }, held{};
+    return ::stat(path.c_str(), &own) == 0 && ::fstat(fd, &held) == 0 && own.st_ino == held.st_ino;
+  }
+  std::map<std::string, int> handles_;
+};
+
 // A FIFO that nobody else can reach: what was written is read in its order.
 class DeletedFifo : public Kind {
  public:
@@ -564,6 +623,8 @@ const std::map<std::string, Maker>& makers() {
       {"path-handle", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/path", false); }},
       {"deleted-path", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/gone", true); }},
       {"deleted-link", make<DeletedLink>()},
+      {"proc-files", make<ProcFiles>()},
+      {"namespaces", make<Namespaces>()},
       {"deleted-fifo", make<DeletedFifo>()},
       {"fifo", make<Fifo>()},
       {"flock", make_flock},
