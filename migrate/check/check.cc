@@ -110,7 +110,6 @@ void check_kind_of_process(const ProcessFacts& facts, const CheckContext& contex
                 "it has " + count(facts.children.size(), "child process", "child processes") +
                     ", which only `migrate --tree` moves along: " + list(facts.children));
   }
-  reasons.add(facts.seccomp_mode != 0, "it runs under a system call filter (seccomp)");
   reasons.add(facts.pending_sigtrap, "a SIGTRAP is pending for it, which would be lost");
   reasons.add(!facts.children_namespaces.empty(),
               "its children are to live in other namespaces than it does (" +

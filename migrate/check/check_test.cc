@@ -54,10 +54,6 @@ TEST_CASE("each reason in plain words") {
     facts.tracer = {99, "gdb"};
     CHECK(reason(facts) == "it is traced by a debugger, process 99 (gdb)");
   }
-  SUBCASE("seccomp") {
-    facts.seccomp_mode = 2;
-    CHECK(reason(facts) == "it runs under a system call filter (seccomp)");
-  }
   SUBCASE("chroot, if that directory is gone") {
     facts.root_deleted = true;
     CHECK(reason(facts) == "its root directory (chroot) was deleted");

@@ -162,9 +162,8 @@ struct ProcessFacts {
   int elf_bits = 64;
   int threads = 1;
   std::vector<ProcessName> children{};
-  bool vfork_child = false;  // one of them still runs in the memory of this process
-  ProcessName tracer{};      // pid 0: none
-  int seccomp_mode = 0;
+  bool vfork_child = false;      // one of them still runs in the memory of this process
+  ProcessName tracer{};          // pid 0: none
   bool pending_sigtrap = false;  // of one of its threads or of all
   bool no_new_privs = false;
   std::vector<std::string> other_namespaces{};  // kinds in which it differs from us: "pid", "mnt"

@@ -84,7 +84,6 @@ Result<> read_status(const ProcDir& proc, ProcessFacts& facts) {
   facts.rss_kb = number(field(status, "VmRSS"));
   facts.locked_kb = number(field(status, "VmLck"));
   facts.hugetlb_kb = number(field(status, "HugetlbPages"));
-  facts.seccomp_mode = static_cast<int>(number(field(status, "Seccomp")));
   facts.no_new_privs = number(field(status, "NoNewPrivs")) != 0;
   facts.pending_sigtrap = has_sigtrap(status, "SigPnd") || has_sigtrap(status, "ShdPnd");
   const auto tracer = static_cast<pid_t>(number(field(status, "TracerPid")));

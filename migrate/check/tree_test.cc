@@ -47,9 +47,9 @@ TEST_CASE("a child is no reason any more, one that still runs in its parent's me
 
 TEST_CASE("a reason against another than the first names it") {
   Tree tree = family();
-  tree[1].seccomp_mode = 2;
+  tree[1].pending_sigtrap = true;
   CHECK(reason(seen_as_one(tree)) ==
-        "process 101 (cc1) of its tree: it runs under a system call filter (seccomp)");
+        "process 101 (cc1) of its tree: a SIGTRAP is pending for it, which would be lost");
 }
 
 TEST_CASE("memory that they share with each other goes along, a stranger's does not") {

@@ -18,6 +18,7 @@
 #include "migrate/check/tree.h"
 #include "migrate/check/waiting.h"
 #include "migrate/criu/criu_user.h"
+#include "migrate/deputy/filter_check.h"
 #include "migrate/fds/relay_ends.h"
 #include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
@@ -55,6 +56,18 @@ Result<> check_one_owner(const check::Tree& tree) {
   return {};
 }
 
+// The deputy of an original lives under its filters. A guest has its deputy.
+Result<> check_filters(const check::Tree& tree) {
+  for (const check::ProcessFacts& facts : tree) {
+    auto result = deputy::check_filters(facts.name.pid);
+    if (result) continue;
+    if (&facts == &tree.front()) return result;
+    return std::move(result).context("process " + std::to_string(facts.name.pid) + " (" +
+                                     facts.name.comm + ") of its tree");
+  }
+  return {};
+}
+
 Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
   SSI_ASSIGN(auto tree, facts_of(pid, below));
   check::CheckContext context;
@@ -63,6 +76,7 @@ Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
     return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
   }
   SSI_TRY(check_one_owner(tree));
+  if (!is_guest) SSI_TRY(check_filters(tree));
   return tree;
 }
 
