@@ -49,6 +49,7 @@ Result<> check_thread(const RemoteThread& thread, std::span<const DeputyCall> ca
     auto filter = thread.seccomp_filter(i);
     if (!filter) return refused("that can't be looked at: " + filter.error().message());
     if (filter->empty()) return {};
+    if (asks_another(*filter)) return refused("that leaves calls to another process to decide");
     for (const DeputyCall& call : calls) {
       if (always_allows(*filter, call)) continue;
       return refused("that may forbid its deputy to call " + std::string(call.name) + "(2)");
@@ -66,16 +67,24 @@ Result<> look_at(pid_t tid, std::span<const DeputyCall> calls) {
   return result;
 }
 
-Result<> check_all(pid_t pid) {
+std::span<const DeputyCall> calls_of(bool leader, bool has_deputy) {
+  if (has_deputy) return {};
+  return leader ? std::span<const DeputyCall>(kDeputyCalls)
+                : std::span<const DeputyCall>(&kThreadExit, 1);
+}
+
+Result<> check_all(pid_t pid, bool has_deputy) {
   SSI_ASSIGN(const auto tids, thread_ids(pid));
   for (const pid_t tid : tids) {
     const auto mode = seccomp_mode(pid, tid);
     if (!mode && tid != pid) continue;  // ended
     if (!mode) return std::move(mode).error();
     if (*mode == 0) continue;
-    if (*mode == kStrict) return refused("of the strict kind, under which a deputy can do nothing");
-    auto seen = look_at(tid, tid == pid ? std::span<const DeputyCall>(kDeputyCalls)
-                                        : std::span<const DeputyCall>(&kThreadExit, 1));
+    if (*mode == kStrict) {
+      if (has_deputy) continue;
+      return refused("of the strict kind, under which a deputy can do nothing");
+    }
+    auto seen = look_at(tid, calls_of(tid == pid, has_deputy));
     if (!seen && seen.error().code() == ErrorCode::kGone && tid != pid) continue;
     SSI_TRY(std::move(seen));
   }
@@ -84,9 +93,9 @@ Result<> check_all(pid_t pid) {
 
 }  // namespace
 
-Result<> check_filters(pid_t pid) {
+Result<> check_filters(pid_t pid, bool has_deputy) {
   Result<> result;
-  std::thread looker([&] { result = check_all(pid); });
+  std::thread looker([&] { result = check_all(pid, has_deputy); });
   looker.join();
   return result;
 }

@@ -12,8 +12,9 @@
 
 namespace ssi::deputy {
 
-// kRefused: they do not; with the reason. A process that has filters is stopped for a moment, by a
-// thread of its own. Any thread; frozen or not. Needs CAP_SYS_PTRACE and CAP_SYS_ADMIN.
-Result<> check_filters(pid_t pid);
+// kRefused: they do not; with the reason. `has_deputy`: it is a guest, and only what criu can't
+// restore is a reason. A process that has filters is stopped for a moment, by a thread of its own.
+// Any thread; frozen or not. Needs CAP_SYS_PTRACE and CAP_SYS_ADMIN.
+Result<> check_filters(pid_t pid, bool has_deputy);
 
 }  // namespace ssi::deputy

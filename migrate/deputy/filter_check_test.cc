@@ -18,11 +18,11 @@
 namespace ssi::deputy {
 namespace {
 
-void forbid(long number) {
+void filter(long number, std::uint32_t action) {
   sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(number), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_RET | BPF_K, action),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog all{static_cast<unsigned short>(std::size(program)), program};
@@ -30,8 +30,11 @@ void forbid(long number) {
   prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &all);
 }
 
+void forbid(long number) { filter(number, SECCOMP_RET_KILL_PROCESS); }
+
 // What is said of a child that has prepared itself; and it goes on after that.
-std::string said_of(const std::function<void()>& prepare, const std::function<void()>& then) {
+std::string said_of(const std::function<void()>& prepare, const std::function<void()>& then,
+                    bool has_deputy = false) {
   int ready[2], asked[2], done[2];
   REQUIRE((pipe(ready) == 0 && pipe(asked) == 0 && pipe(done) == 0));
   const pid_t pid = fork();
@@ -47,7 +50,7 @@ std::string said_of(const std::function<void()>& prepare, const std::function<vo
   }
   char byte = 0;
   REQUIRE(read(ready[0], &byte, 1) == 1);
-  const auto result = check_filters(pid);
+  const auto result = check_filters(pid, has_deputy);
   REQUIRE(write(asked[1], &byte, 1) == 1);
   CHECK(read(done[0], &byte, 1) == 1);
   kill(pid, SIGKILL);
@@ -76,11 +79,22 @@ TEST_CASE("whichever of its filters forbids something, that is said") {
         "do nothing");
 }
 
+TEST_CASE("a guest has its deputy; what criu can't restore is a reason all the same") {
+  CHECK(said_of([] { forbid(SYS_sendto); }, nothing, true) == "");
+  CHECK(said_of([] { prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT); }, nothing, true) == "");
+  const auto ask = [] { filter(SYS_ptrace, SECCOMP_RET_USER_NOTIF); };
+  for (const bool has_deputy : {false, true}) {
+    CHECK(said_of(ask, nothing, has_deputy) ==
+          "it runs under a system call filter (seccomp) that leaves calls to another process to "
+          "decide");
+  }
+}
+
 TEST_CASE("a process that is gone is no process with a filter") {
   const pid_t pid = fork();
   if (pid == 0) _exit(0);
   waitpid(pid, nullptr, 0);
-  CHECK(check_filters(pid).error().code() == ErrorCode::kGone);
+  CHECK(check_filters(pid, false).error().code() == ErrorCode::kGone);
 }
 
 }  // namespace ssi::deputy

@@ -3,6 +3,7 @@
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -191,6 +192,14 @@ class Paths {
 
 bool always_allows(std::span<const sock_filter> filter, const DeputyCall& call) {
   return Paths(filter, call).all_allow();
+}
+
+bool asks_another(std::span<const sock_filter> filter) {
+  return std::ranges::any_of(filter, [](const sock_filter& does) {
+    return BPF_CLASS(does.code) == BPF_RET &&
+           (BPF_RVAL(does.code) == BPF_A ||  // whatever that is
+            (does.k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF);
+  });
 }
 
 }  // namespace ssi::deputy

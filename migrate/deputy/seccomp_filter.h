@@ -13,4 +13,8 @@ namespace ssi::deputy {
 // followed that it may take; one that is too long for that is taken to forbid.
 bool always_allows(std::span<const sock_filter> filter, const DeputyCall& call);
 
+// Whether it may leave a call to another process to decide (SECCOMP_RET_USER_NOTIF). criu restores
+// such a filter without that process.
+bool asks_another(std::span<const sock_filter> filter);
+
 }  // namespace ssi::deputy

@@ -83,6 +83,13 @@ TEST_CASE("it computes: what libseccomp and others write") {
   CHECK(!always_allows(unknown, kSend));
 }
 
+TEST_CASE("a filter that asks another process is known") {
+  CHECK(!asks_another(Filter{kNumber, is(__NR_ptrace, 0, 1), kKill, kAllow}));
+  CHECK(asks_another(Filter{kNumber, is(__NR_ptrace, 0, 1),
+                            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF), kAllow}));
+  CHECK(asks_another(Filter{kNumber, BPF_STMT(BPF_RET | BPF_A, 0)}));
+}
+
 TEST_CASE("a filter with no end, or with too many ways, forbids") {
   CHECK(!always_allows(Filter{kNumber}, kSend));
   CHECK(!always_allows(Filter{}, kSend));

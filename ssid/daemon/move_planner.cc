@@ -56,10 +56,10 @@ Result<> check_one_owner(const check::Tree& tree) {
   return {};
 }
 
-// The deputy of an original lives under its filters. A guest has its deputy.
-Result<> check_filters(const check::Tree& tree) {
+// The deputy of an original lives under its filters; a guest has its deputy.
+Result<> check_filters(const check::Tree& tree, bool is_guest) {
   for (const check::ProcessFacts& facts : tree) {
-    auto result = deputy::check_filters(facts.name.pid);
+    auto result = deputy::check_filters(facts.name.pid, is_guest);
     if (result) continue;
     if (&facts == &tree.front()) return result;
     return std::move(result).context("process " + std::to_string(facts.name.pid) + " (" +
@@ -76,7 +76,7 @@ Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
     return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
   }
   SSI_TRY(check_one_owner(tree));
-  if (!is_guest) SSI_TRY(check_filters(tree));
+  SSI_TRY(check_filters(tree, is_guest));
   return tree;
 }
 
