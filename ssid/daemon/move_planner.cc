@@ -62,6 +62,10 @@ Result<> check_filters(const check::Tree& tree, bool is_guest) {
     auto result = deputy::check_filters(facts.name.pid, is_guest);
     if (result) continue;
     if (&facts == &tree.front()) return result;
+    if (result.error().code() == ErrorCode::kGone) {
+      return Error(ErrorCode::kBusy,
+                   "process " + std::to_string(facts.name.pid) + " has just ended");
+    }
     return std::move(result).context("process " + std::to_string(facts.name.pid) + " (" +
                                      facts.name.comm + ") of its tree");
   }
