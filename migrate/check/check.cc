@@ -22,7 +22,8 @@ constexpr KindRow kKinds[] = {
     {FdKind::kRegular, "a file", true},
     {FdKind::kDirectory, "a directory", true},
     {FdKind::kDeletedFile, "a file that was deleted", true},
-    {FdKind::kKernelFile, "a file of this machine's kernel", false},
+    {FdKind::kKernelFile, "a file of this machine's kernel", true},
+    {FdKind::kNamespace, "a handle on a namespace", true},
     {FdKind::kPipe, "a pipe", true},
     {FdKind::kFifo, "a named pipe", true},
     {FdKind::kNullLike, "a device without state", true},
@@ -109,7 +110,6 @@ void check_kind_of_process(const ProcessFacts& facts, const CheckContext& contex
                 "it has " + count(facts.children.size(), "child process", "child processes") +
                     ", which only `migrate --tree` moves along: " + list(facts.children));
   }
-  reasons.add(facts.seccomp_mode != 0, "it runs under a system call filter (seccomp)");
   reasons.add(facts.pending_sigtrap, "a SIGTRAP is pending for it, which would be lost");
   reasons.add(!facts.children_namespaces.empty(),
               "its children are to live in other namespaces than it does (" +
@@ -147,12 +147,19 @@ void check_memory(const ProcessFacts& facts, Reasons& reasons) {
 // made anew.
 bool is_carried(const FdFact& fd) {
   if (!fd.details.empty()) return fd.socket.has_value();
-  return fd.protocol.starts_with("TCP") || fd.protocol == "UDP" || fd.protocol == "UDPv6";
+  const std::string& p = fd.protocol;
+  return p.starts_with("TCP") || p.starts_with("UDP") || p == "PING" || p == "PINGv6";
 }
 
 std::string why_not_carried(const FdFact& fd) {
-  const bool steered = fd.protocol == "TCPv6" || fd.protocol == "UDPv6";
-  return steered ? " of an IPv6 address that only this network segment knows" : "";
+  const std::string& p = fd.protocol;
+  if (p == "TCPv6" || p == "UDPv6" || p == "UDPLITEv6") {
+    return " of an IPv6 address that only this network segment knows";
+  }
+  // criu makes the socket, and the kernel where it goes would give it another one.
+  if (p == "PING" || p == "PINGv6") return " that has a number for its pings, which it can't keep";
+  if (p.starts_with("RAW")) return " that gets packets of all of this machine";
+  return "";
 }
 
 // What criu sends again with a message, so that it is the process's as it was.
@@ -187,6 +194,8 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd));
     } else if (!fd.peers.empty() && !fd.relayed()) {
       reasons.add(true, describe(fd) + " " + connected_with(fd));
+    } else if (fd.kind == FdKind::kKernelFile && fd.proc_file.pid == 0) {
+      reasons.add(true, describe(fd));
     } else if (!fd.why_not.empty()) {
       reasons.add(true, describe(fd) + " " + fd.why_not);
     } else if (fd.kind == FdKind::kControllingTty && fd.same_as.empty() && !fd.pty_inside) {
@@ -194,8 +203,7 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
     } else if (const auto lock = fds::lock_that_stays(fd.locks); !lock.empty()) {
       reasons.add(true, describe(fd) + " with " + lock);
     } else if (fd.kind == FdKind::kPathOnly) {
-      const std::string why =
-          fds::why_path_handle_stays({fd.mode & S_IFMT, fd.nameless, fd.of_kernel});
+      const std::string why = fds::why_path_handle_stays({fd.mode & S_IFMT, fd.of_kernel});
       reasons.add(!why.empty(), numbered(fd, why));
     } else if (fd.kind == FdKind::kFifo) {
       const std::string why = fds::why_fifo_stays(fifo_of(fd));

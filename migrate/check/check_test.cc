@@ -54,10 +54,6 @@ TEST_CASE("each reason in plain words") {
     facts.tracer = {99, "gdb"};
     CHECK(reason(facts) == "it is traced by a debugger, process 99 (gdb)");
   }
-  SUBCASE("seccomp") {
-    facts.seccomp_mode = 2;
-    CHECK(reason(facts) == "it runs under a system call filter (seccomp)");
-  }
   SUBCASE("chroot, if that directory is gone") {
     facts.root_deleted = true;
     CHECK(reason(facts) == "its root directory (chroot) was deleted");
@@ -157,7 +153,15 @@ TEST_CASE("descriptors: what moves, and what does not with its number and what i
   facts.fds = {{.number = 4, .kind = FdKind::kInetSocket, .protocol = "TCPv6"}};
   CHECK(reason(facts).empty());
   facts.fds = {{.number = 4, .kind = FdKind::kInetSocket, .protocol = "RAW"}};
-  CHECK(reason(facts) == "fd 4 is a network socket (RAW)");
+  CHECK(reason(facts) == "fd 4 is a network socket (RAW) that gets packets of all of this machine");
+  for (const char* protocol : {"UDP-Lite", "UDPLITEv6", "PING", "PINGv6"}) {
+    facts.fds = {{.number = 4, .kind = FdKind::kInetSocket, .protocol = protocol}};
+    CHECK_MESSAGE(reason(facts).empty(), protocol);
+  }
+  facts.fds[0].details = "icmp6 [::]:5";
+  CHECK(reason(facts) ==
+        "fd 4 is a network socket (icmp6 [::]:5) that has a number for its pings, which it can't "
+        "keep");
   facts.fds = {{.number = 4,
                 .kind = FdKind::kInetSocket,
                 .details = "tcp6 [fe80::1]:80",

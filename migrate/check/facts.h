@@ -11,6 +11,7 @@
 
 #include "migrate/fds/fifo.h"
 #include "migrate/fds/file_lock.h"
+#include "migrate/fds/proc_file.h"
 #include "migrate/fds/pty.h"
 #include "migrate/fds/unix_socket.h"
 #include "migrate/net/moved_socket.h"
@@ -23,6 +24,7 @@ enum class FdKind : std::uint8_t {
   kDirectory,
   kDeletedFile,
   kKernelFile,  // in /proc, /sys, cgroups: its content belongs to this machine
+  kNamespace,   // a link of /proc/PID/ns, opened
   kPipe,
   kFifo,
   kNullLike,        // null zero full random urandom
@@ -105,7 +107,8 @@ struct FdFact {
   std::vector<ProcessName> readers{};
   // Not open, but sent to the socket `number` and not received yet.
   bool in_flight = false;
-  pid_t handle_on = 0;  // pidfds: of whom, as migrate/fds/pidfd.h says
+  pid_t handle_on = 0;        // pidfds: of whom, as migrate/fds/pidfd.h says
+  fds::ProcFile proc_file{};  // kernel's files: if it tells of one process
   // What speaks against moving this one, as the end of a sentence; empty: nothing.
   std::string why_not{};
   // Unix sockets: those at its other end that are not the process's, and who has them open.
@@ -144,6 +147,7 @@ inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 
 struct ProcessFacts {
   ProcessName name;
+  pid_t own_pid = 0;  // as it calls itself, and its /proc does
   pid_t parent = 0;
   std::uint64_t start_time_ticks = 0;  // field 22 of /proc/PID/stat
   std::string exe;                     // without " (deleted)"
@@ -158,9 +162,8 @@ struct ProcessFacts {
   int elf_bits = 64;
   int threads = 1;
   std::vector<ProcessName> children{};
-  bool vfork_child = false;  // one of them still runs in the memory of this process
-  ProcessName tracer{};      // pid 0: none
-  int seccomp_mode = 0;
+  bool vfork_child = false;      // one of them still runs in the memory of this process
+  ProcessName tracer{};          // pid 0: none
   bool pending_sigtrap = false;  // of one of its threads or of all
   bool no_new_privs = false;
   std::vector<std::string> other_namespaces{};  // kinds in which it differs from us: "pid", "mnt"

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
@@ -17,6 +18,7 @@
 #include "migrate/fds/pidfd.h"
 #include "migrate/move/stream_key.h"
 #include "ssid/base/proc_job.h"
+#include "ssid/base/proc_status.h"
 
 namespace ssi::check {
 namespace {
@@ -72,8 +74,26 @@ bool is_on_fuse(const std::string& path) {
 bool was_deleted(const ProcDir& owner, const FdFact& fd, const struct stat& st) {
   if (st.st_nlink == 0) return true;
   if (!fd.on_view && !fd.target.ends_with(" (deleted)")) return false;
-  const auto named = owner.status("root" + fd.target);  // a name may end like that
-  return !named || named->st_dev != st.st_dev || named->st_ino != st.st_ino;
+  struct stat named {};  // a name may end like that
+  if (::lstat(owner.path("root" + fd.target).c_str(), &named) != 0) return true;
+  return named.st_dev != st.st_dev || named.st_ino != st.st_ino;
+}
+
+// "net:[4026531840]" -> "net"; "" if it is no namespace.
+std::string namespace_of(const std::string& target) {
+  const std::size_t colon = target.find(":[");
+  if (colon == std::string::npos || !target.ends_with("]") || target.starts_with("/")) return "";
+  return target.substr(0, colon);
+}
+
+// What of the kernel's files can be found again by its name: not those of a process that is gone.
+fds::ProcFile read_proc_file(const FdFact& fd, const struct stat& st, const ProcDir& owner) {
+  struct stat named {};
+  if (::lstat(owner.path("root" + fd.target).c_str(), &named) != 0 || named.st_dev != st.st_dev ||
+      named.st_ino != st.st_ino) {
+    return {};
+  }
+  return fds::parse_proc_file(fd.target, fd.flags, fd.position);
 }
 
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
@@ -92,6 +112,7 @@ FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
     case S_IFBLK:
       return FdKind::kDevice;
     case S_IFREG:
+      if (!namespace_of(fd.target).empty()) return FdKind::kNamespace;
       if (!fd.target.starts_with("/")) return FdKind::kOther;  // of no file system one could name
       if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
       return was_deleted(owner, fd, st) ? FdKind::kDeletedFile : FdKind::kRegular;
@@ -116,7 +137,8 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
   fd.locks = fds::parse_locks(info);
   fd.device = st.st_dev;
   fd.inode = st.st_ino;
-  fd.on_view = (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && is_on_fuse(proc.path(file));
+  fd.on_view = (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode)) &&
+               is_on_fuse(proc.path(file));
   fd.kind = kind_of(proc, file, fd, st, terminal, owner);
   if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty || fd.kind == FdKind::kControllingTty ||
       fd.kind == FdKind::kUnixSocket) {
@@ -127,6 +149,14 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
   if (fd.kind == FdKind::kPidfd) {
     fd.handle_on = fds::pidfd_target(info);
     fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, {owner.pid()}).value_or("");
+  }
+  if (fd.kind == FdKind::kKernelFile) {
+    fd.proc_file = read_proc_file(fd, st, owner);
+    fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");
+  }
+  if (fd.kind == FdKind::kNamespace) {
+    const auto own = owner.link("ns/" + namespace_of(fd.target));
+    if (!own || *own != fd.target) fd.why_not = "that is not its own";
   }
   if (fd.kind == FdKind::kFifo || fd.kind == FdKind::kPathOnly) {
     fd.nameless = was_deleted(owner, fd, st);
@@ -208,6 +238,7 @@ bool belongs_to_the_kernel(const std::string& path) {
     case TRACEFS_MAGIC:
     case SECURITYFS_MAGIC:
     case BPF_FS_MAGIC:
+    case NSFS_MAGIC:  // a namespace that was mounted somewhere
       return true;
     default:
       return false;

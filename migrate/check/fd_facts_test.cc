@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -71,6 +72,69 @@ TEST_CASE("a lock of the open file moves, one of the process stays") {
   CHECK(Subject([&] { mmap(nullptr, 1, PROT_READ, MAP_PRIVATE, share(), 0); })
             .reason()
             .ends_with(" with a record lock (fcntl) and mapped, too: the lock would be lost"));
+  std::filesystem::remove(path);
+}
+
+TEST_CASE("a file of /proc moves if it tells of the process") {
+  const auto stays = [](const std::function<void()>& open_it) {
+    const Subject subject(open_it);
+    const auto facts = subject.facts();
+    REQUIRE(facts.fds.size() == 1);
+    CHECK(facts.fds[0].kind == FdKind::kKernelFile);
+    return subject.reason();
+  };
+  const std::string ours = "/proc/" + std::to_string(getpid()) + "/status";
+  CHECK(stays([] { open("/proc/self/status", O_RDONLY); }) == "");
+  CHECK(stays([] { open("/proc/self/fd", O_RDONLY | O_DIRECTORY); }) == "");
+  CHECK(stays([] { open("/proc/self", O_RDONLY | O_DIRECTORY); }) == "");
+  CHECK(stays([&] { open(ours.c_str(), O_RDONLY); }) ==
+        "fd 0 is a file of this machine's kernel (" + ours + ") about process " +
+            std::to_string(getpid()) + ", which stays");
+  CHECK(stays([] {
+          char byte = 0;
+          (void)!read(open("/proc/self/status", O_RDONLY), &byte, 1);
+        }).ends_with("/status) that it has begun to read"));
+  CHECK(stays([] { open("/proc/self/mounts", O_RDONLY); }).ends_with("/mounts)"));
+  CHECK(stays([] { open("/proc/stat", O_RDONLY); }) ==
+        "fd 0 is a file of this machine's kernel (/proc/stat)");
+  CHECK(stays([] {
+          const pid_t child = fork();
+          if (child == 0) _exit(0);
+          const std::string path = "/proc/" + std::to_string(child) + "/status";
+          open(path.c_str(), O_RDONLY);
+          waitpid(child, nullptr, 0);
+        }).starts_with("fd 0 is a file of this machine's kernel (/proc/"));
+}
+
+TEST_CASE("a handle on a namespace moves if it is the process's own") {
+  CHECK(Subject([] { open("/proc/self/ns/uts", O_RDONLY); }).reason() == "");
+  const Subject other([] {
+    open("/proc/self/ns/uts", O_RDONLY);
+    unshare(CLONE_NEWUTS);
+  });
+  const auto facts = other.facts();
+  REQUIRE(facts.fds.size() == 1);
+  CHECK(facts.fds[0].kind == FdKind::kNamespace);
+  const bool in_another = !facts.other_namespaces.empty();  // which takes a right
+  CHECK(facts.fds[0].why_not == (in_another ? "that is not its own" : ""));
+}
+
+TEST_CASE("a path handle of a link is one of the link, with its name or without") {
+  const std::string path = temporary_file();
+  const auto open_link = [&path](bool deleted) {
+    std::filesystem::remove(path);
+    std::filesystem::create_symlink("/nowhere", path);
+    open(path.c_str(), O_PATH | O_NOFOLLOW);
+    if (deleted) std::filesystem::remove(path);
+  };
+  for (const bool deleted : {false, true}) {
+    const Subject subject([&] { open_link(deleted); });
+    const auto facts = subject.facts();
+    REQUIRE(facts.fds.size() == 1);
+    CHECK(facts.fds[0].kind == FdKind::kPathOnly);
+    CHECK(facts.fds[0].nameless == deleted);
+    CHECK(subject.reason() == "");
+  }
   std::filesystem::remove(path);
 }
 

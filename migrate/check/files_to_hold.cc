@@ -19,7 +19,7 @@ bool is_open_twice(const FdFact& fd, const Tree& tree) {
 }
 
 bool is_deleted(const FdFact& fd) {
-  return fd.kind == FdKind::kDeletedFile ||
+  return fd.kind == FdKind::kDeletedFile || (fd.kind == FdKind::kPathOnly && fd.nameless) ||
          (fd.kind == FdKind::kFifo && fds::way_of(fifo_of(fd)) == fds::FifoWay::kTakeAlong);
 }
 

@@ -50,6 +50,23 @@ TEST_CASE("what has no name is held, wherever the process has it") {
   CHECK(files->at(3).where == "cwd");
 }
 
+TEST_CASE("a path handle is held if its file has no name") {
+  ProcessFacts facts = process();
+  facts.fds = {file(3, FdKind::kPathOnly, 1), file(4, FdKind::kPathOnly, 2)};
+  facts.fds[1].nameless = true;
+  facts.fds[1].flags = O_PATH | O_NOFOLLOW;
+  for (const bool to_home : {false, true}) {
+    const auto files = files_to_hold({facts}, to_home);
+    REQUIRE(files.ok());
+    REQUIRE(files->size() == 1);
+    CHECK(files->front() == fds::FileToHold{.pid = kPid,
+                                            .where = "fd/4",
+                                            .number = 4,
+                                            .flags = O_PATH | O_NOFOLLOW,
+                                            .nameless = true});
+  }
+}
+
 TEST_CASE("a lock goes along; at home it needs the open file itself") {
   ProcessFacts facts = process();
   facts.fds = {file(3, FdKind::kRegular, 1), file(5, FdKind::kRegular, 1)};

@@ -19,6 +19,7 @@
 #include "migrate/check/proc_dir.h"
 #include "migrate/check/pty_facts.h"
 #include "ssid/base/own_programs.h"
+#include "ssid/base/proc_status.h"
 
 namespace ssi::check {
 namespace {
@@ -54,6 +55,7 @@ Result<> read_stat(const ProcDir& proc, ProcessFacts& facts, bool* exiting = nul
   const std::size_t open = stat.find('('), close = stat.rfind(')');
   if (open == std::string::npos || close == std::string::npos) return Error("stat: unreadable");
   facts.name = {.pid = proc.pid(), .comm = stat.substr(open + 1, close - open - 1)};
+  facts.own_pid = innermost_pid(proc.pid());
   std::istringstream rest(stat.substr(close + 1));
   std::vector<std::string> fields;
   for (std::string f; rest >> f;) fields.push_back(std::move(f));
@@ -82,7 +84,6 @@ Result<> read_status(const ProcDir& proc, ProcessFacts& facts) {
   facts.rss_kb = number(field(status, "VmRSS"));
   facts.locked_kb = number(field(status, "VmLck"));
   facts.hugetlb_kb = number(field(status, "HugetlbPages"));
-  facts.seccomp_mode = static_cast<int>(number(field(status, "Seccomp")));
   facts.no_new_privs = number(field(status, "NoNewPrivs")) != 0;
   facts.pending_sigtrap = has_sigtrap(status, "SigPnd") || has_sigtrap(status, "ShdPnd");
   const auto tracer = static_cast<pid_t>(number(field(status, "TracerPid")));

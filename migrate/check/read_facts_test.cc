@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -148,13 +147,6 @@ TEST_CASE("children, threads, a waiting vfork, a debugger, a filter, a namespace
   const Subject traced([] {});
   REQUIRE(ptrace(PTRACE_SEIZE, traced.pid(), nullptr, nullptr) == 0);
   CHECK(traced.reason().starts_with("it is traced by a debugger, process "));
-
-  const Subject filtered([] {
-    prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
-    syscall(SYS_write, 1000, "", 1);
-    for (;;) asm volatile("pause");
-  });
-  CHECK(filtered.reason() == "it runs under a system call filter (seccomp)");
 
   const Subject spaced([] { unshare(CLONE_NEWNET | CLONE_NEWUTS); });
   CHECK(spaced.reason() == "it runs in a container: its namespaces differ from ssid's (net, uts)");

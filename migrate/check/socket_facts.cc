@@ -25,6 +25,9 @@
 namespace ssi::check {
 namespace {
 
+// As the kernel has them; no header for programs does (RFC 3828).
+constexpr int kUdpLiteSendCoverage = 10, kUdpLiteReceiveCoverage = 11;
+
 // A process's descriptors, taken as duplicates.
 class Taker {
  public:
@@ -40,7 +43,8 @@ class Taker {
 
 SocketTable read_inet_sockets(const ProcDir& proc) {
   SocketTable table;
-  for (const char* protocol : {"tcp", "tcp6", "udp", "udp6", "raw", "raw6", "icmp", "icmp6"}) {
+  for (const char* protocol :
+       {"tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "icmp", "icmp6"}) {
     if (auto text = proc.read(std::string("net/") + protocol)) {
       add_inet_sockets(table, protocol, *text);
     }
@@ -67,6 +71,13 @@ std::string why_not_inet(int socket, const std::string& protocol) {
   }
   if (protocol.starts_with("TCP") && !text_option(socket, IPPROTO_TCP, TCP_ULP).empty()) {
     return "whose encryption the kernel does";
+  }
+  if (protocol == "UDP-Lite" || protocol == "UDPLITEv6") {
+    for (const int coverage : {kUdpLiteSendCoverage, kUdpLiteReceiveCoverage}) {
+      if (option(socket, IPPROTO_UDPLITE, coverage) != 0) {
+        return "with a checksum of its own kind (UDPLITE_SEND_CSCOV), which would be forgotten";
+      }
+    }
   }
   int unsent = 0;
   if (protocol.starts_with("UDP") && option(socket, IPPROTO_UDP, UDP_CORK) != 0 &&

@@ -49,15 +49,23 @@ bool make_steerable(std::string& address) {
   return !IN6_IS_ADDR_LINKLOCAL(&v6) && !IN6_IS_ADDR_MULTICAST(&v6);
 }
 
+// "udp6": its packets are of UDP, as those of "udp".
+std::optional<net::Protocol> protocol_of(std::string_view list) {
+  if (list.ends_with("6")) list.remove_suffix(1);
+  for (const net::Protocol p :
+       {net::Protocol::kTcp, net::Protocol::kUdp, net::Protocol::kUdpLite}) {
+    if (list == net::to_string(p)) return p;
+  }
+  return {};
+}
+
 std::optional<net::MovedSocket> movable(std::string_view protocol, const std::string& local,
                                         const std::string& remote) {
   auto from = endpoint_of(local), to = endpoint_of(remote);
-  const bool tcp = protocol == "tcp" || protocol == "tcp6";
-  if ((!tcp && protocol != "udp" && protocol != "udp6") || !from || !to || from->port == 0) {
-    return {};
-  }
+  const auto carried = protocol_of(protocol);
+  if (!carried || !from || !to || from->port == 0) return {};
   if (!make_steerable(from->address) || !make_steerable(to->address)) return {};
-  net::MovedSocket s{.protocol = tcp ? net::Protocol::kTcp : net::Protocol::kUdp, .local = *from};
+  net::MovedSocket s{.protocol = *carried, .local = *from};
   if (to->port != 0) s.remote = *to;
   return s;
 }

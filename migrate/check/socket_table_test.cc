@@ -55,4 +55,22 @@ TEST_CASE("which IPv6 addresses can be steered") {
   CHECK(net::to_string(*table.at(4).socket) == "udp [::]:53");
 }
 
+TEST_CASE("UDP-Lite can be steered, raw packets and pings can't") {
+  SocketTable table;
+  const std::string rest = ":0035 00000000:0000 07 0:0 00:0 0 0 0 ";
+  add_inet_sockets(table, "udplite", "  sl\n   0: 0100007F" + rest + "1 1\n");
+  add_inet_sockets(table, "icmp", "  sl\n   0: 00000000" + rest + "2 1\n");
+  add_inet_sockets(table, "raw", "  sl\n   0: 00000000" + rest + "3 1\n");
+  add_inet_sockets(table, "udplite6",
+                   "  sl\n   0: 00000000000000000000000000000000:0035 "
+                   "00000000000000000000000000000000:0000 07 0:0 00:0 0 0 0 4 1\n");
+  CHECK(table.at(1).details == "udplite 127.0.0.1:53");
+  REQUIRE(table.at(1).socket);
+  CHECK(net::to_string(*table.at(1).socket) == "udplite 127.0.0.1:53");
+  CHECK(!table.at(2).socket);
+  CHECK(!table.at(3).socket);
+  REQUIRE(table.at(4).socket);
+  CHECK(net::to_string(*table.at(4).socket) == "udplite [::]:53");
+}
+
 }  // namespace ssi::check

@@ -16,6 +16,12 @@ std::set<pid_t> pids_of(const Tree& tree) {
   return pids;
 }
 
+std::set<pid_t> own_pids_of(const Tree& tree) {
+  std::set<pid_t> pids;
+  for (const ProcessFacts& facts : tree) pids.insert(facts.own_pid);
+  return pids;
+}
+
 void leave_out(std::vector<ProcessName>& names, const std::set<pid_t>& inside) {
   std::erase_if(names, [&](const ProcessName& name) { return inside.contains(name.pid); });
 }
@@ -42,7 +48,7 @@ bool shares_memory_inside(const Tree& tree) {
 }
 
 Tree seen_as_one(Tree tree) {
-  const auto inside = pids_of(tree);
+  const auto inside = pids_of(tree), own_pids = own_pids_of(tree);
   PipeEnds ends;
   for (const ProcessFacts& facts : tree) ends.add(facts.fds);
   const auto sockets = unix_sockets(tree);
@@ -55,6 +61,9 @@ Tree seen_as_one(Tree tree) {
       leave_out(fd.peer_holders, inside);
       if (fd.kind == FdKind::kPidfd) {
         fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, inside).value_or("");
+      }
+      if (fd.kind == FdKind::kKernelFile && fd.proc_file.pid != 0) {
+        fd.why_not = fds::proc_file_why_not(fd.proc_file, own_pids).value_or("");
       }
       std::erase_if(fd.peers, [&](fds::SocketInode peer) { return sockets.contains(peer); });
     }

@@ -47,9 +47,9 @@ TEST_CASE("a child is no reason any more, one that still runs in its parent's me
 
 TEST_CASE("a reason against another than the first names it") {
   Tree tree = family();
-  tree[1].seccomp_mode = 2;
+  tree[1].pending_sigtrap = true;
   CHECK(reason(seen_as_one(tree)) ==
-        "process 101 (cc1) of its tree: it runs under a system call filter (seccomp)");
+        "process 101 (cc1) of its tree: a SIGTRAP is pending for it, which would be lost");
 }
 
 TEST_CASE("memory that they share with each other goes along, a stranger's does not") {
@@ -98,6 +98,22 @@ TEST_CASE("a connection between two of them is inside, and so is a handle on one
   tree[0].fds[0].peers = {9};
   tree[0].fds[0].why_not_relayed = "by messages";
   CHECK_FALSE(reason(seen_as_one(tree)).empty());
+}
+
+TEST_CASE("a file of /proc about a process of the tree moves, whatever the PID is called here") {
+  Tree tree(2);
+  tree[0].name = {5001, "parent"};
+  tree[1].name = {5002, "child"};
+  tree[0].own_pid = 71, tree[1].own_pid = 72;
+  tree[0].fds = {{.number = 3,
+                  .kind = FdKind::kKernelFile,
+                  .target = "/proc/72/stat",
+                  .proc_file = fds::parse_proc_file("/proc/72/stat", 0, 0),
+                  .why_not = "about process 72, which stays"}};
+  CHECK(!check_tree(seen_as_one(tree), {}));
+  tree[1].own_pid = 73;
+  CHECK(check_tree(seen_as_one(tree), {})->reason() ==
+        "fd 3 is a file of this machine's kernel (/proc/72/stat) about process 72, which stays");
 }
 
 }  // namespace ssi::check

@@ -45,13 +45,16 @@ Result<bool> anybody_waits_at(pid_t pid) {
   for (const FdFact& fd : fds) {
     if (!fd.socket) continue;
     if (fd.listening) doors.ports.insert(fd.socket->local.port);
-    if (fd.listening || fd.socket->protocol == net::Protocol::kUdp) doors.inodes.insert(fd.inode);
+    if (fd.listening || fd.socket->protocol != net::Protocol::kTcp) doors.inodes.insert(fd.inode);
   }
   for (const char* file : {"net/tcp", "net/udp"}) {
     SSI_ASSIGN(const std::string list, proc.read(file));
     if (anybody_waits_in(list, doors)) return true;
-    const auto ipv6 = proc.read(file + std::string("6"));  // a kernel without it has none
-    if (ipv6 && anybody_waits_in(*ipv6, doors)) return true;
+  }
+  // Of what a kernel does not have there is no list.
+  for (const char* file : {"net/tcp6", "net/udp6", "net/udplite", "net/udplite6"}) {
+    const auto list = proc.read(file);
+    if (list && anybody_waits_in(*list, doors)) return true;
   }
   return false;
 }

@@ -239,7 +239,7 @@ class Conversion {
     const ExecStrings strings{
         .argv = split_cmdline(std::move(cmdline)),
         .envp = {kEnvEpoch + std::to_string(plan_.epoch.value), kEnvSocket + plan_.socket_path,
-                 kEnvComm + comm, kEnvDrop + drop,
+                 kEnvPid + std::to_string(plan_.pid), kEnvComm + comm, kEnvDrop + drop,
                  kEnvTerminalLeft + std::string(plan_.terminal_left ? "1" : "0")},
         .path = plan_.stub_path};
     SSI_ASSIGN(const std::vector<Mapping> maps, mappings(plan_.pid));

@@ -18,6 +18,7 @@
 #include <string>
 
 #include "migrate/deputy/deputy_host.h"
+#include "migrate/deputy/filter_check.h"
 #include "migrate/deputy/proc_text.h"
 #include "migrate/deputy/stop_watcher.h"
 #include "migrate/deputy/test_support.h"
@@ -261,6 +262,31 @@ TEST_CASE("ssid is restarted: deputy connects again and sends what was not acked
   CHECK(signal->signo == SIGUSR2);
   CHECK(signal->sequence == 2);
   CHECK(original.end_with(exit_message(1)) == "exited 1");
+}
+
+TEST_CASE("under filters that let through only what a deputy calls, it becomes one and lives") {
+  for (const int threads : {1, 3}) {
+    Original original(threads, "filtered");
+    CHECK(check_filters(original.family.child(), false));
+    original.hold();
+    const auto before = original.counters.all();
+    CHECK(check_filters(original.family.child(), false));
+    CHECK(original.counters.all() == before);
+    original.convert_and_meet();
+    original.cgroup.freeze();  // the system call in which it waits is begun anew
+    original.cgroup.thaw();
+    original.send(SIGUSR1);
+    CHECK(original.host.next_signal()->signo == SIGUSR1);
+    REQUIRE(original.host.tell(stop_message(SIGTSTP)));
+    CHECK(original.family.heard() == "stopped " + std::to_string(SIGTSTP));
+    original.send(SIGCONT);
+    CHECK(original.family.heard() == "continued");
+    REQUIRE(original.host.next());  // StopEnded
+    original.host.hang_up();
+    REQUIRE(original.host.accept());
+    CHECK(original.proc("status").find("\nSeccomp:\t2\n") != std::string::npos);
+    CHECK(original.end_with(die_message(SIGTERM)) == "killed " + std::to_string(SIGTERM));
+  }
 }
 
 TEST_CASE("garbage to the deputy: it hangs up and lives") {

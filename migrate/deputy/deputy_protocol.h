@@ -30,7 +30,9 @@ inline constexpr uint64_t kContinueCookie = 0x5353494443544e55;
 // The stub's parameters travel in its environment, so that argv stays what `ps` showed before.
 inline constexpr char kEnvEpoch[] = "SSID_DEPUTY_EPOCH=";    // decimal
 inline constexpr char kEnvSocket[] = "SSID_DEPUTY_SOCKET=";  // path
-inline constexpr char kEnvComm[] = "SSID_DEPUTY_COMM=";      // the original's comm
+// Decimal: the process's own. The original may be forbidden to ask for it.
+inline constexpr char kEnvPid[] = "SSID_DEPUTY_PID=";
+inline constexpr char kEnvComm[] = "SSID_DEPUTY_COMM=";  // the original's comm
 // Decimal, each followed by a comma: signals in the queue that were dumped too and so already
 // travel with the guest.
 inline constexpr char kEnvDrop[] = "SSID_DEPUTY_DROP=";

@@ -141,6 +141,19 @@ Result<std::vector<int>> RemoteThread::pending_signals() const {
   return signals;
 }
 
+Result<std::vector<sock_filter>> RemoteThread::seccomp_filter(std::size_t index) const {
+  constexpr auto kGetFilter = static_cast<__ptrace_request>(PTRACE_SECCOMP_GET_FILTER);
+  void* const which = as_pointer(index);
+  const long size = ptrace(kGetFilter, tid_, which, nullptr);
+  if (size < 0 && errno == ENOENT) return std::vector<sock_filter>();
+  if (size <= 0) return Error::from_errno(about("read a filter", tid_));
+  std::vector<sock_filter> filter(static_cast<std::size_t>(size));
+  if (ptrace(kGetFilter, tid_, which, filter.data()) != size) {
+    return Error::from_errno(about("read a filter", tid_));
+  }
+  return filter;
+}
+
 Result<> RemoteThread::run_to_syscall() const {
   return request("resume", PTRACE_SYSCALL, tid_, nullptr, nullptr);
 }

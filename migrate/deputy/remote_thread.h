@@ -6,6 +6,7 @@
 // or, whatever state the thread is in, with the end of the seizing thread of ours.
 #pragma once
 
+#include <linux/filter.h>
 #include <sys/types.h>
 #include <sys/user.h>
 
@@ -63,6 +64,9 @@ class RemoteThread {
   Result<> leave_sequence(ThreadState& state) const;
   // Signals waiting for this thread, then those for the whole process, in their order.
   Result<std::vector<int>> pending_signals() const;
+
+  // One of its filters for system calls, the newest is 0; empty: there are no more.
+  Result<std::vector<sock_filter>> seccomp_filter(std::size_t index) const;
 
   // Runs until the next entry to or exit from a system call, exec or signal. The signal at hand is
   // dropped.

@@ -1,5 +1,6 @@
 // Handles of O_PATH: they name a file and have nothing else, so they are made anew by that name
-// where the process goes. Pure: what keeps one at home.
+// where the process goes; one of a file without a name by what home holds (held_file.h). Pure: what
+// keeps one at home.
 #pragma once
 
 #include <sys/types.h>
@@ -10,7 +11,6 @@ namespace ssi::fds {
 
 struct PathHandle {
   mode_t type = 0;         // S_IFMT bits of what it names
-  bool nameless = false;   // deleted, or replaced
   bool of_kernel = false;  // in /proc, /sys
 };
 

@@ -54,8 +54,8 @@ Result<> prepare_ipv6_device(const std::string& device) {
                      chain + "\nadd " + chain + " { type filter hook ingress device \"" + device +
                      "\" priority filter; }\n";
   for (const std::string side : {"ip6 saddr ", "ip6 daddr "}) {
-    text += "add rule netdev ssid " + device + " meta l4proto { tcp, udp } " + side + "::1 " +
-            side + "set " + kLoopbackAlias + "\n";
+    text += "add rule netdev ssid " + device + " meta l4proto { tcp, udp, udplite, icmpv6 } " +
+            side + "::1 " + side + "set " + kLoopbackAlias + "\n";
   }
   return apply_nft(text);
 }

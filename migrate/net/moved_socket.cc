@@ -3,13 +3,27 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <charconv>
+#include <iterator>
 #include <optional>
 #include <sstream>
 #include <string_view>
 
 namespace ssi::net {
 namespace {
+
+// One row per Protocol, in its order.
+struct ProtocolRow {
+  const char* name;  // as nft calls it, too
+  int number;
+};
+constexpr ProtocolRow kProtocols[] = {
+    {"tcp", IPPROTO_TCP}, {"udp", IPPROTO_UDP}, {"udplite", IPPROTO_UDPLITE}};
+
+const ProtocolRow& row_of(Protocol protocol) {
+  return kProtocols[static_cast<std::size_t>(protocol)];
+}
 
 std::string to_string(const Endpoint& e) {
   return (is_ipv6(e.address) ? "[" + e.address + "]" : e.address) + ":" + std::to_string(e.port);
@@ -71,7 +85,7 @@ bool is(const Header& h, const Endpoint& e, std::size_t address_at, std::size_t 
 
 }  // namespace
 
-const char* to_string(Protocol protocol) { return protocol == Protocol::kTcp ? "tcp" : "udp"; }
+const char* to_string(Protocol protocol) { return row_of(protocol).name; }
 
 bool is_ipv4(const std::string& text) {
   in_addr address;
@@ -90,9 +104,7 @@ std::string to_string(const MovedSocket& s) {
 
 bool sent_by(const MovedSocket& s, std::span<const std::uint8_t> packet) {
   const auto header = read_header(packet);
-  if (!header || header->protocol != (s.protocol == Protocol::kTcp ? IPPROTO_TCP : IPPROTO_UDP)) {
-    return false;
-  }
+  if (!header || header->protocol != row_of(s.protocol).number) return false;
   return is(*header, s.local, header->source_at, header->ports_at) &&
          (!s.remote || is(*header, *s.remote, header->destination_at, header->ports_at + 2));
 }
@@ -101,11 +113,12 @@ Result<MovedSocket> parse_moved_socket(const std::string& text) {
   std::istringstream words(text);
   std::string protocol, local, remote, more;
   words >> protocol >> local >> remote;
-  if (words >> more || (protocol != "tcp" && protocol != "udp")) {
+  const auto row = std::ranges::find(kProtocols, protocol, &ProtocolRow::name);
+  if (words >> more || row == std::end(kProtocols)) {
     return Error("'" + text.substr(0, 100) + "' is no socket");
   }
   MovedSocket s;
-  s.protocol = protocol == "tcp" ? Protocol::kTcp : Protocol::kUdp;
+  s.protocol = static_cast<Protocol>(row - std::begin(kProtocols));
   SSI_ASSIGN(s.local, parse_endpoint(local));
   if (!remote.empty()) {
     SSI_ASSIGN(s.remote, parse_endpoint(remote));

@@ -11,7 +11,7 @@
 
 namespace ssi::net {
 
-enum class Protocol : std::uint8_t { kTcp, kUdp };
+enum class Protocol : std::uint8_t { kTcp, kUdp, kUdpLite };
 const char* to_string(Protocol protocol);
 
 struct Endpoint {
@@ -24,11 +24,11 @@ struct Endpoint {
 struct MovedSocket {
   Protocol protocol = Protocol::kTcp;
   Endpoint local;
-  std::optional<Endpoint> remote{};  // none: it listens (TCP) or takes from everybody (UDP)
+  std::optional<Endpoint> remote{};  // none: it listens (TCP) or takes from everybody
   auto operator<=>(const MovedSocket&) const = default;
 };
 
-// "tcp 10.77.0.1:7000", "udp [::1]:5000 [::1]:53", "tcp *:80": between nodes and in files.
+// "tcp 10.77.0.1:7000", "udp [::1]:5000 [::1]:53", "udplite *:80": between nodes and in files.
 std::string to_string(const MovedSocket& socket);
 // Checks every part of it.
 Result<MovedSocket> parse_moved_socket(const std::string& text);

@@ -8,7 +8,8 @@ namespace ssi::net {
 TEST_CASE("a socket's text is read back") {
   for (const char* text :
        {"tcp 10.77.0.1:7000", "udp 0.0.0.0:53", "tcp 127.0.0.1:41000 127.0.0.1:80", "tcp [::1]:80",
-        "udp [fd00::1]:53 [fd00::2]:4000", "tcp [::]:80", "tcp *:80"}) {
+        "udp [fd00::1]:53 [fd00::2]:4000", "udplite 0.0.0.0:53", "udplite *:53 10.77.0.9:1",
+        "tcp [::]:80", "tcp *:80"}) {
     const auto socket = parse_moved_socket(text);
     REQUIRE(socket);
     CHECK(to_string(*socket) == text);
@@ -18,9 +19,9 @@ TEST_CASE("a socket's text is read back") {
 TEST_CASE("a text that is no socket is refused") {
   for (const char* text :
        {"", "tcp", "tcp 10.77.0.1", "tcp 10.77.0.1:0", "tcp 10.77.0.1:65536", "tcp 10.77.0.1:1x",
-        "sctp 10.77.0.1:1", "tcp 10.77.0:1", "tcp ::1:1", "tcp [10.77.0.1]:1", "tcp [::1:1",
-        "tcp []:1", "tcp [*]:1", "tcp [fe80::1%lo]:1", "tcp 1.1.1.1:1 2.2.2.2:2 3.3.3.3:3",
-        "tcp 1.1.1.1:1; } 2.2.2.2:2"}) {
+        "sctp 10.77.0.1:1", "udplite", "udplite6 [::1]:1", "icmp 10.77.0.1:1", "tcp 10.77.0:1",
+        "tcp ::1:1", "tcp [10.77.0.1]:1", "tcp [::1:1", "tcp []:1", "tcp [*]:1",
+        "tcp [fe80::1%lo]:1", "tcp 1.1.1.1:1 2.2.2.2:2 3.3.3.3:3", "tcp 1.1.1.1:1; } 2.2.2.2:2"}) {
     CHECK_MESSAGE(!parse_moved_socket(text), text);
   }
 }
@@ -38,10 +39,14 @@ TEST_CASE("who sent a packet") {
   CHECK(sent_by(*parse_moved_socket("tcp 10.77.0.1:7000 10.77.0.9:80"), packet));
   CHECK(!sent_by(*parse_moved_socket("tcp 10.77.0.1:7000 10.77.0.9:81"), packet));
   CHECK(!sent_by(*parse_moved_socket("udp 10.77.0.1:7000"), packet));
+  CHECK(!sent_by(*parse_moved_socket("udplite 10.77.0.1:7000"), packet));
   CHECK(!sent_by(*parse_moved_socket("tcp 10.77.0.2:7000"), packet));
   for (std::size_t size = 0; size < 24; ++size) {
     CHECK(!sent_by(*parse_moved_socket("tcp 10.77.0.1:7000"), std::span(packet).first(size)));
   }
+  packet[9] = 136;
+  CHECK(sent_by(*parse_moved_socket("udplite 10.77.0.1:7000"), packet));
+  CHECK(!sent_by(*parse_moved_socket("udp 10.77.0.1:7000"), packet));
 }
 
 TEST_CASE("who sent an IPv6 packet") {

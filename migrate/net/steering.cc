@@ -8,6 +8,7 @@ struct Family {
   const char* name;
   const char* address_type;
   const char* protocol;  // what the packet says of it
+  const char* echo;      // what a ping is, and its answer
   const char* any;       // the address of a socket of all of home's
   bool (*has)(const std::string& address);
   // How a packet leaves the rules that has its mark. With ::1 in it, one that came by a tunnel
@@ -34,9 +35,18 @@ struct Family {
   std::string protocol_is(const std::string& which) const {
     return std::string(protocol) + " " + which;
   }
+  // A ping and its answer have the same number; both by who asked, whom, and that number.
+  std::string asks() const { return std::string(echo) + " type echo-request "; }
+  std::string answers() const { return std::string(echo) + " type echo-reply "; }
+  std::string ping(const char* from, const char* to) const {
+    return std::string(name) + " " + from + " . " + name + " " + to + " . " + echo + " id";
+  }
+  std::string ping_asked() const { return ping("saddr", "daddr"); }
+  std::string ping_answered() const { return ping("daddr", "saddr"); }
 };
-constexpr Family kIpv4{"ip", "ipv4_addr", "ip protocol", "0.0.0.0", is_ipv4, "accept"};
-constexpr Family kIpv6{"ip6", "ipv6_addr", "meta l4proto", "::", is_ipv6, "goto leave"};
+constexpr Family kIpv4{"ip", "ipv4_addr", "ip protocol", "icmp", "0.0.0.0", is_ipv4, "accept"};
+constexpr Family kIpv6{"ip6", "ipv6_addr", "meta l4proto", "icmpv6", "::", is_ipv6, "goto leave"};
+constexpr const char* kDatagrams = "{ udp, udplite } ";
 
 using Elements = std::map<std::string, std::string>;  // key -> data ("" in a set)
 
@@ -159,6 +169,30 @@ void add_sets(const Family& family, const Steering& all, Text& text) {
     text.object("set", "own_ports_" + number(n), port);
     text.object("set", "learned_" + number(n),
                 tuple + "; flags dynamic,timeout; timeout 1d; size 65536");
+    text.object(
+        "set", "pings_" + number(n),
+        "typeof " + family.ping_asked() + "; flags dynamic,timeout; timeout 1m; size 65536");
+  }
+}
+
+// Who asked last gets the answers: numbers of pings are given by each kernel for itself, so a guest
+// and a process of home's may use the same. `asker` 0: home itself.
+void add_asking_chain(const Family& family, const Steering& all, NodeId asker, Text& text) {
+  const std::string chain = "asks_" + number(asker);
+  text.chain(chain, {});
+  for (const NodeId n : all.tunnels) {
+    text.rule(chain, (n == asker ? "update @pings_" : "delete @pings_") + number(n) + " { " +
+                         family.ping_asked() + " }");
+  }
+}
+
+void add_ping_chains(const Family& family, const Steering& all, Text& text) {
+  text.chain("steer_pings", {});
+  add_asking_chain(family, all, NodeId{}, text);
+  for (const NodeId n : all.tunnels) {
+    text.rule("steer_pings", family.ping_answered() + " @pings_" + number(n) + " meta mark set " +
+                                 std::to_string(mark_of(n)) + " " + family.leave);
+    add_asking_chain(family, all, n, text);
   }
 }
 
@@ -170,9 +204,10 @@ void add_tunnel_chains(const Family& family, NodeId n, Text& text) {
                         port + " @own_ports_" + number(n) + " return", port + " vmap @mute_ports"});
   const std::string learn = "update @learned_" + number(n) + " { " + sender + " }";
   text.chain(from,
-             {"jump " + may_send, family.protocol_is("tcp ") + learn,
+             {family.asks() + "jump asks_" + number(n), family.protocol_is(family.echo) + " accept",
+              "jump " + may_send, family.protocol_is("tcp ") + learn,
               // A socket that speaks to everybody moves without what it said to whom.
-              family.protocol_is("udp ") + port + " != @own_ports_" + number(n) + " " + learn,
+              family.protocol_is(kDatagrams) + port + " != @own_ports_" + number(n) + " " + learn,
               "jump steer", "fib daddr type != local accept", "jump steer_learned",
               "socket wildcard 0-1 accept",
               // To home, where nobody listens: perhaps somebody does in the realm.
@@ -197,10 +232,11 @@ void add_chains(const Family& family, const Steering& all, Text& text) {
   text.chain("leave", {});
   text.chain("hold", {"meta mark set " + std::to_string(kHoldMark) + leave});
   text.chain("steer", {"tcp flags & (fin|syn|rst|ack) == syn " + to_port + " vmap @quiet",
-                       family.protocol_is("udp ") + to_port + " vmap @quiet",
+                       family.protocol_is(kDatagrams) + to_port + " vmap @quiet",
                        "meta mark set " + to_guest + " map @to" + leave,
                        "meta mark set " + to_port + " map @ports" + leave});
   text.chain("steer_learned", {});
+  add_ping_chains(family, all, text);
   std::string tunnels;
   for (const NodeId n : all.tunnels) {
     text.rule("steer_learned", to_guest + " @learned_" + number(n) + " meta mark set " +
@@ -209,17 +245,24 @@ void add_chains(const Family& family, const Steering& all, Text& text) {
     tunnels +=
         (tunnels.empty() ? "" : ", ") + ("\"ssid-n" + number(n)) + "\" : goto from_" + number(n);
   }
-  const std::string others = family.protocol_is("!= { tcp, udp } accept");
+  const std::string ping = family.echo;
+  const std::string others = family.protocol_is("!= { tcp, udp, udplite, " + ping + " } accept");
+  const std::string answers = family.answers() + "jump steer_pings";
+  const std::string more_of_pings = family.protocol_is(ping + " accept");
   const std::string from_criu = "meta mark " + std::to_string(kCriuMark) + " accept";
-  text.chain("prerouting", {others, from_criu},
+  text.chain("prerouting", {from_criu},
              "type filter hook prerouting priority mangle; policy accept");
   if (family.has("::1")) add_loopback_rules(text);
+  text.rule("prerouting", others);
   if (!tunnels.empty()) text.rule("prerouting", "iifname vmap { " + tunnels + " }");
-  for (const char* rule : {"jump steer", "socket wildcard 0-1 accept", "jump steer_learned"}) {
+  for (const std::string& rule :
+       {answers, more_of_pings, std::string("jump steer"),
+        std::string("socket wildcard 0-1 accept"), std::string("jump steer_learned")}) {
     text.rule("prerouting", rule);
   }
   text.chain("output",
-             {others, from_criu, family.tuple_of_sender() + " vmap @mute_home",
+             {others, from_criu, family.asks() + "jump asks_" + number(NodeId{}), answers,
+              more_of_pings, family.tuple_of_sender() + " vmap @mute_home",
               family.port_of_sender() + " vmap @mute_ports_home", "jump steer",
               to_port + " vmap @here", "fib daddr type local jump steer_learned"},
              "type route hook output priority mangle; policy accept");

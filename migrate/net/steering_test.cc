@@ -123,6 +123,44 @@ TEST_CASE("what criu says to a socket that it rebuilds is neither held nor dropp
   }
 }
 
+TEST_CASE("UDP-Lite is steered as UDP is, and not taken for it") {
+  auto all = one({.place = kSecond});
+  all.guests.begin()->second.sockets = {*parse_moved_socket("udplite 10.77.0.1:53"),
+                                        *parse_moved_socket("udp 10.77.0.1:54 10.77.0.9:1")};
+  all.guests.begin()->second.quiet = {*parse_moved_socket("udplite 10.77.0.1:53")};
+  const std::string mark = std::to_string(mark_of(kSecond));
+  CHECK(content(all, "ports") == "10.77.0.1 . udplite . 53 : " + mark);
+  CHECK(content(all, "to") == "10.77.0.1 . udp . 54 . 10.77.0.9 . 1 : " + mark);
+  CHECK(content(all, "quiet") == "10.77.0.1 . udplite . 53 : goto hold");
+  const std::string text = ruleset(all);
+  for (const char* chain : {"prerouting", "output"}) {
+    CHECK(text.find(std::string("add rule ip ssid ") + chain +
+                    " ip protocol != { tcp, udp, udplite, icmp } accept\n") != std::string::npos);
+  }
+}
+
+TEST_CASE("who asked last gets the answers to pings") {
+  const std::string text = ruleset(one({.place = kSecond}));
+  const auto has = [&](const std::string& rule) {
+    return text.find("add rule " + rule + "\n") != std::string::npos;
+  };
+  for (const std::string family : {"ip", "ip6"}) {
+    const std::string table = family + " ssid ", icmp = family == "ip" ? "icmp" : "icmpv6";
+    const std::string asked = family + " saddr . " + family + " daddr . " + icmp + " id";
+    const std::string answered = family + " daddr . " + family + " saddr . " + icmp + " id";
+    CHECK(has(table + "from_2 " + icmp + " type echo-request jump asks_2"));
+    CHECK(has(table + "asks_2 update @pings_2 { " + asked + " }"));
+    CHECK(has(table + "asks_2 delete @pings_3 { " + asked + " }"));
+    CHECK(has(table + "output " + icmp + " type echo-request jump asks_0"));
+    CHECK(has(table + "asks_0 delete @pings_2 { " + asked + " }"));
+    for (const std::string chain : {"prerouting", "output"}) {
+      CHECK(has(table + chain + " " + icmp + " type echo-reply jump steer_pings"));
+    }
+    CHECK(has(table + "steer_pings " + answered + " @pings_3 meta mark set " +
+              std::to_string(mark_of(kThird)) + (family == "ip" ? " accept" : " goto leave")));
+  }
+}
+
 TEST_CASE("a key is said once, whoever claims it") {
   auto all = one({.place = kSecond});
   all.guests[{kHome, 70042}] = all.guests.begin()->second;

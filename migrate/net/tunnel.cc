@@ -119,17 +119,18 @@ Result<> add_neighbours(const RouteSocket& s, const std::string& device, bool ho
 // In a realm ::1, as 127.0.0.1, is at home.
 std::string realm_table(std::uint32_t mark, bool ipv6) {
   const std::string table = ipv6 ? "ip6 ssid " : "ip ssid ", chain = "add chain " + table,
-                    rule = "add rule " + table, device = kRealmDevice, alias = kLoopbackAlias;
-  std::string text = "add table " + table + "\n" + chain +
-                     "output { type route hook output priority mangle; }\n" + rule +
-                     "output meta mark " + std::to_string(kCriuMark) + " accept\n" + rule +
-                     "output meta l4proto { tcp, udp } fib daddr type local meta mark set " +
-                     std::to_string(mark) +
-                     "\n"
-                     // The tunnel's own packets are routed by this node, by their mark too. Here it
-                     // would mean the tunnel to a realm of this node's own guests.
-                     + chain + "postrouting { type filter hook postrouting priority mangle; }\n" +
-                     rule + "postrouting oifname \"" + device + "\" meta mark set 0\n";
+                    rule = "add rule " + table, device = kRealmDevice, alias = kLoopbackAlias,
+                    ping = ipv6 ? "icmpv6 type echo-request" : "icmp type echo-request",
+                    to_home = " fib daddr type local meta mark set " + std::to_string(mark) + "\n";
+  std::string text =
+      "add table " + table + "\n" + chain + "output { type route hook output priority mangle; }\n" +
+      rule + "output meta mark " + std::to_string(kCriuMark) + " accept\n" + rule +
+      "output meta l4proto { tcp, udp, udplite }" + to_home + rule + "output " + ping +
+      to_home
+      // The tunnel's own packets are routed by this node, by their mark too. Here it
+      // would mean the tunnel to a realm of this node's own guests.
+      + chain + "postrouting { type filter hook postrouting priority mangle; }\n" + rule +
+      "postrouting oifname \"" + device + "\" meta mark set 0\n";
   if (!ipv6) return text;
   text += chain + "prerouting { type filter hook prerouting priority mangle; }\n";
   for (const std::string side : {"ip6 saddr ", "ip6 daddr "}) {
@@ -225,6 +226,8 @@ Result<> make_realm_end(const RouteSocket& outside, const TunnelEnds& e,
   const std::uint32_t first = kGuestPortsFirst + e.node.value % kPortSlices * kPortsPerNode;
   SSI_TRY(set("ip_local_port_range",
               std::to_string(first) + " " + std::to_string(first + kPortsPerNode - 1)));
+  // Who had a socket for pings at home is to have it here, whatever group home gives it to.
+  SSI_TRY(set("ping_group_range", "0 2147483647"));
   // Home's own addresses, 127.0.0.1 among them, are at home: whoever has the port is known there.
   return apply_nft(realm_table(mark, false) + (has_ipv6() ? realm_table(mark, true) : ""));
 }

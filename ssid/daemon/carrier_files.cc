@@ -45,7 +45,9 @@ Result<std::uint64_t> CarrierFiles::hold(std::uint32_t home, int fd) {
   HoldFile answer;
   if (::ioctl(fd, kHoldFile, &answer) == 0) return answer.id;
   char number[32] = {};
-  if (::fgetxattr(fd, kHoldAttribute, number, sizeof number - 1) > 0) {
+  // By a path: that is what one can ask of a path handle (O_PATH), too.
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  if (::getxattr(path.c_str(), kHoldAttribute, number, sizeof number - 1) > 0) {
     return std::strtoull(number, nullptr, 10);
   }
   if (errno == ENOTTY || errno == ENODATA || errno == EOPNOTSUPP)

@@ -18,6 +18,7 @@
 #include "migrate/check/tree.h"
 #include "migrate/check/waiting.h"
 #include "migrate/criu/criu_user.h"
+#include "migrate/deputy/filter_check.h"
 #include "migrate/fds/relay_ends.h"
 #include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
@@ -55,6 +56,22 @@ Result<> check_one_owner(const check::Tree& tree) {
   return {};
 }
 
+// The deputy of an original lives under its filters; a guest has its deputy.
+Result<> check_filters(const check::Tree& tree, bool is_guest) {
+  for (const check::ProcessFacts& facts : tree) {
+    auto result = deputy::check_filters(facts.name.pid, is_guest);
+    if (result) continue;
+    if (&facts == &tree.front()) return result;
+    if (result.error().code() == ErrorCode::kGone) {
+      return Error(ErrorCode::kBusy,
+                   "process " + std::to_string(facts.name.pid) + " has just ended");
+    }
+    return std::move(result).context("process " + std::to_string(facts.name.pid) + " (" +
+                                     facts.name.comm + ") of its tree");
+  }
+  return {};
+}
+
 Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
   SSI_ASSIGN(auto tree, facts_of(pid, below));
   check::CheckContext context;
@@ -63,6 +80,7 @@ Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
     return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
   }
   SSI_TRY(check_one_owner(tree));
+  SSI_TRY(check_filters(tree, is_guest));
   return tree;
 }
 
@@ -168,7 +186,7 @@ std::vector<migrate::OpenConnection> connections_of(const check::Tree& tree) {
 std::vector<net::MovedSocket> doors_of(const check::Tree& tree) {
   std::vector<net::MovedSocket> doors;
   for (const net::MovedSocket& s : sockets_of(tree)) {
-    if (!s.remote || s.protocol == net::Protocol::kUdp) doors.push_back(s);
+    if (!s.remote || s.protocol != net::Protocol::kTcp) doors.push_back(s);
   }
   return doors;
 }

@@ -199,9 +199,10 @@ class DeletedCwd : public Kind {
 
 class PathHandle : public Kind {
  public:
-  explicit PathHandle(const std::string& dir) {
-    ::close(open_new(dir + "/path"));
-    fd_ = ::open((dir + "/path").c_str(), O_PATH | O_CLOEXEC);
+  PathHandle(const std::string& path, bool deleted) {
+    ::close(open_new(path));
+    fd_ = ::open(path.c_str(), O_PATH | O_CLOEXEC);
+    expect(!deleted || ::unlink(path.c_str()) == 0, "unlink");
     struct stat st {};
     expect(::fstat(fd_, &st) == 0, "fstat");
     inode_ = st.st_ino;
@@ -215,6 +216,85 @@ class PathHandle : public Kind {
  private:
   int fd_;
   ino_t inode_ = 0;
+};
+
+// A symbolic link itself, which was deleted.
+class DeletedLink : public Kind {
+ public:
+  explicit DeletedLink(const std::string& dir) {
+    const std::string path = dir + "/deleted-link";
+    expect(::symlink("/where it led", path.c_str()) == 0, "symlink");
+    fd_ = ::open(path.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    expect(fd_ >= 0 && ::unlink(path.c_str()) == 0, "unlink");
+  }
+  void round(Number) override {
+    char target[64];
+    const ssize_t size = ::readlinkat(fd_, "", target, sizeof target);
+    expect(size > 0 && std::string(target, static_cast<std::size_t>(size)) == "/where it led",
+           "it leads elsewhere");
+  }
+
+ private:
+  int fd_;
+};
+
+// Files of /proc about the process itself.
+class ProcFiles : public Kind {
+ public:
+  explicit ProcFiles(const std::string&) {
+    status_ = ::open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    environment_ = ::open("/proc/self/environ", O_RDONLY | O_CLOEXEC);
+    descriptors_ = ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    expect(status_ >= 0 && environment_ >= 0 && descriptors_ >= 0, "open");
+    expect(::read(environment_, first_, sizeof first_) == sizeof first_, "environment");
+  }
+  void round(Number) override {
+    char text[4096] = {};
+    expect(::pread(status_, text, sizeof text - 1, 0) > 0, "status");
+    const std::string pid = "\nPid:\t" + std::to_string(::getpid()) + "\n";
+    expect(std::string(text).find(pid) != std::string::npos, "it tells of another process");
+    expect(::lseek(environment_, 0, SEEK_CUR) == sizeof first_, "its offset");
+    char first[sizeof first_];
+    expect(::pread(environment_, first, sizeof first, 0) == sizeof first &&
+               std::memcmp(first, first_, sizeof first) == 0,
+           "another environment");
+    struct stat here {
+    }, there{};
+    const std::string number = std::to_string(status_);
+    expect(::fstatat(descriptors_, number.c_str(), &there, 0) == 0 &&
+               ::fstat(status_, &here) == 0 && here.st_ino == there.st_ino,
+           "descriptors of another process");
+  }
+
+ private:
+  int status_, environment_, descriptors_;
+  char first_[4] = {};
+};
+
+// Handles on its own namespaces stay handles on its own.
+class Namespaces : public Kind {
+ public:
+  explicit Namespaces(const std::string&) {
+    for (const char* name : {"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"}) {
+      const std::string path = std::string("/proc/self/ns/") + name;
+      handles_[path] = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+      expect(handles_[path] >= 0, path.c_str());
+    }
+  }
+  void round(Number) override {
+    for (const auto& [path, fd] : handles_) {
+      const bool own = is_own(path, fd) || is_own(path, fd);  // it may have moved in between
+      expect(own, path.c_str());
+    }
+  }
+
+ private:
+  static bool is_own(const std::string& path, int fd) {
+    struct stat own {
+    }, held{};
+    return ::stat(path.c_str(), &own) == 0 && ::fstat(fd, &held) == 0 && own.st_ino == held.st_ino;
+  }
+  std::map<std::string, int> handles_;
 };
 
 // A FIFO that nobody else can reach: what was written is read in its order.
@@ -540,7 +620,11 @@ const std::map<std::string, Maker>& makers() {
       {"mapping", [](auto& dir) { return std::make_unique<Mapped>(dir + "/mapped", false); }},
       {"deleted-mapping", [](auto& dir) { return std::make_unique<Mapped>(dir + "/lost", true); }},
       {"deleted-cwd", make<DeletedCwd>()},
-      {"path-handle", make<PathHandle>()},
+      {"path-handle", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/path", false); }},
+      {"deleted-path", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/gone", true); }},
+      {"deleted-link", make<DeletedLink>()},
+      {"proc-files", make<ProcFiles>()},
+      {"namespaces", make<Namespaces>()},
       {"deleted-fifo", make<DeletedFifo>()},
       {"fifo", make<Fifo>()},
       {"flock", make_flock},

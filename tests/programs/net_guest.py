@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""A server that is moved: net_guest.py PORT [ADDRESS]. At `::` it serves both families. Serves lines over TCP, and datagrams, at PORT: `echo TEXT`
-gives TEXT, `ask HOST PORT TEXT` opens a connection to somebody else and gives the line that comes back,
+"""A server that is moved: net_guest.py PORT [ADDRESS]. At `::` it serves both families. Serves lines over TCP, and
+datagrams of UDP and UDP-Lite, at PORT: `echo TEXT` gives TEXT, `ping HOST` gives `answered`, `ask HOST PORT TEXT` opens a connection to somebody else and gives the line that comes back,
 `stream SEED BYTES` gives so many bytes that its asker can foretell, `take SEED BYTES` takes as many and says
 `right` or `wrong`. Whoever has no more to ask may shut his side down, and still gets his answers."""
 
@@ -8,6 +8,20 @@ import random
 import selectors
 import socket
 import sys
+
+PING = b"\x08\x00" + bytes(6)  # the kernel gives it its number and checksum
+PING6 = b"\x80\x00" + bytes(6)
+
+
+def ping(host):
+    ipv6 = ":" in host
+    with socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, socket.SOCK_DGRAM,
+                       socket.IPPROTO_ICMPV6 if ipv6 else socket.IPPROTO_ICMP) as asker:
+        asker.settimeout(5)
+        asker.sendto((PING6 if ipv6 else PING) + host.encode(), (host, 0))
+        said, sender = asker.recvfrom(2048)
+        right = said[0] == (0x81 if ipv6 else 0) and said[8:] == host.encode() and sender[0] == host
+        return b"answered\n" if right else b"wrong: %r of %r\n" % (said, sender)
 
 
 def answer(line):
@@ -20,6 +34,11 @@ def answer(line):
             with socket.create_connection((host, int(port)), 5) as other:
                 other.sendall(text.encode() + b"\n")
                 return other.makefile("rb").readline()
+        except OSError as error:
+            return f"failed: {error}\n".encode()
+    if word == "ping":
+        try:
+            return ping(rest)
         except OSError as error:
             return f"failed: {error}\n".encode()
     if word == "stream":
@@ -79,14 +98,17 @@ class Server:
         ipv6 = ":" in address
         family = socket.AF_INET6 if ipv6 else socket.AF_INET
         listener = socket.create_server((address, port), family=family, backlog=128, dualstack_ipv6=address == "::")
-        datagrams = socket.socket(family, socket.SOCK_DGRAM)
-        datagrams.bind((address, port))
         self.selector.register(listener, selectors.EVENT_READ, lambda _: Connection(self, listener.accept()[0]))
 
+        for protocol in (socket.IPPROTO_UDP, socket.IPPROTO_UDPLITE):
+            self.serve_datagrams(socket.socket(family, socket.SOCK_DGRAM, protocol), (address, port))
+
+    def serve_datagrams(self, datagrams, address):
         def on_datagram(_):
             text, sender = datagrams.recvfrom(2048)
             datagrams.sendto(text, sender)
 
+        datagrams.bind(address)
         self.selector.register(datagrams, selectors.EVENT_READ, on_datagram)
 
     def run(self):

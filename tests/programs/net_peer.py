@@ -4,7 +4,7 @@ its standard input. Prints what it saw as one line of JSON: rounds, failures (an
 longest round in milliseconds.
 
 HOW: `lines`, one connection with a question at a time; `connects`, a new connection a question; `datagrams`,
-one a question, asked again when none comes back; `stream`, pieces of 1 MiB over one connection; `upload`, the
+one a question, asked again when none comes back; `lite`, the same of UDP-Lite; `stream`, pieces of 1 MiB over one connection; `upload`, the
 same in the other direction; `half`, a connection a piece, shut down on this side as soon as it was asked for."""
 
 import json
@@ -21,9 +21,10 @@ PIECE = 1 << 20
 class Peer:
     def __init__(self, how, host, port, pause_s):
         self.pause_s = pause_s
-        self.round = {"lines": self.line, "connects": self.connect, "datagrams": self.datagram,
+        self.round = {"lines": self.line, "connects": self.connect, "datagrams": self.datagram, "lite": self.datagram,
                       "stream": self.piece, "upload": self.give, "half": self.half}[how]
         self.address = (host, port)
+        self.protocol = socket.IPPROTO_UDPLITE if how == "lite" else socket.IPPROTO_UDP
         self.rounds, self.lost = 0, 0
         self.connection = None
 
@@ -70,7 +71,8 @@ class Peer:
     def datagram(self):
         if self.connection is None:
             self.connection = socket.socket(
-                socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET, socket.SOCK_DGRAM)
+                socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET, socket.SOCK_DGRAM,
+                self.protocol)
             self.connection.settimeout(DATAGRAM_TIMEOUT_S)
             self.connection.connect(self.address)
         text = b"%d" % self.rounds

@@ -187,13 +187,16 @@ class Fds(unittest.TestCase):
     def test_files_with_names(self):
         self.moves_well("named", ["append", "offset", "directory", "mapping", "path-handle"])
 
+    def test_files_of_the_kernel_about_itself(self):
+        self.moves_well("kernel", ["proc-files", "namespaces"])
+
     def test_what_is_no_file(self):
         self.moves_well("anonymous", [
             "memfd", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack", "pending-signals",
             "robust-futex"])
 
     def test_files_without_names(self):
-        kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo"]
+        kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo", "deleted-path", "deleted-link"]
         probe = Probe(self.lab, "nameless", kinds)
         self.lab.wait_for(probe.path("deleted").exists, 20, "the file")
         before = set(os.listdir(self.lab.path(1, "/"))), set(os.listdir(probe.path("")))

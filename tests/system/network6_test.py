@@ -16,7 +16,7 @@ from net_peer import PYTHON, Guest, Peer  # noqa: E402
 
 class Network6(network_test.Network):
     LAB = "t_network6"
-    ANY, LOOPBACK = "::", "::1"
+    ANY, LOOPBACK, OUTSIDE = "::", "::1", "fd00:77::fe"
 
     @classmethod
     def setUpClass(cls):

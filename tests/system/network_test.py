@@ -23,7 +23,7 @@ PAUSE_MS_MAX = 900  # 400 is wanted, and kept on a quiet machine; one lost packe
 
 class Network(unittest.TestCase):
     LAB = "t_network"
-    ANY, LOOPBACK = "0.0.0.0", "127.0.0.1"
+    ANY, LOOPBACK, OUTSIDE = "0.0.0.0", "127.0.0.1", "10.77.0.254"
 
     @classmethod
     def setUpClass(cls):
@@ -118,6 +118,25 @@ class Network(unittest.TestCase):
     def test_datagrams(self):
         self.move_under({("another host", "datagrams"): self.outside("datagrams"),
                          ("home", "datagrams"): Peer(self.lab, 1, "datagrams", self.LOOPBACK, str(self.port))})
+
+    def test_datagrams_of_udplite(self):
+        self.move_under({("another host", "lite"): self.outside("lite"),
+                         ("home", "lite"): Peer(self.lab, 1, "lite", self.LOOPBACK, str(self.port))})
+
+    def test_pings_of_its_own(self):
+        """To home, to a node and to another host, from each place; home's own are answered meanwhile."""
+        self.lab.run(1, ["sh", "-c", "echo 0 2147483647 > /proc/sys/net/ipv4/ping_group_range"])
+        home = Guest(self.lab, 1, 6001, address=self.ANY)
+        self.addCleanup(home.end)
+        asker = (
+            "import socket,sys; s=socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10); "
+            "s.sendall(b'ping %s\\n' % sys.argv[2].encode()); print(s.makefile().readline(), end='')")
+        for to in (2, 3, 2, 1):
+            observe.migrate(self.lab, self.guest.pid, to)
+            for host in (self.LOOPBACK, self.address(1), self.address(3), self.OUTSIDE):
+                for port in (self.port, 6001, self.port):
+                    said = self.lab.run(1, [net_peer.PYTHON, "-c", asker, str(port), host]).stdout
+                    self.assertEqual(said, "answered\n", f"guest at node {to}, by {port} to {host}")
 
     def test_connections_that_it_opens_itself(self):
         """To another node and to a process at home, from each place."""

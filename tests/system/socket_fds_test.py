@@ -46,9 +46,17 @@ REFUSED = {
         "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
         "fd 3 is a socket of a kind that can't be moved (PACKET)"),
     "raw": (
-        "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)", "fd 3 is a network socket (raw 0.0.0.0:255)"),
+        "s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 255)", 
+        "fd 3 is a network socket (raw 0.0.0.0:255) that gets packets of all of this machine"),
     "raw, of IPv6": (
         "s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 255)", "fd 3 is a network socket (raw6 [::]:255)"),
+    "pings, with a number": (
+        "open('/proc/sys/net/ipv4/ping_group_range', 'w').write('0 0'); "
+        "s = socket.socket(type=socket.SOCK_DGRAM, proto=socket.IPPROTO_ICMP); s.bind(('', 7))",
+        "fd 3 is a network socket (icmp 0.0.0.0:7) that has a number for its pings, which it can't keep"),
+    "UDP-Lite, checksum of a part": (
+        "s = socket.socket(type=socket.SOCK_DGRAM, proto=socket.IPPROTO_UDPLITE); s.setsockopt(socket.IPPROTO_UDPLITE, 10, 8)",
+        "fd 3 is a network socket (UDP-Lite) with a checksum of its own kind (UDPLITE_SEND_CSCOV), which would be forgotten"),
     "bound to a device": (
         "s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, 25, b'lo')",
         "bound to this machine's network device lo"),

@@ -92,8 +92,10 @@ class Deputy {
   bool configure(const char* const* environment) {
     const char* epoch = value_of(environment, kEnvEpoch);
     socket_path_ = value_of(environment, kEnvSocket);
-    if (epoch == nullptr || socket_path_ == nullptr) return false;
+    const char* pid = value_of(environment, kEnvPid);
+    if (epoch == nullptr || socket_path_ == nullptr || pid == nullptr) return false;
     epoch_ = decimal(epoch);
+    pid_ = static_cast<int32_t>(decimal(pid));
     if (const char* comm = value_of(environment, kEnvComm)) {
       sys::call(__NR_prctl, PR_SET_NAME, sys::arg(comm));
     }
@@ -186,7 +188,7 @@ class Deputy {
       return false;
     }
     Hello hello;
-    hello.home_pid = static_cast<int32_t>(sys::call(__NR_getpid));
+    hello.home_pid = pid_;
     hello.epoch = epoch_;
     if (!send(&hello, sizeof hello)) return false;
     // What the last ssid did not ack may be lost with it.
@@ -300,12 +302,13 @@ class Deputy {
     return send(&ended, sizeof ended);
   }
 
-  static void send_self(int signo) { sys::call(__NR_kill, sys::call(__NR_getpid), signo); }
+  void send_self(int signo) const { sys::call(__NR_kill, pid_, signo); }
 
   using timespec_ = __kernel_timespec;
 
   const char* socket_path_ = nullptr;
   uint64_t epoch_ = 0;
+  int32_t pid_ = 0;
   int socket_ = -1;
   int signals_ = -1;
   long backoff_ns_ = kBackoffNsMin;

@@ -79,8 +79,8 @@ struct ExpectLocks {
   std::uint32_t reserved = 0;
 };
 
-// The same for what has none of the view's ioctls (a named pipe): its number is the value, in
-// decimals, of this extended attribute.
+// The same for what has none of the view's ioctls (a named pipe, a path handle): its number is the
+// value, in decimals, of this extended attribute.
 inline constexpr const char* kHoldAttribute = "trusted.ssid.hold";
 
 inline constexpr unsigned kHoldFile = _IOR(0xE5, 1, HoldFile);
