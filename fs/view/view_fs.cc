@@ -19,6 +19,8 @@ namespace {
 
 constexpr unsigned int kListeningMax = 8;  // threads that wait for a request at the same time
 constexpr std::chrono::milliseconds kLockRetry{10};
+// What a lock that another open file of this node really holds costs who does not want to wait.
+constexpr std::chrono::milliseconds kReleaseWithin{30};
 constexpr std::chrono::milliseconds kHousekeeping{500};
 constexpr int kQuietRounds = 10;  // of the above; then it waits for the next request
 
@@ -257,9 +259,33 @@ int ViewFs::try_lock(const Remote::Request& ask, const LockBody& body, ViewNode&
   return 0;
 }
 
+bool ViewFs::holds_lock(const ViewNode& node, const ViewHandle* asker) {
+  std::lock_guard lock(handles_mutex_);
+  return std::ranges::any_of(handles_, [&](ViewHandle* handle) {
+    if (handle == asker || handle->node.get() != &node) return false;
+    std::lock_guard handle_lock(handle->mutex);
+    return handle->flock != 0 || !handle->file_locks.empty();
+  });
+}
+
+// The kernel tells us of an open file's end, but close(2) does not wait for us: who asks for a lock
+// after it is to find none of that file's.
+bool ViewFs::await_releases(const ViewNode& node, const ViewHandle* asker) {
+  const auto until = std::chrono::steady_clock::now() + kReleaseWithin;
+  if (!holds_lock(node, asker)) return false;
+  while (std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (!holds_lock(node, asker)) break;
+  }
+  return true;
+}
+
 void ViewFs::ask_lock(fuse_req_t request, const Remote::Request& ask, const LockBody& body,
                       const ViewNodePtr& node, bool wait) {
-  const int error = try_lock(ask, body, *node);
+  int error = try_lock(ask, body, *node);
+  if (error == EAGAIN && !wait && await_releases(*node, ask.handle)) {
+    error = try_lock(ask, body, *node);
+  }
   if (error != EAGAIN || !wait) {
     fuse_reply_err(request, error);
     return;

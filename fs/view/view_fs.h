@@ -86,6 +86,10 @@ class ViewFs {
   void opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr, std::uint64_t changes,
               fuse_file_info& info);
   void remember_lock(const Remote::Request& ask, const LockBody& body, ViewNode& node);
+  // Whether another open file of it, of this view, has a lock of its own.
+  bool holds_lock(const ViewNode& node, const ViewHandle* asker);
+  // False: none has any. True: it is worth asking again.
+  bool await_releases(const ViewNode& node, const ViewHandle* asker);
   void ask_lock(fuse_req_t request, const Remote::Request& ask, const LockBody& body,
                 const ViewNodePtr& node, bool wait);
   int try_lock(const Remote::Request& ask, const LockBody& body, ViewNode& node);

@@ -115,6 +115,10 @@ struct FdFact {
   std::vector<fds::SocketInode> peers{};
   std::string why_not_relayed{};  // what stands against relaying what it says to them
   std::vector<ProcessName> peer_holders{};
+  // Of one that listens and is found by its name: the address, as fds::address_of_listener has it.
+  // Its clients find it at home, wherever the process is.
+  std::string listens_at{};
+  bool waits_inside = false;  // one of the process's own sockets waits there to be accepted
 
   // The carriers carry what goes between it and the process at its other end, which stays.
   bool relayed() const { return !peers.empty() && why_not_relayed.empty() && !in_flight; }

@@ -205,8 +205,12 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
     }
     fd.details = words(socket->second);
     fd.listening = socket->second.state == fds::UnixSocket::State::kListening;
-    fd.peers = outer_peers(socket->second, table, inside);
     const fds::UnixSocketState state = fds::read_state(*one.socket);
+    fd.listens_at = address_of_listener(socket->second, state);
+    // Whoever else waits at one that listens waits at home's.
+    if (fd.listens_at.empty()) fd.peers = outer_peers(socket->second, table, inside);
+    fd.waits_inside = std::ranges::any_of(socket->second.waiting,
+                                          [&](auto waiting) { return inside.contains(waiting); });
     const bool loaded = std::ranges::any_of(
         fds, [&](const FdFact& other) { return other.in_flight && other.number == fd.number; });
     fd.why_not_relayed = why_not_relayed(socket->second, state, loaded, fd.peers, table);

@@ -22,6 +22,10 @@ SocketState state_of(const image::unix_sk_entry& s) {
           .receive_timeout_us = s.opts().so_rcv_tmo_sec() * kSecond + s.opts().so_rcv_tmo_usec()};
 }
 
+std::string key_of(const image::unix_sk_entry& s) {
+  return "socket:[" + std::to_string(s.ino()) + "]";
+}
+
 timeval time_of(std::uint64_t us) {
   return {.tv_sec = static_cast<time_t>(us / kSecond),
           .tv_usec = static_cast<suseconds_t>(us % kSecond)};
@@ -35,7 +39,7 @@ Result<std::map<std::string, SocketState>> socket_states(std::string_view image)
     image::file_entry file;
     if (!file.ParseFromString(bytes)) return false;
     if (!file.has_usk()) return true;
-    states["socket:[" + std::to_string(file.usk().ino()) + "]"] = state_of(file.usk());
+    states[key_of(file.usk())] = state_of(file.usk());
     return true;
   }));
   return states;
@@ -55,13 +59,14 @@ Result<> apply(const SocketState& state, int socket) {
   return {};
 }
 
-Result<std::string> without_names_of_connections(std::string_view image) {
-  return change_entries(image, "open files", [](std::string& bytes) {
+Result<std::string> without_names(std::string_view image, const std::set<std::string>& given) {
+  return change_entries(image, "open files", [&](std::string& bytes) {
     image::file_entry file;
     if (!file.ParseFromString(bytes)) return false;
     if (!file.has_usk()) return true;
     image::unix_sk_entry& socket = *file.mutable_usk();
-    if (socket.state() != TCP_ESTABLISHED || socket.type() == SOCK_DGRAM) return true;
+    const bool connection = socket.state() == TCP_ESTABLISHED && socket.type() != SOCK_DGRAM;
+    if (!connection && !given.contains(key_of(socket))) return true;
     socket.clear_name();
     socket.set_name("");
     socket.clear_name_dir();

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -12,8 +13,9 @@ namespace ssi::migrate {
 
 // The same, but connected sockets have no name. What was accepted has that of its listener, and
 // criu, which does not bind such a socket again, would all the same delete the file of that name
-// first: at home, where the listener may live on.
-Result<std::string> without_names_of_connections(std::string_view image);
+// first: at home, where the listener may live on. Nor have those with the keys `given` ("socket:
+// [123]"), which criu is given as they are.
+Result<std::string> without_names(std::string_view image, const std::set<std::string>& given = {});
 
 // Of a unix socket, as it was dumped.
 struct SocketState {

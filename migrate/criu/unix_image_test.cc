@@ -36,12 +36,23 @@ image::file_entry socket(int type, int state) {
 }
 
 std::string changed(const image::file_entry& file) {
-  const auto image = without_names_of_connections("magic123" + framed(file.SerializeAsString()));
+  const auto image = without_names("magic123" + framed(file.SerializeAsString()));
   REQUIRE(image.ok());
   return image->substr(12);
 }
 
 }  // namespace
+
+TEST_CASE("so does one that criu is given as it is, and no other that listens") {
+  image::file_entry file = socket(SOCK_STREAM, TCP_LISTEN);
+  file.mutable_usk()->set_ino(44);
+  const std::string image = "magic123" + framed(file.SerializeAsString());
+  image::file_entry read;
+  REQUIRE(read.ParseFromString(without_names(image, {"socket:[44]"})->substr(12)));
+  CHECK(read.usk().name().empty());
+  REQUIRE(read.ParseFromString(without_names(image, {"socket:[45]"})->substr(12)));
+  CHECK(read.usk().name() == "/run/x.sock");
+}
 
 TEST_CASE("a connection loses its name") {
   const std::string unknown = "\x70\x05";  // of the file: a field that we do not know

@@ -32,6 +32,12 @@ std::string words(const UnixSocket& socket) {
   return text;
 }
 
+std::string address_of_listener(const UnixSocket& s, const UnixSocketState& state) {
+  if (s.type != UnixSocket::Type::kStream || s.state != UnixSocket::State::kListening) return "";
+  if (!is_found_by_name(s, state) || state.labels_messages) return "";
+  return s.is_abstract() ? s.name : state.path;
+}
+
 std::vector<SocketInode> outer_peers(const UnixSocket& socket, const UnixTable& table,
                                      const std::set<SocketInode>& inside) {
   std::set<SocketInode> outer;
@@ -62,7 +68,10 @@ std::string why_not_relayed(const UnixSocket& s, const UnixSocketState& state, b
 
 std::optional<std::string> why_not(const UnixSocket& s, const UnixSocketState& state,
                                    const UnixTable& table) {
-  if (is_found_by_name(s, state)) {
+  if (s.state == UnixSocket::State::kListening && state.labels_messages) {
+    return "whose clients are asked for their identity with each message";
+  }
+  if (is_found_by_name(s, state) && address_of_listener(s, state).empty()) {
     return "that others reach by its name, and that name stays on this machine";
   }
   if (state.name_deleted && state.name_reused) {

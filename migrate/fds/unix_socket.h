@@ -43,7 +43,12 @@ struct UnixSocketState {
   bool name_deleted = false;     // its file: nobody can find it any more
   bool name_reused = false;      // and something else has that name now
   bool labels_messages = false;  // what is received comes with credentials, a time or the like
+  std::string path{};            // of its file, from the root on; empty: it has none any more
 };
+
+// A stream socket that others find by its name, and whose clients home can send on to where it
+// goes. Its address, for connect(2): the path of its file, or its abstract name. Empty: it is none.
+std::string address_of_listener(const UnixSocket& socket, const UnixSocketState& state);
 
 // "unnamed", "/run/x.sock", "@name"
 std::string words(const UnixSocket& socket);

@@ -80,6 +80,7 @@ UnixSocketState read_state(int socket) {
     struct stat other {};
     state.name_reused = ::lstat(name.c_str(), &other) == 0;
   }
+  if (!state.name_deleted) state.path = target;
   return state;
 }
 

@@ -63,8 +63,10 @@ TEST_CASE("who waits to be accepted, and by whom") {
 
 TEST_CASE("a name by which it is found keeps it; one that is gone, or serves nobody, does not") {
   const char* const found = "that others reach by its name, and that name stays on this machine";
-  CHECK(reason({.inode = 1, .state = State::kListening, .name = "/run/x"}) == found);
   CHECK(reason({.inode = 1, .name = std::string("\0x", 2)}) == found);
+  CHECK(reason(
+            {.inode = 1, .type = Type::kSeqpacket, .state = State::kListening, .name = "/run/x"}) ==
+        found);
   CHECK(reason({.inode = 1, .type = Type::kDatagram, .state = State::kConnected, .name = "/x"}) ==
         found);
   CHECK(reason({.inode = 1, .state = State::kConnected, .name = "/run/x"}).empty());
@@ -73,6 +75,20 @@ TEST_CASE("a name by which it is found keeps it; one that is gone, or serves nob
   CHECK(reason(unlinked, {}, {.name_deleted = true}).empty());
   CHECK(reason(unlinked, {}, {.name_deleted = true, .name_reused = true}) ==
         "whose name was given to something else");
+}
+
+TEST_CASE("a stream socket that listens is reached at home, whose carrier sends its clients on") {
+  const UnixSocket s{.inode = 1, .state = State::kListening, .name = "x"};
+  CHECK(address_of_listener(s, {.path = "/run/x"}) == "/run/x");
+  CHECK(reason(s, {}, {.path = "/run/x"}).empty());
+  const UnixSocket abstract{.state = State::kListening, .name = std::string("\0x", 2)};
+  CHECK(address_of_listener(abstract, {}) == abstract.name);
+  CHECK(reason(abstract).empty());
+  CHECK(address_of_listener(s, {.name_deleted = true}).empty());
+  CHECK(address_of_listener({.name = "x"}, {.path = "/run/x"}).empty());
+  CHECK(address_of_listener(s, {.labels_messages = true, .path = "/run/x"}).empty());
+  CHECK(reason(s, {}, {.labels_messages = true, .path = "/run/x"}) ==
+        "whose clients are asked for their identity with each message");
 }
 
 TEST_CASE("a stream to one who stays can be relayed") {

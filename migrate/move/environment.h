@@ -31,6 +31,14 @@ class StreamPort {
   // The same for one direction of a unix socket, which is to be in that network namespace; the same
   // end for both.
   virtual Result<UniqueFd> attach_socket(NodeId home, const StreamRef& stream, int network) = 0;
+  // The same for a unix socket that listens. The end is the socket itself where that is home, and
+  // nothing elsewhere: there it is made anew.
+  // `streams`: all that the process brings along.
+  virtual Result<UniqueFd> attach_listener(NodeId home, const StreamRef& listener, int network,
+                                           const std::vector<StreamRef>& streams) = 0;
+  // Where the guest is: the connections that it has accepted there, each as two streams. Complete
+  // after drain().
+  virtual Result<std::vector<StreamRef>> accepted_by(const StreamRef& listener) = 0;
   virtual Result<> start(const StreamRef& stream) = 0;
   // Where the (frozen) guest is: everything it wrote is at home, everything it has not read is back
   // there.
@@ -55,6 +63,9 @@ class MoveHost {
   // Target, before the restore: the realm shows home's files as they are now, not as they were a
   // second ago.
   virtual Result<> refresh_files(NodeId home) = 0;
+  // Target: whoever is in that cgroup makes the process's unix sockets anew, with the names that
+  // they have among home's files, which stay home's.
+  virtual Result<> rebuild_sockets(NodeId home, const std::string& cgroup, bool on) = 0;
   // Source, the process runs: who is new waits at home (a connection to be made, a datagram), so
   // that the process can take what lies in front of it.
   virtual Result<> quiet_network(const MoveTicket& ticket,

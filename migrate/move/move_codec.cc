@@ -6,7 +6,9 @@ namespace ssi::migrate {
 namespace {
 
 constexpr std::uint16_t kVersion = 2;
-constexpr std::size_t kStreamsMax = 32;
+constexpr std::size_t kStreamsMax = 4096;
+constexpr std::size_t kAddressMax = 4096;
+constexpr std::size_t kTablesMax = 10'000;
 constexpr std::size_t kMembersMax = 1024;
 constexpr std::size_t kTextMax = 4096;
 constexpr std::size_t kHeldMax = fds::kHeldFilesMax;
@@ -16,15 +18,23 @@ using flatbuffers::FlatBufferBuilder;
 template <typename T>
 flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const T& m);
 
-template <>
-flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Offer& m) {
+using Streams = flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<wire::Stream>>>;
+Streams pack_streams(FlatBufferBuilder& b, const std::vector<StreamRef>& all) {
   std::vector<flatbuffers::Offset<wire::Stream>> streams;
-  for (const StreamRef& s : m.streams) {
+  for (const StreamRef& s : all) {
     const auto key = b.CreateString(s.key), also_key = b.CreateString(s.also_key);
+    const auto address =
+        b.CreateVector(reinterpret_cast<const std::uint8_t*>(s.address.data()), s.address.size());
     streams.push_back(wire::CreateStream(b, s.id, key, s.write_end, s.capacity, s.generation,
                                          s.on_demand, s.terminal, also_key, s.socket, s.peer_uid,
-                                         s.peer_gid, s.fifo_mode));
+                                         s.peer_gid, s.fifo_mode, address, s.pid, s.number));
   }
+  return b.CreateVector(streams);
+}
+
+template <>
+flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Offer& m) {
+  const auto streams = pack_streams(b, m.streams);
   const MoveTicket& t = m.ticket;
   std::vector<flatbuffers::Offset<wire::Member>> members;
   for (const UnitMember& u : t.members) {
@@ -33,7 +43,7 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Offer& m) {
   }
   return wire::CreateOffer(b, t.pid.home.value, t.pid.pid, t.from.value, t.to.value, t.epoch.value,
                            t.start_time, b.CreateString(t.comm), b.CreateString(t.exe), t.uid,
-                           t.rss_bytes, b.CreateVector(streams), b.CreateString(m.cpu_features),
+                           t.rss_bytes, streams, b.CreateString(m.cpu_features),
                            b.CreateString(t.enablement), t.term, t.by_user, t.must_leave, t.demand,
                            t.source_slowdown, t.parent, b.CreateVector(members), t.processes,
                            m.holds_files)
@@ -95,7 +105,9 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen& m) {
   }
   std::vector<flatbuffers::Offset<wire::Pty>> ptys;
   for (const fds::MovedPty& pty : m.ptys) ptys.push_back(pack_pty(b, pty));
-  return wire::CreateFrozen(b, b.CreateVector(held), b.CreateVector(ptys)).Union();
+  return wire::CreateFrozen(b, b.CreateVector(held), b.CreateVector(ptys),
+                            pack_streams(b, m.streams))
+      .Union();
 }
 
 template <typename T>
@@ -144,6 +156,29 @@ bool plain_name(const std::string& name) {
          name.find('\0') == std::string::npos && name != "." && name != "..";
 }
 
+std::string bytes_of(const flatbuffers::Vector<std::uint8_t>* bytes) {
+  return bytes ? std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()) : "";
+}
+
+Result<std::vector<StreamRef>> unpack_streams(
+    const flatbuffers::Vector<flatbuffers::Offset<wire::Stream>>* all) {
+  std::vector<StreamRef> streams;
+  if (all == nullptr) return streams;
+  if (all->size() > kStreamsMax) return Error("too many streams");
+  for (const wire::Stream* s : *all) {
+    streams.push_back({s->id(), text(s->key()), s->write_end(), s->capacity(), s->generation(),
+                       s->on_demand(), s->terminal(), text(s->also_key()), "", s->socket(),
+                       s->peer_uid(), s->peer_gid(), s->fifo_mode(), bytes_of(s->address()),
+                       s->pid(), s->number()});
+    const StreamRef& got = streams.back();
+    if (got.address.size() > kAddressMax) return Error("a socket's address that is too long");
+    if (got.listens() && got.address.front() != '/' && got.address.front() != '\0') {
+      return Error("a socket's address without sense");
+    }
+  }
+  return streams;
+}
+
 Result<MoveMessage> unpack(const wire::Offer& m) {
   Offer o;
   o.ticket = {.pid = {NodeId{m.home()}, m.pid()},
@@ -172,14 +207,7 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
       o.ticket.epoch.value == 0) {
     return Error("offer of a move without sense");
   }
-  if (m.streams()) {
-    if (m.streams()->size() > kStreamsMax) return Error("offer with too many streams");
-    for (const wire::Stream* s : *m.streams()) {
-      o.streams.push_back({s->id(), text(s->key()), s->write_end(), s->capacity(), s->generation(),
-                           s->on_demand(), s->terminal(), text(s->also_key()), "", s->socket(),
-                           s->peer_uid(), s->peer_gid(), s->fifo_mode()});
-    }
-  }
+  SSI_ASSIGN(o.streams, unpack_streams(m.streams()));
   if (m.members()) {
     if (m.members()->size() > kMembersMax) return Error("offer of too many processes");
     for (const wire::Member* u : *m.members()) {
@@ -191,10 +219,6 @@ Result<MoveMessage> unpack(const wire::Offer& m) {
   o.cpu_features = text(m.cpu_features());
   o.holds_files = m.holds_files();
   return MoveMessage(std::move(o));
-}
-
-std::string bytes_of(const flatbuffers::Vector<std::uint8_t>* bytes) {
-  return bytes ? std::string(reinterpret_cast<const char*>(bytes->data()), bytes->size()) : "";
 }
 
 Result<fds::MovedPty> unpack_pty(const wire::Pty& m) {
@@ -234,6 +258,7 @@ Result<MoveMessage> unpack(const wire::Frozen& m) {
       frozen.ptys.push_back(std::move(pty));
     }
   }
+  SSI_ASSIGN(frozen.streams, unpack_streams(m.streams()));
   if (m.held() == nullptr) return MoveMessage(std::move(frozen));
   if (m.held()->size() > kHeldMax) return Error("too many held files");
   for (const wire::Held* f : *m.held()) {
@@ -267,7 +292,7 @@ std::vector<std::uint8_t> encode(const MoveMessage& message) {
 }
 
 Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes) {
-  flatbuffers::Verifier verifier(bytes.data(), bytes.size(), 8, 1000);
+  flatbuffers::Verifier verifier(bytes.data(), bytes.size(), 8, kTablesMax);
   if (bytes.size() < 12 || !wire::MoveMessageBufferHasIdentifier(bytes.data()) ||
       !wire::VerifyMoveMessageBuffer(verifier)) {
     return Error("not a message of a move");

@@ -53,6 +53,7 @@ struct EarlyTaken {};
 struct Frozen {
   std::vector<fds::HeldFile> held;  // by home, for the target
   std::vector<fds::MovedPty> ptys{};
+  std::vector<StreamRef> streams{};  // that came since the offer, by its listening sockets
 };
 
 using MoveMessage = std::variant<Offer, Answer, ImageFile, DumpDone, Restored, Abandon, EarlyDone,

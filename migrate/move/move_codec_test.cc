@@ -97,6 +97,35 @@ TEST_CASE("what home holds is told with the freeze, within bounds") {
   CHECK(std::get<Frozen>(*decode_move(encode(Frozen{}))).held.empty());
 }
 
+TEST_CASE("a socket that listens, and the connections that came by it") {
+  Offer offer = sample();
+  offer.streams = {{.id = 7,
+                    .key = "socket:[44]",
+                    .generation = 3,
+                    .address = std::string("\0a\0b", 4),
+                    .pid = 812,
+                    .number = 5}};
+  const auto read = std::get<Offer>(*decode_move(encode(offer))).streams;
+  REQUIRE(read.size() == 1);
+  CHECK(read[0].listens());
+  CHECK(read[0].address == std::string("\0a\0b", 4));
+  CHECK(read[0].pid == 812);
+  CHECK(read[0].number == 5);
+  CHECK(!std::get<Offer>(*decode_move(encode(sample()))).streams[0].listens());
+  for (const std::string& wrong : {std::string("no/root"), std::string(5000, '/')}) {
+    offer.streams[0].address = wrong;
+    CHECK(!decode_move(encode(offer)).ok());
+  }
+  Frozen frozen;
+  frozen.streams.resize(1000);
+  frozen.streams[999].socket = 77;
+  const auto came = std::get<Frozen>(*decode_move(encode(frozen))).streams;
+  REQUIRE(came.size() == 1000);
+  CHECK(came[999].socket == 77);
+  frozen.streams.resize(5000);
+  CHECK(!decode_move(encode(frozen)).ok());
+}
+
 TEST_CASE("an image file can't name a path") {
   const std::vector<std::uint8_t> data{1, 2, 3};
   CHECK(decode_move(encode(ImageFile{"core-1.img", 0, data})).ok());

@@ -68,6 +68,13 @@ class SocketLink : public MoveLink {
 struct NoStreams : StreamPort {
   Result<> export_at_home(const StreamRef&, int, const std::vector<pid_t>&) override { return {}; }
   Result<UniqueFd> attach(NodeId, const StreamRef&) override { return Error("no streams here"); }
+  Result<UniqueFd> attach_listener(NodeId, const StreamRef&, int,
+                                   const std::vector<StreamRef>&) override {
+    return Error("no streams here");
+  }
+  Result<std::vector<StreamRef>> accepted_by(const StreamRef&) override {
+    return std::vector<StreamRef>();
+  }
   Result<UniqueFd> attach_socket(NodeId, const StreamRef&, int) override {
     return Error("no streams here");
   }
@@ -112,6 +119,9 @@ struct Host : MoveHost {
   }
   void release_network(const MoveTicket&) override {}
   Result<> refresh_files(NodeId) override { return {}; }
+  Result<> rebuild_sockets(NodeId, const std::string&, bool) override {
+    return Error("no sockets here");
+  }
   CommitFate commit(const MoveTicket&) override {
     order.before_commit();
     order.decided = order.fate == CommitFate::kCommitted ? 1 : 2;

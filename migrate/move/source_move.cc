@@ -154,8 +154,11 @@ class SourceMove {
   Result<> carry_over(FrozenCopy& copy) {
     SSI_TRY(copy.freeze());
     // It was checked before its memory was sent ahead, and has run since.
+    SSI_ASSIGN(const auto accepted, stop_listening());
     if (source_.check_again) {
-      SSI_ASSIGN(const FrozenFacts facts, source_.check_again());
+      SSI_ASSIGN(const FrozenFacts facts, source_.check_again(accepted));
+      accepted_ = facts.accepted;
+      SSI_TRY(export_more(facts));
       if (!facts.sockets.empty()) {
         network_held_ = true;
         SSI_TRY(env_.host.hold_network(ticket_, facts.sockets).context("network"));
@@ -165,11 +168,10 @@ class SourceMove {
       SSI_TRY(take_ptys(facts.ptys));
     }
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
-    for (const StreamRef& s : source_.guest ? source_.streams : std::vector<StreamRef>()) {
-      drained_.push_back(s);  // also one that does not get empty in time stands still
-      SSI_TRY(env_.streams.drain(s).context(s.key));
-    }
-    SSI_TRY(send_message(link_, Frozen{held_, moved_ptys_}));
+    if (source_.guest) SSI_TRY(drain_streams());
+    Frozen frozen{held_, moved_ptys_, accepted_};
+    for (StreamRef& s : frozen.streams) ++s.generation;
+    SSI_TRY(send_message(link_, frozen));
     report_.freeze_us = micros_since(frozen_since_);
     SSI_TRY(dump(copy));
     SSI_TRY(set_windows_in_images());
@@ -184,6 +186,41 @@ class SourceMove {
       return Error("node " + std::to_string(ticket_.to.value) + ": " + restored.reason);
     }
     return step_fault(SSI_FAULT("migrate.after_restore"));
+  }
+
+  Result<> export_more(const FrozenFacts& facts) {
+    for (const auto& [stream, fd] : facts.to_export) {
+      SSI_TRY(env_.streams.export_at_home(stream, fd, source_.owners).context(stream.key));
+      exported_.push_back(stream);
+      accepted_.push_back(stream);
+    }
+    return {};
+  }
+
+  Result<> drain(const StreamRef& s) {
+    drained_.push_back(s);  // also one that does not get empty in time stands still
+    return env_.streams.drain(s).context(s.key);
+  }
+  // A guest gets no more clients; those that it has.
+  Result<std::vector<StreamRef>> stop_listening() {
+    std::vector<StreamRef> all, listeners = source_.closed_listeners;
+    listeners.insert(listeners.end(), source_.streams.begin(), source_.streams.end());
+    for (const StreamRef& s : listeners) {
+      if (!s.listens() || s.generation == 0) continue;  // or it was never away
+      SSI_TRY(drain(s));
+      SSI_ASSIGN(const auto accepted, env_.streams.accepted_by(s));
+      all.insert(all.end(), accepted.begin(), accepted.end());
+    }
+    return all;
+  }
+  Result<> drain_streams() {
+    for (const StreamRef& s : source_.streams) {
+      if (!s.listens()) SSI_TRY(drain(s));
+    }
+    for (const StreamRef& s : accepted_) {
+      if (s.generation > 0) SSI_TRY(drain(s));  // else it was never away
+    }
+    return {};
   }
 
   Result<> hold_senders(const std::vector<OpenConnection>& connections) {
@@ -326,6 +363,9 @@ class SourceMove {
     o.images_fd = kCriuImagesFd;
     o.page_server_fd = kCriuFirstExtraFd;
     o.freeze_cgroup = copy.cgroup().dir();
+    for (const StreamRef& s : accepted_) {
+      if (s.write_end) o.external.push_back(external_socket(s.key));
+    }
     for (const StreamRef& s : source_.streams) {
       if (is_socket_key(s.key) && s.write_end) o.external.push_back(external_socket(s.key));
       if (!is_terminal_key(s.key) || !s.write_end) continue;
@@ -382,6 +422,7 @@ class SourceMove {
     (void)send_message(link_, Abandon{reason.message()});
     link_.abort();
     for (const StreamRef& s : drained_) (void)env_.streams.resume(s);
+    for (const StreamRef& s : exported_) env_.streams.close_at_home(s);
     release_files();
     put_ptys_back();
     if (auto thawed = copy.thaw(); !thawed) {
@@ -404,6 +445,8 @@ class SourceMove {
   MoveReport report_;
   Clock::time_point frozen_since_;
   std::vector<StreamRef> drained_;
+  std::vector<StreamRef> accepted_;  // beside the source's own
+  std::vector<StreamRef> exported_;  // of these, by us
   std::vector<fds::HeldFile> held_;
   std::vector<fds::StillPty> still_ptys_;
   std::vector<net::HeldSender> held_senders_;

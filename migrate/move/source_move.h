@@ -25,6 +25,11 @@ struct FrozenFacts {
   std::vector<OpenConnection> connections;
   std::vector<fds::FileToHold> files;
   std::vector<fds::PtyToMove> ptys{};
+  // Connections over unix sockets that have come since the offer: by its listening sockets where it
+  // is a guest, and others, which home is to export now. Descriptors in its process.
+  std::vector<StreamRef> accepted{};
+  std::vector<std::pair<StreamRef, int>> to_export{};
+  std::vector<UniqueFd> held{};  // what these numbers are
 };
 
 // Where the process is before the move.
@@ -34,6 +39,10 @@ struct MoveSource {
   std::optional<CopyName> guest;   // set: it lives in guests/NAME of this node's realm
   std::string realm_socket;        // of that realm
   std::vector<StreamRef> streams;  // as they are named, and attached, on this node
+  // It has closed them since it came, but may have accepted some by them.
+  std::vector<StreamRef> closed_listeners{};
+  // Whose end ends what is exported: the originals, or the deputies that they have become.
+  std::vector<pid_t> owners{};
   std::vector<std::pair<StreamRef, int>>
       to_export;             // first move: descriptor numbers in the original
   bool has_sockets = false;  // of the network
@@ -42,8 +51,9 @@ struct MoveSource {
   std::vector<net::MovedSocket> doors;
   std::function<Result<bool>()> anybody_waits;
   bool holds_files = false;  // some are to be held by home meanwhile
-  // Called when it is frozen: is it still what was checked and what `streams` say?
-  std::function<Result<FrozenFacts>()> check_again;
+  // Called when it is frozen: is it still what was checked and what `streams` say? `accepted`: the
+  // connections that came by its listening sockets where it is.
+  std::function<Result<FrozenFacts>(const std::vector<StreamRef>& accepted)> check_again;
 };
 
 // Sends the offer over a fresh link and waits for the answer: the target has made its realm ready.

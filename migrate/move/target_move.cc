@@ -8,6 +8,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "migrate/criu/criu_process.h"
@@ -149,6 +150,8 @@ class TargetMove {
       } else if (auto* frozen = std::get_if<Frozen>(&message)) {
         held_ = std::move(frozen->held);
         ptys_ = std::move(frozen->ptys);
+        if (criu_ && !frozen->streams.empty()) return Error("streams came too late");
+        for (StreamRef& s : frozen->streams) streams_.push_back(std::move(s));
         frozen_since_ = Clock::now();
         SSI_TRY(on_frozen(images));
       } else if (auto* done = std::get_if<DumpDone>(&message)) {
@@ -176,8 +179,14 @@ class TargetMove {
   Result<> start_criu(const ImageDir& images) {
     std::vector<UniqueFd> stream_ends;  // and files
     for (StreamRef& s : streams_) {
-      SSI_ASSIGN(UniqueFd end,
-                 s.socket != 0 ? attach_socket(s) : env_.streams.attach(ticket_.pid.home, s));
+      if (s.listens() && ticket_.pid.home != env_.self) {
+        SSI_TRY(attach_listener(s));
+        ++attached_;
+        continue;
+      }
+      SSI_ASSIGN(UniqueFd end, s.listens()     ? attach_listener(s)
+                               : s.socket != 0 ? attach_socket(s)
+                                               : env_.streams.attach(ticket_.pid.home, s));
       struct stat st;
       if (::fstat(*end, &st) != 0) return Error::from_errno("look at a stream's end");
       s.local_key = stream_key(st);
@@ -208,10 +217,28 @@ class TargetMove {
     return {};
   }
 
-  Result<UniqueFd> attach_socket(const StreamRef& s) {
-    if (!network_) {
-      SSI_ASSIGN(network_, realm_.network());
+  Result<> open_network() {
+    if (network_) return {};
+    SSI_ASSIGN(network_, realm_.network());
+    return {};
+  }
+
+  // Its own again at home, beside which nobody may make the name anew; elsewhere criu does.
+  Result<UniqueFd> attach_listener(const StreamRef& s) {
+    SSI_TRY(open_network());
+    SSI_ASSIGN(UniqueFd end,
+               env_.streams.attach_listener(ticket_.pid.home, s, *network_, streams_));
+    if (ticket_.pid.home != env_.self) {
+      makes_names_ = makes_names_ || s.address.front() != '\0';
+      return end;
     }
+    given_.insert(s.key);
+    sockets_[s.key] = UniqueFd(::fcntl(*end, F_DUPFD_CLOEXEC, 0));
+    return end;
+  }
+
+  Result<UniqueFd> attach_socket(const StreamRef& s) {
+    SSI_TRY(open_network());
     SSI_ASSIGN(UniqueFd end, env_.streams.attach_socket(ticket_.pid.home, s, *network_));
     sockets_[s.key] = UniqueFd(::fcntl(*end, F_DUPFD_CLOEXEC, 0));
     return end;
@@ -273,7 +300,7 @@ class TargetMove {
 
   Result<std::string> changed(std::string_view files) {
     SSI_TRY(set_sockets(files));
-    SSI_ASSIGN(const std::string unnamed, without_names_of_connections(files));
+    SSI_ASSIGN(const std::string unnamed, without_names(files, given_));
     return mended_files(unnamed);
   }
 
@@ -335,6 +362,9 @@ class TargetMove {
         if (!installing) (void)cgroup_.kill(kKillTimeout);  // criu would wait for ever
       });
     }
+    if (makes_names_) {
+      SSI_TRY(env_.host.rebuild_sockets(ticket_.pid.home, cgroup_.dir(), true));
+    }
     auto restored = criu_->restore(options, [&](const std::string& stage, pid_t) -> Result<> {
       if (stage == "pre-resume" && handing.joinable()) {
         memory->abort();
@@ -347,12 +377,29 @@ class TargetMove {
       memory->abort();
       handing.join();
     }
+    if (makes_names_) {
+      SSI_TRY(env_.host.rebuild_sockets(ticket_.pid.home, cgroup_.dir(), false));
+    }
     if (!restored) return std::move(restored).error();
     SSI_TRY(std::move(installing).context("memory"));
     if (*restored != ticket_.pid.pid) return Error("criu rebuilt another process");
     SSI_TRY(cgroup_.freeze(kFreezeTimeout));
     SSI_TRY(fill_ptys());
+    SSI_TRY(find_listeners());
     return adopt_files();
+  }
+
+  // What they are called here.
+  Result<> find_listeners() {
+    for (StreamRef& s : streams_) {
+      if (!s.listens()) continue;
+      SSI_ASSIGN(const pid_t owner, host_pid(s.pid));
+      struct stat st {};
+      const std::string path = "/proc/" + std::to_string(owner) + "/fd/" + std::to_string(s.number);
+      if (::stat(path.c_str(), &st) != 0) return Error::from_errno("find a listening socket");
+      s.local_key = stream_key(st);
+    }
+    return {};
   }
 
   Result<> fill_ptys() {
@@ -440,6 +487,8 @@ class TargetMove {
   std::vector<InheritFd> inherit_;
   std::map<std::string, UniqueFd> sockets_;  // by their keys, until criu has them
   UniqueFd network_;                         // of the realm; if there are sockets
+  std::set<std::string> given_;              // their keys: those that listen and come home
+  bool makes_names_ = false;                 // for some that listen
   std::size_t attached_ = 0;
   Clock::time_point frozen_since_{};  // at the latest
   std::uint64_t restore_us_ = 0;

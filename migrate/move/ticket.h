@@ -30,6 +30,14 @@ struct StreamRef {
   std::uint32_t peer_uid = 0;
   std::uint32_t peer_gid = 0;
   std::uint32_t fifo_mode = 0;  // st_mode of a named pipe, where criu still takes it for one
+  // Not empty: it is a unix socket that listens, and this its address (connect(2)): a path, or an
+  // abstract name. Its clients become streams; it has none itself.
+  std::string address{};
+  // Of that: a process that has it (its PID at home), and as which descriptor.
+  std::int32_t pid = 0;
+  std::int32_t number = -1;
+
+  bool listens() const { return !address.empty(); }
 };
 
 // One of the tree of processes that moves with a ticket's.

@@ -53,7 +53,7 @@ struct RealmMessage {
 };
 static_assert(std::is_trivially_copyable_v<RealmMessage> && sizeof(RealmMessage) == 16);
 
-constexpr int kRealmMaxFds = 64;
+constexpr int kRealmMaxFds = 250;  // of SCM_MAX_FD, 253
 // Descriptor numbers inside criu.
 constexpr int kCriuRpcFd = 3;
 constexpr int kCriuImagesFd = 4;

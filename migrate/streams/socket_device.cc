@@ -4,8 +4,11 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstring>
 
 #include "migrate/fds/unix_diag.h"
 #include "migrate/streams/stream_device.h"
@@ -43,9 +46,35 @@ class SocketDevice : public StreamDevice {
 
 class GuestSocket final : public SocketDevice {
  public:
-  GuestSocket(fds::SocketInode guests, UniqueFd diag) : guests_(guests), diag_(std::move(diag)) {}
+  GuestSocket(fds::SocketInode ours, UniqueFd diag, fds::PeerIdentity peer)
+      : ours_(ours), diag_(std::move(diag)), peer_{::getpid(), peer.uid, peer.gid} {}
 
+  // In the peer's name, for a guest that asks with each message who has sent it; else the kernel
+  // would say that ssid has, which is root.
+  ssize_t write(int fd, const char* from, std::size_t size) override {
+    iovec bytes{const_cast<char*>(from), size};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> control{};
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* const head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_CREDENTIALS;
+    head->cmsg_len = CMSG_LEN(sizeof peer_);
+    std::memcpy(CMSG_DATA(head), &peer_, sizeof peer_);
+    const ssize_t put = ::sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (put > 0) written_ += static_cast<std::uint64_t>(put);
+    return put;
+  }
   std::uint64_t unread(int) override {
+    if (guests_ == 0) {
+      const auto ours = fds::ask_unix_socket(*diag_, ours_);
+      guests_ = ours ? ours->peer : 0;
+    }
+    // It has not accepted the connection yet, or nobody has it any more.
+    if (guests_ == 0) return written_;
     const auto socket = fds::ask_unix_socket(*diag_, guests_);
     return socket ? socket->unread_bytes : 0;
   }
@@ -53,19 +82,21 @@ class GuestSocket final : public SocketDevice {
   bool keeps_what_is_taken_back() const override { return true; }
 
  private:
-  const fds::SocketInode guests_;
+  const fds::SocketInode ours_;
   const UniqueFd diag_;
+  const ucred peer_;
+  fds::SocketInode guests_ = 0;  // 0: not known yet
+  std::uint64_t written_ = 0;    // in all
 };
 
 }  // namespace
 
 std::unique_ptr<StreamDevice> home_socket() { return std::make_unique<SocketDevice>(); }
 
-std::unique_ptr<StreamDevice> guest_socket(int ours, UniqueFd diag) {
+std::unique_ptr<StreamDevice> guest_socket(int ours, UniqueFd diag, fds::PeerIdentity peer) {
   struct stat st {};
   if (::fstat(ours, &st) != 0) st.st_ino = 0;
-  const auto socket = fds::ask_unix_socket(*diag, st.st_ino);
-  return std::make_unique<GuestSocket>(socket ? socket->peer : 0, std::move(diag));
+  return std::make_unique<GuestSocket>(st.st_ino, std::move(diag), peer);
 }
 
 }  // namespace ssi::migrate

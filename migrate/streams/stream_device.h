@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "migrate/fds/relay_ends.h"
 #include "migrate/streams/terminal.h"
 #include "ssid/base/unique_fd.h"
 
@@ -60,8 +61,8 @@ std::unique_ptr<StreamDevice> guest_terminal(int slave);
 // A unix stream socket at home: a duplicate of the guest's own.
 std::unique_ptr<StreamDevice> home_socket();
 
-// Our end of the pair that a guest got for it. `diag` tells of the queues of that network
-// namespace.
-std::unique_ptr<StreamDevice> guest_socket(int ours, UniqueFd diag);
+// Our end of the pair that a guest got for it, or of a connection that it has accepted. `diag`
+// tells of the queues of that network namespace; `peer`: who is to have sent what is written.
+std::unique_ptr<StreamDevice> guest_socket(int ours, UniqueFd diag, fds::PeerIdentity peer);
 
 }  // namespace ssi::migrate

@@ -126,6 +126,12 @@ std::shared_ptr<StreamHome::Export> StreamHome::find(StreamId id) const {
 
 bool StreamHome::has(StreamId id) const { return find(id) != nullptr; }
 
+bool StreamHome::finished(StreamId id) const {
+  const auto exported = find(id);
+  if (!exported) return true;
+  return exported->source ? exported->source->finished() : exported->sink->finished();
+}
+
 Result<> StreamHome::close(StreamId id, int linger_ms) {
   std::shared_ptr<Export> closed;
   std::lock_guard lock(mutex_);

@@ -32,6 +32,8 @@ class StreamHome {
   Result<> close(StreamId id, int linger_ms);
   // Exported here?
   bool has(StreamId id) const;
+  // Nothing will come or go any more in that one, or it is not exported.
+  bool finished(StreamId id) const;
 
   // Serves the connection of an attached target until it ends. Blocks.
   void serve(StreamChannel channel);

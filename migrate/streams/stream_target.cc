@@ -75,9 +75,12 @@ class StreamTarget::Attachment {
   Result<UniqueFd> begin_socket() {
     UniqueFd ours(::fcntl(*socket_->ours, F_DUPFD_CLOEXEC, 0));
     UniqueFd diag(::fcntl(*socket_->diag, F_DUPFD_CLOEXEC, 0));
-    UniqueFd handed(::fcntl(*socket_->guests, F_DUPFD_CLOEXEC, 0));
-    if (!ours || !diag || !handed) return Error::from_errno("duplicate a descriptor");
-    auto device = guest_socket(*ours, std::move(diag));
+    const bool accepted = !socket_->guests;
+    UniqueFd handed(accepted ? -1 : ::fcntl(*socket_->guests, F_DUPFD_CLOEXEC, 0));
+    if (!ours || !diag || (!handed && !accepted)) {
+      return Error::from_errno("duplicate a descriptor");
+    }
+    auto device = guest_socket(*ours, std::move(diag), what_.peer);
     if (what_.direction == StreamDirection::kGuestReads) {
       sink_ = std::make_unique<Sink>(std::move(ours), kSocketBytes, true, std::move(device));
     } else {
@@ -167,7 +170,8 @@ class StreamTarget::Attachment {
     if (source_ && source_->ending()) closed_ = true;
     return closed_;
   }
-  bool over() { return closed_ && end().finished(); }
+  bool over() { return closed_ && finished(); }
+  bool finished() { return end().finished(); }
 
  private:
   StreamEnd& end() { return sink_ ? static_cast<StreamEnd&>(*sink_) : *source_; }
@@ -280,9 +284,8 @@ std::shared_ptr<StreamTarget::Attachment> StreamTarget::find(StreamId id) const 
 
 bool StreamTarget::has(StreamId id) const { return find(id) != nullptr; }
 
-Result<UniqueFd> StreamTarget::attach(Attach what) {
-  const StreamId id = what.id;
-  // The guest comes here again; its former pipe is of no use any more.
+// The guest comes here again; its former pipe is of no use any more.
+void StreamTarget::forget_useless(StreamId id) {
   std::vector<std::shared_ptr<Attachment>> useless;
   {
     std::lock_guard lock(mutex_);
@@ -293,6 +296,21 @@ Result<UniqueFd> StreamTarget::attach(Attach what) {
     });
   }
   for (auto& attachment : useless) end_in_background(std::move(attachment));
+}
+
+Result<UniqueFd> StreamTarget::begin(Attach what, std::shared_ptr<PtyPair> terminal,
+                                     std::shared_ptr<fds::RelayEnds> socket) {
+  const StreamId id = what.id;
+  auto attachment =
+      std::make_shared<Attachment>(std::move(what), std::move(terminal), std::move(socket));
+  SSI_ASSIGN(UniqueFd guest_end, attachment->begin());
+  std::lock_guard lock(mutex_);
+  attachments_.insert_or_assign(id, std::move(attachment));
+  return guest_end;
+}
+
+Result<UniqueFd> StreamTarget::attach(Attach what) {
+  forget_useless(what.id);
   std::shared_ptr<PtyPair> terminal;
   if (what.terminal != 0) {
     SSI_ASSIGN(terminal, terminal_of(what));
@@ -301,12 +319,23 @@ Result<UniqueFd> StreamTarget::attach(Attach what) {
   if (what.socket != 0) {
     SSI_ASSIGN(socket, socket_of(what));
   }
-  auto attachment =
-      std::make_shared<Attachment>(std::move(what), std::move(terminal), std::move(socket));
-  SSI_ASSIGN(UniqueFd guest_end, attachment->begin());
-  std::lock_guard lock(mutex_);
-  attachments_.insert_or_assign(id, std::move(attachment));
-  return guest_end;
+  return begin(std::move(what), std::move(terminal), std::move(socket));
+}
+
+Result<> StreamTarget::begin_accepted(Attach out, Attach in, fds::RelayEnds ends) {
+  const auto shared = std::make_shared<fds::RelayEnds>(std::move(ends));
+  for (Attach* one : {&out, &in}) {
+    const StreamId id = one->id;
+    forget_useless(id);
+    SSI_TRY(begin(std::move(*one), nullptr, shared));
+  }
+  SSI_TRY(start(out.id));
+  return start(in.id);
+}
+
+bool StreamTarget::finished(StreamId id) const {
+  const auto attachment = find(id);
+  return !attachment || attachment->finished();
 }
 
 // The one that the other direction got; its guest comes for the first time if there is none.

@@ -43,6 +43,9 @@ class StreamTarget {
     fds::PeerIdentity peer{};
     UniqueFd network{};
   };
+  // Both directions of a connection that the guest accepts, or has accepted, by itself: begun at
+  // once. `ends`: ours.
+  Result<> begin_accepted(Attach out, Attach in, fds::RelayEnds ends);
   // Answers when home has accepted; the guest's end. Errors: kGone (home
   // does not have it), kRefused (a later generation is attached), kFailed (home can't be reached).
   Result<UniqueFd> attach(Attach what);
@@ -61,6 +64,8 @@ class StreamTarget {
   // before it closed its end by itself still goes home.
   Result<> close(StreamId id, std::uint64_t generation);
   bool has(StreamId id) const;
+  // Nothing will come or go any more in that one.
+  bool finished(StreamId id) const;
   void stop();
 
   std::size_t size() const;
@@ -69,6 +74,9 @@ class StreamTarget {
   class Attachment;
   std::shared_ptr<Attachment> find(StreamId id) const;
   void end_in_background(std::shared_ptr<Attachment> closed);
+  void forget_useless(StreamId id);
+  Result<UniqueFd> begin(Attach what, std::shared_ptr<PtyPair> terminal,
+                         std::shared_ptr<fds::RelayEnds> socket);
 
   Result<std::shared_ptr<PtyPair>> terminal_of(const Attach& what);
   Result<std::shared_ptr<fds::RelayEnds>> socket_of(const Attach& what);

@@ -28,13 +28,6 @@ SessionToken random_token() {
 // TCP.
 constexpr LinkTimeouts kTimeouts{};
 
-migrate::StreamDirection direction_of(CarrierDirection direction) {
-  return static_cast<migrate::StreamDirection>(direction);
-}
-bool valid(CarrierDirection direction) {
-  return direction == CarrierDirection::kGuestReads || direction == CarrierDirection::kGuestWrites;
-}
-
 }  // namespace
 
 Carrier::Carrier(Options options, std::shared_ptr<const TlsContext> tls)
@@ -50,7 +43,9 @@ Carrier::~Carrier() {
     views_.clear();
   }
   node_views_.clear();
+  listeners_.stop();
   targets_.stop();
+  home_listeners_.stop();
   homes_.stop();
   store_.stop();
   {
@@ -95,6 +90,9 @@ void Carrier::serve(std::shared_ptr<Channel> channel, NodeId peer) {
     } else if (hello.kind == LinkKind::kStreams) {
       const LinkWelcome welcome;
       if (channel->send({bytes_of(welcome)}).ok()) homes_.serve(channel);
+    } else if (hello.kind == LinkKind::kListeners) {
+      const LinkWelcome welcome;
+      if (channel->send({bytes_of(welcome)}).ok()) home_listeners_.serve(channel);
     }
   }
   channel->abort();
@@ -246,60 +244,6 @@ std::size_t Carrier::views() const {
   return alive;
 }
 
-Result<> Carrier::export_stream(const ExportStream& wanted, UniqueFd fd, UniqueFd owner) {
-  if (!valid(wanted.direction)) return Error(ErrorCode::kUsage, "invalid direction");
-  return homes_.export_fd(wanted.id, direction_of(wanted.direction), std::move(fd),
-                          std::move(owner));
-}
-
-Result<> Carrier::own_stream(std::uint64_t id, UniqueFd owner) {
-  return homes_.add_owner(id, std::move(owner));
-}
-
-Result<> Carrier::close_stream(const StreamRef& wanted) {
-  return homes_.close(wanted.id, wanted.timeout_ms);
-}
-
-Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted, UniqueFd network) {
-  if (!valid(wanted.direction)) return Error(ErrorCode::kUsage, "invalid direction");
-  migrate::StreamTarget::Attach attach;
-  attach.id = wanted.id;
-  attach.generation = wanted.generation;
-  attach.direction = direction_of(wanted.direction);
-  attach.capacity = wanted.capacity;
-  attach.on_demand = wanted.on_demand;
-  attach.terminal = wanted.terminal;
-  attach.socket = wanted.socket;
-  attach.peer = {wanted.peer_uid, wanted.peer_gid};
-  attach.network = std::move(network);
-  attach.dial = [this, home = wanted.home]() -> Result<std::unique_ptr<Channel>> {
-    SSI_ASSIGN(auto channel, dial(home));
-    LinkHello hello;
-    hello.kind = LinkKind::kStreams;
-    hello.node = tls_->self().value;
-    hello.realm = home.node;
-    SSI_TRY(channel->send({bytes_of(hello)}));
-    FrameBuffer frame;
-    SSI_TRY(channel->recv(frame));
-    ByteReader reader(frame.span());
-    const auto welcome = reader.get<LinkWelcome>();
-    if (!reader.done() || welcome.magic != LinkHello::kMagic || welcome.error != 0) {
-      return Error("home refused the connection");
-    }
-    return channel;
-  };
-  return targets_.attach(std::move(attach));
-}
-
-Result<> Carrier::demand_stream(const DemandStream& wanted) {
-  return targets_.demand(wanted.id, wanted.bytes);
-}
-
-Result<> Carrier::drain_stream(const DrainStream& wanted) {
-  if (wanted.written) return targets_.flush(wanted.id, wanted.timeout_ms);
-  return targets_.drain(wanted.id, wanted.timeout_ms);
-}
-
 Result<std::uint64_t> Carrier::hold_file(UniqueFd fd) {
   struct stat st {};
   if (::fstat(*fd, &st) != 0) return Error::from_errno("look at a descriptor");
@@ -334,6 +278,8 @@ CarrierStats Carrier::stats() {
   add("files.held", store_.held().size());
   add("streams.exported", homes_.size());
   add("streams.attached", targets_.size());
+  add("listeners.exported", home_listeners_.size());
+  add("listeners.attached", listeners_.size());
   const auto add_view = [&](const std::string& prefix, const fs::View::Stats& view) {
     add(prefix + "calls", view.remote.calls);
     add(prefix + "reconnects", view.remote.reconnects);

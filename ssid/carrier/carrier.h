@@ -10,6 +10,8 @@
 
 #include "fs/store/store.h"
 #include "fs/view/view.h"
+#include "migrate/streams/listener_home.h"
+#include "migrate/streams/listener_target.h"
 #include "migrate/streams/stream_home.h"
 #include "migrate/streams/stream_target.h"
 #include "ssid/carrier/node_views.h"
@@ -45,10 +47,12 @@ class Carrier {
   Result<> own_stream(std::uint64_t id, UniqueFd owner);
   Result<> close_stream(const StreamRef& wanted);
   Result<UniqueFd> attach_stream(const AttachStream& wanted, UniqueFd network = {});
-  Result<> start_stream(std::uint64_t id) { return targets_.start(id); }
+  Result<UniqueFd> attach_listener(const AttachListener& wanted, UniqueFd network);
+  Result<AcceptedConnections> accepted_by(std::uint64_t listener);
+  Result<> start_stream(std::uint64_t id);
   Result<> demand_stream(const DemandStream& wanted);
   Result<> drain_stream(const DrainStream& wanted);
-  Result<> resume_stream(std::uint64_t id) { return targets_.resume(id); }
+  Result<> resume_stream(std::uint64_t id);
   Result<> refresh_terminal(const StreamRef& m) {
     return targets_.refresh_terminal(m.id, m.timeout_ms);
   }
@@ -57,7 +61,7 @@ class Carrier {
   void release_file(std::uint64_t id) { store_.held().release(id); }
   // Now and then: what movers held and forgot.
   void drop_old_holds() { store_.held().drop_old(); }
-  Result<> detach_stream(const DetachStream& m) { return targets_.close(m.id, m.generation); }
+  Result<> detach_stream(const DetachStream& m);
   CarrierStats stats();
 
  private:
@@ -68,6 +72,8 @@ class Carrier {
 
   void serve(std::shared_ptr<Channel> channel, NodeId peer);
   Result<std::unique_ptr<Channel>> dial(const CarrierPeer& peer);
+  // As a connection of that kind, which home has taken.
+  migrate::StreamTarget::Dial dial_as(LinkKind kind, const CarrierPeer& home);
   Result<std::shared_ptr<fs::View>> view_at(const std::string& mountpoint);
 
   const Options options_;
@@ -76,6 +82,8 @@ class Carrier {
   fs::Store store_;
   migrate::StreamHome homes_;
   migrate::StreamTarget targets_;
+  migrate::ListenerHome home_listeners_{homes_};
+  migrate::ListenerTarget listeners_{targets_};
   NodeViews node_views_;
   mutable std::mutex views_mutex_;
   std::map<std::string, Mounted> views_;  // by mount point

@@ -136,6 +136,18 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
         SSI_ASSIGN(fd, carrier_.attach_stream(m, std::move(network)));
         return {};
       });
+    case CarrierOp::kAttachListener:
+      return plain(static_cast<AttachListener*>(nullptr), [&](const AttachListener& m) -> Result<> {
+        if (request.descriptors.size() != 1)
+          return Error(ErrorCode::kUsage, "the network of a socket expected");
+        SSI_ASSIGN(fd, carrier_.attach_listener(m, std::move(request.descriptors[0])));
+        return {};
+      });
+    case CarrierOp::kAcceptedBy:
+      return with(static_cast<StreamRef*>(nullptr), [&](const StreamRef& m) {
+        const auto accepted = carrier_.accepted_by(m.id);
+        return accepted ? encode_ok(*accepted) : encode_error(accepted.error());
+      });
     case CarrierOp::kStartStream:
       return plain(static_cast<StreamRef*>(nullptr),
                    [&](const StreamRef& m) { return carrier_.start_stream(m.id); });

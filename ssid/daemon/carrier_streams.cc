@@ -12,6 +12,7 @@ constexpr std::int32_t kLingerMs = 30'000;
 constexpr std::int32_t kRefreshTimeoutMs = 1000;
 
 CarrierDirection direction(const migrate::StreamRef& s) {
+  if (s.listens()) return CarrierDirection::kGuestAccepts;
   return s.write_end ? CarrierDirection::kGuestWrites : CarrierDirection::kGuestReads;
 }
 
@@ -53,6 +54,49 @@ Result<UniqueFd> CarrierStreams::attach_socket(NodeId home, const migrate::Strea
                                 .peer_uid = stream.peer_uid,
                                 .peer_gid = stream.peer_gid},
                                network);
+}
+
+Result<UniqueFd> CarrierStreams::attach_listener(NodeId home, const migrate::StreamRef& listener,
+                                                 int network,
+                                                 const std::vector<migrate::StreamRef>& streams) {
+  std::vector<std::uint64_t> carried;
+  for (const migrate::StreamRef& s : streams) {
+    if (s.socket == 0 || s.write_end) continue;
+    carried.insert(carried.end(), {s.socket, s.id});  // `socket` is the other direction's number
+  }
+  SSI_ASSIGN(auto peer, peer_of_(home));
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  return carrier.attach_listener({.id = listener.id,
+                                  .generation = listener.generation,
+                                  .home = std::move(peer),
+                                  .address = listener.address,
+                                  .root = home == self_ ? "/" : root_of_(home),
+                                  .gives_itself = home == self_,
+                                  .carried = std::move(carried)},
+                                 network);
+}
+
+Result<std::vector<migrate::StreamRef>> CarrierStreams::accepted_by(
+    const migrate::StreamRef& listener) {
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  SSI_ASSIGN(const auto connections, carrier.accepted_by(listener.id));
+  std::vector<migrate::StreamRef> streams;
+  for (const AcceptedConnection& c : connections) {
+    migrate::StreamRef out{.id = c.out,
+                           .key = "socket:[" + std::to_string(c.inode) + "]",
+                           .write_end = true,
+                           .generation = listener.generation,
+                           .socket = c.out,
+                           .peer_uid = c.peer_uid,
+                           .peer_gid = c.peer_gid};
+    out.local_key = out.key;
+    migrate::StreamRef in = out;
+    in.id = c.in;
+    in.write_end = false;
+    streams.push_back(std::move(out));
+    streams.push_back(std::move(in));
+  }
+  return streams;
 }
 
 Result<> CarrierStreams::start(const migrate::StreamRef& stream) {

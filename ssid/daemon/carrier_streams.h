@@ -15,13 +15,20 @@ class CarrierStreams : public migrate::StreamPort {
   // Any thread: how the carrier of a node is reached.
   using PeerOf = std::function<Result<CarrierPeer>(NodeId)>;
 
-  explicit CarrierStreams(PeerOf peer_of) : peer_of_(std::move(peer_of)) {}
+  // Any thread: where a home's files are seen on this node.
+  using RootOf = std::function<std::string(NodeId)>;
+
+  CarrierStreams(NodeId self, PeerOf peer_of, RootOf root_of)
+      : self_(self), peer_of_(std::move(peer_of)), root_of_(std::move(root_of)) {}
 
   Result<> export_at_home(const migrate::StreamRef& stream, int fd,
                           const std::vector<pid_t>& pids) override;
   Result<UniqueFd> attach(NodeId home, const migrate::StreamRef& stream) override;
   Result<UniqueFd> attach_socket(NodeId home, const migrate::StreamRef& stream,
                                  int network) override;
+  Result<UniqueFd> attach_listener(NodeId home, const migrate::StreamRef& listener, int network,
+                                   const std::vector<migrate::StreamRef>& streams) override;
+  Result<std::vector<migrate::StreamRef>> accepted_by(const migrate::StreamRef& listener) override;
   Result<> start(const migrate::StreamRef& stream) override;
   Result<> drain(const migrate::StreamRef& stream) override;
   Result<> resume(const migrate::StreamRef& stream) override;
@@ -35,7 +42,9 @@ class CarrierStreams : public migrate::StreamPort {
   bool flush(const migrate::StreamRef& stream, std::chrono::milliseconds timeout);
 
  private:
-  PeerOf peer_of_;
+  const NodeId self_;
+  const PeerOf peer_of_;
+  const RootOf root_of_;
 };
 
 }  // namespace ssi

@@ -44,6 +44,9 @@ std::string to_json(const GuestRecord& record) {
                        {"terminal", s.terminal},
                        {"local_key", s.local_key},
                        {"socket", s.socket},
+                       {"address", std::vector<std::uint8_t>(s.address.begin(), s.address.end())},
+                       {"pid", s.pid},
+                       {"number", s.number},
                        {"peer_uid", s.peer_uid},
                        {"peer_gid", s.peer_gid}});
   }
@@ -108,6 +111,10 @@ Result<GuestRecord> guest_record_from_json(const std::string& text) {
                            s.at("generation"), s.at("on_demand"), s.at("terminal"), "",
                            s.at("local_key"), s.value("socket", std::uint64_t{0}),
                            s.value("peer_uid", 0U), s.value("peer_gid", 0U)});
+      const auto address = s.value("address", std::vector<std::uint8_t>());
+      r.streams.back().address.assign(address.begin(), address.end());
+      r.streams.back().pid = s.value("pid", 0);
+      r.streams.back().number = s.value("number", -1);
     }
     return r;
   } catch (const json::exception& e) {

@@ -5,10 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <random>
 #include <set>
 #include <span>
+#include <thread>
 
 #include "loadlevel/policy/words.h"
 #include "migrate/check/check.h"
@@ -31,6 +33,10 @@ using check::FdKind;
 using migrate::StreamRef;
 
 constexpr std::size_t kTreeMax = 512;  // processes
+constexpr std::size_t kEndsMax = 150;  // criu is given them in one message
+constexpr std::chrono::milliseconds kGoneWithin{100};
+constexpr const char* kMadeThere =
+    "it has a pipe or socket to a process that stays (made where it runs now)";
 
 // The process, or with what is below it if that has to move along; seen as one.
 Result<check::Tree> facts_of(pid_t pid, Below below) {
@@ -70,18 +76,6 @@ Result<> check_filters(const check::Tree& tree, bool is_guest) {
                                      facts.name.comm + ") of its tree");
   }
   return {};
-}
-
-Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
-  SSI_ASSIGN(auto tree, facts_of(pid, below));
-  check::CheckContext context;
-  context.is_guest = is_guest;
-  if (auto refusal = check::check_tree(tree, context)) {
-    return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
-  }
-  SSI_TRY(check_one_owner(tree));
-  SSI_TRY(check_filters(tree, is_guest));
-  return tree;
 }
 
 std::uint64_t rss_bytes(const check::Tree& tree) {
@@ -126,6 +120,12 @@ struct OuterEnd {
   const FdFact* fd = nullptr;
   pid_t holder = 0;
 };
+Result<UniqueFd> taken(const OuterEnd& end) {
+  SSI_ASSIGN(const auto holder, ProcessHandle::open(end.holder));
+  UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, holder.pidfd(), end.fd->number, 0)));
+  if (!held) return Error::from_errno("take descriptor " + std::to_string(end.fd->number));
+  return held;
+}
 using OuterEnds = std::map<std::string, OuterEnd>;
 OuterEnds outer_ends(const check::Tree& tree) {
   OuterEnds ends;
@@ -133,13 +133,31 @@ OuterEnds outer_ends(const check::Tree& tree) {
     for (const FdFact& fd : facts.fds) {
       if (fd.in_flight) continue;  // both ends move, or neither
       const bool outer =
-          (fd.kind == FdKind::kTty && !fd.pty_inside) || fd.relayed() ||
+          (fd.kind == FdKind::kTty && !fd.pty_inside) || fd.relayed() || !fd.listens_at.empty() ||
           (fd.kind == FdKind::kPipe && !fd.other_end_inside) ||
           (fd.kind == FdKind::kFifo && fds::way_of(check::fifo_of(fd)) == fds::FifoWay::kStream);
       if (outer) ends.emplace(fd.key, OuterEnd{&fd, facts.name.pid});
     }
   }
   return ends;
+}
+
+Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
+  SSI_ASSIGN(auto tree, facts_of(pid, below));
+  check::CheckContext context;
+  context.is_guest = is_guest;
+  if (auto refusal = check::check_tree(tree, context)) {
+    return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
+  }
+  SSI_TRY(check_one_owner(tree));
+  SSI_TRY(check_filters(tree, is_guest));
+  if (const auto ends = outer_ends(tree).size(); ends > kEndsMax) {
+    return Error(ErrorCode::kRefused, "it has " + std::to_string(ends) +
+                                          " pipes and connections to processes that stay, more "
+                                          "than " +
+                                          std::to_string(kEndsMax));
+  }
+  return tree;
 }
 
 // A terminal that is open as /dev/tty, too.
@@ -218,27 +236,121 @@ struct What {
   Below below = Below::kStays;
   bool is_guest = false;
   bool to_home = false;
+  bool from_home = false;
 };
 
 // What must not change between the first look and the freeze: the memory was sent ahead, others
-// were told.
+// were told. But connections over unix sockets may come and go.
 struct Look {
   std::vector<pid_t> below;
   std::set<std::string> ends;
 };
-Look look_of(const check::Tree& tree) { return {below_the_first(tree), keys(tree)}; }
+// Of connections: those that it has accepted where it runs, and those that came along.
+std::set<std::string> keys_of_clients(const std::vector<StreamRef>& streams) {
+  std::set<std::string> clients;
+  for (const StreamRef& s : streams) {
+    if (s.socket != 0) clients.insert(s.key);
+  }
+  return clients;
+}
 
-Result<migrate::FrozenFacts> check_again(const What& what, const Look& before) {
-  SSI_ASSIGN(const auto tree, movable(what.pid, what.below, what.is_guest));
-  if (below_the_first(tree) != before.below) {
+// Those with somebody at home.
+std::set<std::string> keys_of_connections(const check::Tree& tree) {
+  std::set<std::string> connections;
+  for (const auto& [key, end] : outer_ends(tree)) {
+    if (end.fd->kind == FdKind::kUnixSocket && end.fd->relayed()) connections.insert(key);
+  }
+  return connections;
+}
+
+Look look_of(const check::Tree& tree) {
+  Look look{below_the_first(tree), keys(tree)};
+  for (const std::string& key : keys_of_connections(tree)) look.ends.erase(key);
+  return look;
+}
+
+Result<> check_listeners(const check::Tree& tree, const What& what) {
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      if (!fd.waits_inside || fd.listens_at.empty() || !what.is_guest) continue;
+      if (!what.to_home && !what.from_home) continue;  // criu connects it anew
+      return Error(ErrorCode::kBusy,
+                   "one of its own connections was not accepted yet by its socket " + fd.details);
+    }
+  }
+  return {};
+}
+
+std::vector<StreamRef> streams_of(const FdFact& fd, int held);
+
+// That have come since the offer.
+Result<> add_connections(migrate::FrozenFacts& facts, const check::Tree& tree,
+                         const std::set<std::string>& known) {
+  const auto ends = outer_ends(tree);
+  for (const std::string& key : keys_of_connections(tree)) {
+    if (known.contains(key)) continue;
+    const OuterEnd& end = ends.at(key);
+    SSI_ASSIGN(UniqueFd held, taken(end));
+    for (StreamRef& stream : streams_of(*end.fd, *held))
+      facts.to_export.emplace_back(stream, *held);
+    facts.held.push_back(std::move(held));
+  }
+  return {};
+}
+
+// What speaks against it only now, it has begun since it was looked at: another time may be better.
+Result<check::Tree> movable_still(const What& what) {
+  auto tree = movable(what.pid, what.below, what.is_guest);
+  if (!tree && tree.error().code() == ErrorCode::kRefused) {
+    return Error(ErrorCode::kBusy, tree.error().message());
+  }
+  return tree;
+}
+
+// The carrier may not have let go yet of the connection of a client that has just gone.
+Result<check::Tree> frozen_tree(const What& what, const std::set<std::string>& clients) {
+  const auto until = std::chrono::steady_clock::now() + kGoneWithin;
+  for (;;) {
+    SSI_ASSIGN(auto tree, movable_still(what));
+    const bool known = std::ranges::includes(clients, keys_of_connections(tree));
+    if (!what.is_guest || what.from_home || known || std::chrono::steady_clock::now() > until)
+      return tree;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+
+Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
+                                         const std::vector<StreamRef>& streams,
+                                         const std::vector<StreamRef>& accepted) {
+  auto clients = keys_of_clients(accepted);
+  clients.merge(keys_of_clients(streams));
+  SSI_ASSIGN(const auto tree, frozen_tree(what, clients));
+  SSI_TRY(check_listeners(tree, what));
+  const Look now = look_of(tree);
+  if (now.below != before.below) {
     return Error(ErrorCode::kBusy, "a process has just begun or ended below it");
   }
-  if (keys(tree) != before.ends) {
+  if (now.ends != before.ends) {
     return Error(ErrorCode::kBusy, "it has just opened or closed a pipe, terminal or socket");
   }
   SSI_ASSIGN(auto files, check::files_to_hold(tree, what.to_home));
-  return migrate::FrozenFacts{sockets_of(tree), connections_of(tree), std::move(files),
-                              check::ptys_to_move(tree)};
+  migrate::FrozenFacts facts{sockets_of(tree), connections_of(tree), std::move(files),
+                             check::ptys_to_move(tree)};
+  const auto ends = keys(tree);
+  for (const StreamRef& s : accepted) {
+    if (ends.contains(s.key)) facts.accepted.push_back(s);
+  }
+  if (!what.is_guest || what.from_home) {
+    SSI_TRY(add_connections(facts, tree, clients));
+    if (!facts.to_export.empty() && streams.empty()) {
+      return Error(ErrorCode::kBusy, "it has just opened a socket");
+    }
+    return facts;
+  }
+  if (!std::ranges::includes(clients, keys_of_connections(tree))) {
+    return Error(ErrorCode::kRefused, kMadeThere);
+  }
+  return facts;
 }
 
 // `held`: that descriptor, or a duplicate.
@@ -251,6 +363,12 @@ std::vector<StreamRef> streams_of(const FdFact& fd, int held) {
                    .capacity = capacity,
                    .on_demand = !may_write(fd) && !fd.readers.empty(),
                    .fifo_mode = fd.kind == FdKind::kFifo ? fd.mode : 0U};
+  if (!fd.listens_at.empty()) {
+    stream.address = fd.listens_at;
+    stream.number = fd.number;
+    stream.write_end = false;
+    return {stream};
+  }
   if (fd.kind == FdKind::kUnixSocket) {
     const auto peer = fds::peer_identity(held);
     stream.peer_uid = peer.uid;
@@ -308,22 +426,61 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
   add_network(prepared.source, tree);
   SSI_TRY(add_files(prepared.source, tree, false));
   for (const auto& [key, end] : outer_ends(tree)) {
-    SSI_ASSIGN(const auto holder, ProcessHandle::open(end.holder));
-    UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, holder.pidfd(), end.fd->number, 0)));
-    if (!held) return Error::from_errno("take descriptor " + std::to_string(end.fd->number));
+    SSI_ASSIGN(UniqueFd held, taken(end));
     for (StreamRef& stream : streams_of(*end.fd, *held)) {
       stream.also_key = also_key(tree, key);
+      if (stream.listens()) stream.pid = end.holder;
       prepared.source.streams.push_back(stream);
       prepared.source.to_export.emplace_back(stream, *held);
     }
     prepared.held.push_back(std::move(held));
   }
   if (!process->alive()) return Error(ErrorCode::kGone, "no such process");
-  prepared.source.check_again = [what = What{.pid = pid, .below = below}, before = look_of(tree)] {
-    return check_again(what, before);
+  prepared.source.check_again = [what = What{.pid = pid, .below = below}, before = look_of(tree),
+                                 offered = prepared.source.streams](const auto& accepted) {
+    return check_again(what, before, offered, accepted);
   };
   return prepared;
 }
+
+namespace {
+
+// One that listens: home's carrier keeps it from now on (again).
+Result<> add_listener(PreparedMove& prepared, const StreamRef& listener, const OuterEnd& end) {
+  SSI_ASSIGN(UniqueFd held, taken(end));
+  prepared.source.to_export.emplace_back(listener, *held);
+  prepared.held.push_back(std::move(held));
+  return {};
+}
+
+// What a guest listens on now, and which of it was made since it came here.
+Result<> add_listeners(PreparedMove& prepared, const OuterEnds& ends, const What& what,
+                       const std::set<std::string>& known) {
+  for (StreamRef& s : prepared.source.streams) {
+    if (!s.listens()) continue;
+    const OuterEnd& end = ends.at(s.key);
+    s.pid = innermost_pid(end.holder);
+    s.number = end.fd->number;
+    if (what.from_home) SSI_TRY(add_listener(prepared, s, end));
+  }
+  for (const auto& [key, end] : ends) {
+    if (end.fd->listens_at.empty() || known.contains(key)) continue;
+    if (!what.from_home) {
+      return Error(ErrorCode::kRefused, "fd " + std::to_string(end.fd->number) +
+                                            " is a unix socket (" + end.fd->details +
+                                            ") that it has made where it runs now: others find "
+                                            "its name, and nobody there, at home");
+    }
+    StreamRef made{.id = random_id(), .key = key, .address = end.fd->listens_at};
+    made.pid = innermost_pid(end.holder);
+    made.number = end.fd->number;
+    prepared.source.streams.push_back(made);
+    SSI_TRY(add_listener(prepared, made, end));
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& pids, NodeId to,
                                    const std::string& realm_socket) {
@@ -353,29 +510,38 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& p
   const auto ends = outer_ends(tree);
   std::set<std::string> found;
   for (const StreamRef& known : record.streams) {
-    if (!ends.contains(known.local_key)) continue;  // it has closed that one
+    if (!ends.contains(known.local_key)) {  // it has closed that one
+      if (known.listens()) prepared.source.closed_listeners.push_back(known);
+      continue;
+    }
     StreamRef stream = known;
     stream.key = known.local_key;
     stream.also_key = also_key(tree, stream.key);
     found.insert(stream.key);
     prepared.source.streams.push_back(stream);
   }
-  // The other end of one that nobody has is no process that stays.
-  const bool others = std::ranges::any_of(ends, [&](const auto& end) {
-    return !found.contains(end.first) &&
-           (end.second.fd->kind != FdKind::kPipe || !end.second.fd->holders.empty());
-  });
-  if (others) {
-    return Error(ErrorCode::kRefused,
-                 "it has a pipe or socket to a process that stays (made where it runs now)");
-  }
   const What what{.pid = pids.first,
                   .below = Below::kMovesAlong,
                   .is_guest = true,
-                  .to_home = to == prepared.ticket.pid.home};
+                  .to_home = to == prepared.ticket.pid.home,
+                  .from_home = record.ticket.to == prepared.ticket.pid.home};
+  SSI_TRY(check_listeners(tree, what));
+  SSI_TRY(add_listeners(prepared, ends, what, found));
+  const bool listens = std::ranges::any_of(record.streams, &StreamRef::listens);
+  // Those who come by them are known when it stands still.
+  if (listens) found.merge(keys_of_connections(tree));
+  // The other end of one that nobody has is no process that stays.
+  const bool others = std::ranges::any_of(ends, [&](const auto& end) {
+    return !found.contains(end.first) && end.second.fd->listens_at.empty() &&
+           (end.second.fd->kind != FdKind::kPipe || !end.second.fd->holders.empty());
+  });
+  if (others) {
+    return Error(ErrorCode::kRefused, kMadeThere);
+  }
   SSI_TRY(add_files(prepared.source, tree, what.to_home));
-  prepared.source.check_again = [what, before = look_of(tree)] {
-    return check_again(what, before);
+  prepared.source.check_again = [what, before = look_of(tree),
+                                 known = prepared.source.streams](const auto& now) {
+    return check_again(what, before, known, now);
   };
   return prepared;
 }

@@ -53,6 +53,23 @@ void Moves::spawn(std::function<void()> work) {
   });
 }
 
+namespace {
+
+// The originals, or the deputies that they have become.
+std::vector<pid_t> owners_at_home(const PreparedMove& prepared) {
+  std::vector<pid_t> owners;
+  if (prepared.source.guest) {
+    owners.push_back(prepared.ticket.pid.pid);
+    for (const auto& m : prepared.ticket.members) owners.push_back(m.pid);
+    return owners;
+  }
+  owners.push_back(prepared.source.host_pid);
+  owners.insert(owners.end(), prepared.source.below.begin(), prepared.source.below.end());
+  return owners;
+}
+
+}  // namespace
+
 void Moves::start_out(SsiPid pid, std::function<Result<OutgoingMove>()> prepare, Done done) {
   moving_.insert(pid);
   spawn([this, pid, prepare = std::move(prepare), done = std::move(done)] {
@@ -78,10 +95,9 @@ Result<migrate::MoveReport> Moves::run_out(OutgoingMove& move,
   }
   TlsMoveLink link(std::move(tls_link));
   auto moved = [&]() -> Result<migrate::MoveReport> {
-    std::vector<pid_t> owners{source.host_pid};
-    owners.insert(owners.end(), source.below.begin(), source.below.end());
+    source.owners = owners_at_home(move.prepared);
     for (const auto& [stream, fd] : source.to_export) {
-      SSI_TRY(env_.streams.export_at_home(stream, fd, owners).context(stream.key));
+      SSI_TRY(env_.streams.export_at_home(stream, fd, source.owners).context(stream.key));
     }
     SSI_TRY(offer_move(link, ticket, source));
     const auto checked = std::chrono::steady_clock::now() - since;

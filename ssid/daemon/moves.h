@@ -36,6 +36,7 @@ class Moves : public migrate::MoveHost {
     // Any thread, blocking.
     std::function<Result<std::string>(NodeId home)> prepare_realm;
     std::function<Result<>(NodeId home)> refresh_files;
+    std::function<Result<>(NodeId home, const std::string& cgroup, bool on)> rebuild_sockets;
     std::function<Result<>(const migrate::MoveTicket&, const std::vector<net::MovedSocket>&)>
         quiet_network, hold_network;
     std::function<void(const migrate::MoveTicket&)> release_network;
@@ -89,6 +90,9 @@ class Moves : public migrate::MoveHost {
   // MoveHost, called by movers.
   Result<std::string> prepare_realm(NodeId home) override { return handlers_.prepare_realm(home); }
   Result<> refresh_files(NodeId home) override { return handlers_.refresh_files(home); }
+  Result<> rebuild_sockets(NodeId home, const std::string& cgroup, bool on) override {
+    return handlers_.rebuild_sockets(home, cgroup, on);
+  }
   Result<> quiet_network(const migrate::MoveTicket& ticket,
                          const std::vector<net::MovedSocket>& sockets) override {
     return handlers_.quiet_network(ticket, sockets);

@@ -55,9 +55,12 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
       freezer_(std::move(freezer)),
       options_(std::move(options)),
       handlers_(std::move(handlers)),
-      streams_([this](NodeId node) -> Result<CarrierPeer> {
-        return CarrierPeer{node.value, {group_.address_of(node)}, options_.carrier_port};
-      }),
+      streams_(
+          group.self(),
+          [this](NodeId node) -> Result<CarrierPeer> {
+            return CarrierPeer{node.value, {group_.address_of(node)}, options_.carrier_port};
+          },
+          [this](NodeId home) { return mount_point(paths_, home); }),
       files_(
           group.self(), [this](NodeId home) { return mount_point(paths_, home); },
           [this](NodeId home) { return realms_.init_pid(home); }),
@@ -114,6 +117,10 @@ Moves::Handlers ProcessControl::move_handlers() {
     if (home == group_.self()) return {};
     SSI_ASSIGN(auto carrier, CarrierClient::connect());
     return carrier.refresh_view(mount_point(paths_, home));
+  };
+  h.rebuild_sockets = [this](NodeId home, const std::string& cgroup, bool on) -> Result<> {
+    SSI_ASSIGN(auto carrier, CarrierClient::connect());
+    return carrier.rebuild_sockets({mount_point(paths_, home), cgroup, on});
   };
   h.quiet_network = [this](const MoveTicket& t, const std::vector<net::MovedSocket>& doors) {
     return hold_network(t, doors, true);

@@ -17,7 +17,7 @@
 namespace ssi {
 namespace {
 
-constexpr std::size_t kDescriptorsMax = 64;
+constexpr std::size_t kDescriptorsMax = 250;  // below SCM_MAX_FD
 constexpr int kBacklog = 64;
 
 int native_type(UnixType type) { return type == UnixType::kStream ? SOCK_STREAM : SOCK_SEQPACKET; }

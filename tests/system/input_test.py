@@ -157,7 +157,7 @@ class Processes(OnThreeNodes):
         self.refused(pid, r".*a socket of a kind that can't be moved \(PACKET\).*")
         pid = self.start_python("import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 255)")
         self.refused(pid, r".*a network socket.*raw6.*")
-        pid = self.start_python("import socket; s = socket.socket(socket.AF_UNIX); s.bind('/tmp/input.sock'); s.listen()")
+        pid = self.start_python("import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('/tmp/input.sock')")
         self.refused(pid, r".*a unix socket \(/tmp/input.sock\) that others reach by its name.*")
 
     def test_a_32_bit_program(self):

@@ -24,9 +24,12 @@ WITHIN = ["stream", "datagrams", "seqpacket", "half-closed", "in-flight", "accep
 
 # What a program does before it waits, and what `migrate` says of it. {} is a number or a name.
 REFUSED = {
-    "listening, by a file's name": (
-        "s = socket.socket(socket.AF_UNIX); s.bind('/tmp/x.sock'); s.listen()",
+    "listening for messages, by a file's name": (
+        "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.bind('/tmp/x.sock'); s.listen()",
         "fd 3 is a unix socket (/tmp/x.sock) that others reach by its name, and that name stays on this machine"),
+    "listening, to clients whom it asks who they are": (
+        "s = socket.socket(socket.AF_UNIX); s.bind('/tmp/y.sock'); s.listen(); s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)",
+        "fd 3 is a unix socket (/tmp/y.sock) whose clients are asked for their identity with each message"),
     "datagrams, by an abstract name": (
         "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('\\0x')",
         "fd 3 is a unix socket (@x) that others reach by its name, and that name stays on this machine"),

@@ -86,6 +86,21 @@ Result<UniqueFd> CarrierClient::attach_stream(const AttachStream& stream, int ne
   return fd;
 }
 
+Result<UniqueFd> CarrierClient::attach_listener(const AttachListener& listener, int network) {
+  UniqueFd fd;
+  const int fds[] = {network};
+  UniqueFd* const itself = listener.gives_itself ? &fd : nullptr;
+  SSI_TRY(ask(encode_request(CarrierOp::kAttachListener, listener), fds, itself));
+  return fd;
+}
+
+Result<std::vector<AcceptedConnection>> CarrierClient::accepted_by(std::uint64_t listener) {
+  SSI_ASSIGN(const CarrierBytes bytes,
+             ask(encode_request(CarrierOp::kAcceptedBy, StreamRef{listener, 0})));
+  SSI_ASSIGN(auto accepted, decode_message<AcceptedConnections>(bytes));
+  return std::move(accepted.connections);
+}
+
 Result<> CarrierClient::start_stream(std::uint64_t id) {
   return ask_plain(encode_request(CarrierOp::kStartStream, StreamRef{id, 0}));
 }

@@ -42,6 +42,11 @@ class CarrierClient {
   // it is not; kGone: home does not have the stream.
   // `network`, for a unix socket: the network namespace that it is to be in; it stays the caller's.
   Result<UniqueFd> attach_stream(const AttachStream& stream, int network = -1);
+  // Target: the guest has that unix socket, which listens; start, drain, resume and detach are
+  // those of streams. The socket itself, for the guest that comes home, if that is asked for.
+  Result<UniqueFd> attach_listener(const AttachListener& listener, int network);
+  // Target: which connections of it the guest has. Complete after a drain.
+  Result<std::vector<AcceptedConnection>> accepted_by(std::uint64_t listener);
   // Target, after the commit: from now on it counts if the guest closes its end. (Before, an end
   // that is closed by a failed restore is no end of file.)
   Result<> start_stream(std::uint64_t id);

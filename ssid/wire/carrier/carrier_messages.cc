@@ -157,6 +157,28 @@ void fields(Io& io, StreamRef& m) {
   io(m.timeout_ms);
 }
 template <typename Io>
+void fields(Io& io, AttachListener& m) {
+  io(m.id);
+  io(m.generation);
+  io(m.home);
+  io(m.address);
+  io(m.root);
+  io(m.gives_itself);
+  io(m.carried);
+}
+template <typename Io>
+void fields(Io& io, AcceptedConnection& m) {
+  io(m.out);
+  io(m.in);
+  io(m.peer_uid);
+  io(m.peer_gid);
+  io(m.inode);
+}
+template <typename Io>
+void fields(Io& io, AcceptedConnections& m) {
+  io(m.connections);
+}
+template <typename Io>
 void fields(Io& io, HeldFileRef& m) {
   io(m.id);
 }
@@ -283,6 +305,8 @@ SSI_CARRIER_MESSAGE(DrainStream)
 SSI_CARRIER_MESSAGE(DemandStream)
 SSI_CARRIER_MESSAGE(DetachStream)
 SSI_CARRIER_MESSAGE(StreamRef)
+SSI_CARRIER_MESSAGE(AttachListener)
+SSI_CARRIER_MESSAGE(AcceptedConnections)
 SSI_CARRIER_MESSAGE(HeldFileRef)
 SSI_CARRIER_MESSAGE(CarrierStats)
 SSI_CARRIER_MESSAGE(ViewList)

@@ -41,11 +41,14 @@ enum class CarrierOp : std::uint32_t {
   kOpenHeldFile = 21,
   kReleaseFile = 22,
   kRebuildSockets = 23,
+  kAttachListener = 24,
+  kAcceptedBy = 25,
 };
 
 enum class CarrierDirection : std::uint32_t {
-  kGuestWrites = 1,  // guest -> home, e.g. stdout
-  kGuestReads = 2,   // home -> guest, e.g. stdin
+  kGuestWrites = 1,   // guest -> home, e.g. stdout
+  kGuestReads = 2,    // home -> guest, e.g. stdin
+  kGuestAccepts = 3,  // a unix socket that listens: its clients
 };
 
 // Where a home's carrier is reached.
@@ -121,6 +124,29 @@ struct DetachStream {  // that attachment, and no later one
 struct StreamRef {
   std::uint64_t id = 0;
   std::int32_t timeout_ms = 0;  // kCloseStream: what is under way may take so long
+};
+// A unix socket that listens; then the ops of streams are for it, too. With one descriptor, its
+// network; answered with one if it gives the socket itself.
+struct AttachListener {
+  std::uint64_t id = 0;
+  std::uint64_t generation = 0;
+  CarrierPeer home;
+  std::string address;        // a path, or an abstract name
+  std::string root;           // of the guest's files, here
+  bool gives_itself = false;  // at home
+  // The streams of connections that have come along with the guest: out, in, out, in, ..
+  std::vector<std::uint64_t> carried;
+};
+// A connection that the guest has accepted.
+struct AcceptedConnection {
+  std::uint64_t out = 0;  // its streams, seen from the guest
+  std::uint64_t in = 0;
+  std::uint32_t peer_uid = 0;
+  std::uint32_t peer_gid = 0;
+  std::uint64_t inode = 0;  // of the guest's socket
+};
+struct AcceptedConnections {
+  std::vector<AcceptedConnection> connections;
 };
 struct HeldFileRef {
   std::uint64_t id = 0;

@@ -13,8 +13,9 @@ using SessionToken =
     std::array<std::uint8_t, 16>;  // random; names a session of a client at a store
 
 enum class LinkKind : std::uint16_t {
-  kFiles = 1,    // requests of a view
-  kStreams = 2,  // the bytes of one pipe
+  kFiles = 1,      // requests of a view
+  kStreams = 2,    // the bytes of one pipe
+  kListeners = 3,  // the clients of one unix socket that listens
 };
 
 struct LinkHello {
