@@ -21,6 +21,7 @@ namespace {
 constexpr std::chrono::milliseconds kPauseMin{20};
 constexpr std::chrono::milliseconds kPauseMax{1000};
 constexpr std::chrono::seconds kSweep{2};
+constexpr int kFlushMs = 5000;
 
 ByteSpan bytes_of(const ListenerFrame& frame) {
   return {reinterpret_cast<const std::uint8_t*>(&frame), sizeof(frame)};
@@ -44,7 +45,7 @@ class ListenerTarget::Attachment {
  public:
   Attachment(StreamTarget& streams, Attach what, UniqueFd diag)
       : streams_(streams), what_(std::move(what)), diag_(std::move(diag)) {}
-  ~Attachment() { stop(); }
+  ~Attachment() { stop(false); }
 
   void start() {
     std::lock_guard lock(mutex_);
@@ -90,13 +91,19 @@ class ListenerTarget::Attachment {
       if (dialled_) dialled_->abort();
     }
     changed_.notify_all();
-    close_all();
+    // It goes on elsewhere, where its connections are not to be told of an end that comes from
+    // here.
+    if (leaves()) close_all();
   }
-  void stop() {
+  // `flush`: the guest has ended, and what it wrote last is still on its way.
+  void stop(bool flush) {
     cut();
     if (hearing_.joinable()) hearing_.join();
     if (connecting_.joinable()) connecting_.join();
-    close_all();  // one that was just being made
+    if (flush && !leaves()) {
+      for (const Made& made : all_made()) (void)streams_.flush(made.out, kFlushMs);
+    }
+    close_all();
   }
 
   std::vector<Accepted> accepted() const {
@@ -276,6 +283,14 @@ class ListenerTarget::Attachment {
     return made;
   }
 
+  bool leaves() const {
+    std::lock_guard lock(mutex_);
+    return paused_;
+  }
+  std::vector<Made> all_made() const {
+    std::lock_guard lock(mutex_);
+    return made_;
+  }
   void close_all() {
     std::vector<Made> made;
     {
@@ -329,7 +344,7 @@ Result<> ListenerTarget::attach(Attach what) {
   }
   if (before) {
     before->cut();
-    closing_.start([before] { before->stop(); });
+    closing_.start([before] { before->stop(false); });
   }
   return {};
 }
@@ -375,7 +390,7 @@ Result<> ListenerTarget::close(StreamId id, std::uint64_t generation) {
     attachments_.erase(it);
   }
   closed->cut();
-  closing_.start([closed = std::move(closed)] { closed->stop(); });
+  closing_.start([closed = std::move(closed)] { closed->stop(true); });
   return {};
 }
 
@@ -393,7 +408,7 @@ void ListenerTarget::stop() {
     std::lock_guard lock(mutex_);
     attachments.swap(attachments_);
   }
-  for (auto& [id, attachment] : attachments) attachment->stop();
+  for (auto& [id, attachment] : attachments) attachment->stop(false);
   closing_.wait();
 }
 

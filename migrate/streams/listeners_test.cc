@@ -226,6 +226,25 @@ TEST_CASE("what is over is forgotten at both sides, whoever has closed it first"
   CHECK(guest.streams.size() == 0);
 }
 
+TEST_CASE("a guest that says much and ends: its client hears all of it") {
+  if (!is_root()) return;
+  Home home("listeners.home11");
+  Guest guest(home, "listeners.guest11");
+  guest.start();
+  const UniqueFd client = connect_to(home.name);
+  UniqueFd accepted = accept_within(guest.socket);
+  REQUIRE(accepted);
+  const std::string last = pattern(2 << 20);
+  std::thread writer([&] {
+    write_all(*accepted, last);
+    accepted.reset();
+    guest.socket.reset();
+    guest.leave();  // as ssid does when its guest has ended
+  });
+  CHECK(read_to_end(*client) == last);
+  writer.join();
+}
+
 TEST_CASE("it moves on: who was accepted stays with it, who was not is told of again") {
   if (!is_root()) return;
   Home home("listeners.home2");
