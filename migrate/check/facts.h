@@ -115,9 +115,13 @@ struct FdFact {
   std::vector<fds::SocketInode> peers{};
   std::string why_not_relayed{};  // what stands against relaying what it says to them
   std::vector<ProcessName> peer_holders{};
-  // Of one that listens and is found by its name: the address, as fds::address_of_listener has it.
-  // Its clients find it at home, wherever the process is.
-  std::string listens_at{};
+  std::uint32_t socket_type = 0;  // SOCK_STREAM ..
+  // Of one that others find by its name: the address, as fds::address_at_home has it. They find it
+  // at home, wherever the process is.
+  std::string named_at{};
+  // Sockets that are connected with it, by datagrams; of them, some that move along?
+  std::vector<fds::SocketInode> clients{};
+  bool has_own_clients = false;
   bool waits_inside = false;  // one of the process's own sockets waits there to be accepted
 
   // The carriers carry what goes between it and the process at its other end, which stays.

@@ -296,7 +296,7 @@ TEST_CASE("network connections and sockets are named") {
 
 TEST_CASE("a unix socket whose other end is ours") {
   int ends[2];
-  REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+  REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) == 0);
   const Subject subject([&] {
     const int parent = static_cast<int>(syscall(SYS_pidfd_open, getppid(), 0));
     const int end = static_cast<int>(syscall(SYS_pidfd_getfd, parent, ends[0], 0));

@@ -204,15 +204,21 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
       continue;
     }
     fd.details = words(socket->second);
+    fd.socket_type = static_cast<std::uint32_t>(option(*one.socket, SOL_SOCKET, SO_TYPE));
     fd.listening = socket->second.state == fds::UnixSocket::State::kListening;
     const fds::UnixSocketState state = fds::read_state(*one.socket);
-    fd.listens_at = address_of_listener(socket->second, state);
+    fd.named_at = address_at_home(socket->second, state);
     // Whoever else waits at one that listens waits at home's.
-    if (fd.listens_at.empty()) fd.peers = outer_peers(socket->second, table, inside);
+    fd.peers = fd.named_at.empty() ? outer_peers(socket->second, table, inside)
+                                   : peers_to_answer(socket->second, table, inside);
+    fd.clients = clients_of(socket->second, table);
     fd.waits_inside = std::ranges::any_of(socket->second.waiting,
                                           [&](auto waiting) { return inside.contains(waiting); });
     const bool loaded = std::ranges::any_of(
         fds, [&](const FdFact& other) { return other.in_flight && other.number == fd.number; });
+    if (loaded && !fd.named_at.empty() && fd.socket_type == SOCK_DGRAM) {
+      fd.why_not = "with descriptors in its queue";
+    }
     fd.why_not_relayed = why_not_relayed(socket->second, state, loaded, fd.peers, table);
     if (fd.why_not.empty()) fd.why_not = why_not(socket->second, state, table).value_or("");
   }

@@ -65,6 +65,8 @@ Tree seen_as_one(Tree tree) {
       if (fd.kind == FdKind::kKernelFile && fd.proc_file.pid != 0) {
         fd.why_not = fds::proc_file_why_not(fd.proc_file, own_pids).value_or("");
       }
+      fd.has_own_clients = std::ranges::any_of(
+          fd.clients, [&](fds::SocketInode client) { return sockets.contains(client); });
       std::erase_if(fd.peers, [&](fds::SocketInode peer) { return sockets.contains(peer); });
     }
     ends.pair(facts.fds);

@@ -45,6 +45,39 @@ Result<std::map<std::string, SocketState>> socket_states(std::string_view image)
   return states;
 }
 
+Result<std::set<std::uint32_t>> socket_numbers(std::string_view image,
+                                               const std::set<std::string>& keys) {
+  std::set<std::uint32_t> numbers;
+  SSI_TRY(for_each_entry(image, "open files", [&](std::string_view bytes) {
+    image::file_entry file;
+    if (!file.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
+    if (file.has_usk() && keys.contains(key_of(file.usk()))) numbers.insert(file.usk().id());
+    return true;
+  }));
+  return numbers;
+}
+
+// An entry tells how long the message is that is behind it.
+Result<std::string> without_messages(std::string_view image,
+                                     const std::set<std::uint32_t>& numbers) {
+  const Error unreadable("an image of what waits in sockets that can't be read");
+  if (image.size() < kImageHead) return unreadable;
+  std::string changed(image.substr(0, kImageHead));
+  image.remove_prefix(kImageHead);
+  while (!image.empty()) {
+    const char* const begin = image.data();
+    const auto head = take_entry(image);
+    image::sk_packet_entry packet;
+    if (!head || !packet.ParseFromArray(head->data(), static_cast<int>(head->size())) ||
+        packet.length() > image.size()) {
+      return unreadable;
+    }
+    image.remove_prefix(packet.length());
+    if (!numbers.contains(packet.id_for())) changed.append(begin, image.data());
+  }
+  return changed;
+}
+
 Result<> apply(const SocketState& state, int socket) {
   const auto flags = static_cast<int>(state.flags & (O_NONBLOCK | O_APPEND | O_NOATIME));
   if (::fcntl(socket, F_SETFL, flags) != 0) return Error::from_errno("set a socket's flags");
@@ -72,6 +105,12 @@ Result<std::string> without_names(std::string_view image, const std::set<std::st
     socket.clear_name_dir();
     socket.clear_file_perms();
     socket.clear_deleted();
+    if (socket.type() == SOCK_DGRAM) {
+      // criu would wait for ever for what fills its queue.
+      socket.set_type(SOCK_STREAM);
+      socket.set_state(TCP_LISTEN);
+      socket.set_peer(0);
+    }
     bytes = file.SerializeAsString();
     return true;
   });

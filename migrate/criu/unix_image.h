@@ -17,6 +17,15 @@ namespace ssi::migrate {
 // [123]"), which criu is given as they are.
 Result<std::string> without_names(std::string_view image, const std::set<std::string>& given = {});
 
+// The numbers by which criu's other images know the sockets with these keys.
+Result<std::set<std::uint32_t>> socket_numbers(std::string_view image,
+                                               const std::set<std::string>& keys);
+
+// criu's image of what waits in sockets, without that of these.
+inline constexpr const char* kQueuesImage = "sk-queues.img";
+Result<std::string> without_messages(std::string_view image,
+                                     const std::set<std::uint32_t>& numbers);
+
 // Of a unix socket, as it was dumped.
 struct SocketState {
   std::uint32_t flags = 0;  // as of open(2)

@@ -19,6 +19,7 @@ constexpr unsigned long kOpenSocketFile = SIOCPROTOPRIVATE;  // SIOCUNIXFILE
 constexpr int kPassPidfd = 76;                               // SO_PASSPIDFD
 constexpr std::size_t kDescriptorsMax = 253;                 // SCM_MAX_FD, in one message
 constexpr int kMessagesMax = 4096;
+constexpr std::size_t kDatagramMax = 1 << 20;
 
 int option(int socket, int name) {
   int value = 0;
@@ -82,6 +83,16 @@ UnixSocketState read_state(int socket) {
   }
   if (!state.name_deleted) state.path = target;
   return state;
+}
+
+std::uint32_t count_datagrams(int socket) {
+  const PeekOffset offset(socket);
+  std::vector<char> data(kDatagramMax);  // what does not fit would be seen as one more
+  std::uint32_t count = 0;
+  while (offset.works() && ::recv(socket, data.data(), data.size(), MSG_PEEK | MSG_DONTWAIT) >= 0) {
+    ++count;
+  }
+  return count;
 }
 
 Result<std::vector<UniqueFd>> peek_descriptors(int socket, unsigned expected) {

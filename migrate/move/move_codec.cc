@@ -25,9 +25,9 @@ Streams pack_streams(FlatBufferBuilder& b, const std::vector<StreamRef>& all) {
     const auto key = b.CreateString(s.key), also_key = b.CreateString(s.also_key);
     const auto address =
         b.CreateVector(reinterpret_cast<const std::uint8_t*>(s.address.data()), s.address.size());
-    streams.push_back(wire::CreateStream(b, s.id, key, s.write_end, s.capacity, s.generation,
-                                         s.on_demand, s.terminal, also_key, s.socket, s.peer_uid,
-                                         s.peer_gid, s.fifo_mode, address, s.pid, s.number));
+    streams.push_back(wire::CreateStream(
+        b, s.id, key, s.write_end, s.capacity, s.generation, s.on_demand, s.terminal, also_key,
+        s.socket, s.peer_uid, s.peer_gid, s.fifo_mode, address, s.pid, s.number, s.socket_type));
   }
   return b.CreateVector(streams);
 }
@@ -169,10 +169,14 @@ Result<std::vector<StreamRef>> unpack_streams(
     streams.push_back({s->id(), text(s->key()), s->write_end(), s->capacity(), s->generation(),
                        s->on_demand(), s->terminal(), text(s->also_key()), "", s->socket(),
                        s->peer_uid(), s->peer_gid(), s->fifo_mode(), bytes_of(s->address()),
-                       s->pid(), s->number()});
+                       s->pid(), s->number(), s->socket_type()});
     const StreamRef& got = streams.back();
     if (got.address.size() > kAddressMax) return Error("a socket's address that is too long");
-    if (got.listens() && got.address.front() != '/' && got.address.front() != '\0') {
+    if (got.socket_type != SOCK_STREAM && got.socket_type != SOCK_SEQPACKET &&
+        got.socket_type != SOCK_DGRAM) {
+      return Error("a socket of a type that is not relayed");
+    }
+    if (got.is_named() && got.address.front() != '/' && got.address.front() != '\0') {
       return Error("a socket's address without sense");
     }
   }

@@ -68,8 +68,8 @@ class SocketLink : public MoveLink {
 struct NoStreams : StreamPort {
   Result<> export_at_home(const StreamRef&, int, const std::vector<pid_t>&) override { return {}; }
   Result<UniqueFd> attach(NodeId, const StreamRef&) override { return Error("no streams here"); }
-  Result<UniqueFd> attach_listener(NodeId, const StreamRef&, int,
-                                   const std::vector<StreamRef>&) override {
+  Result<UniqueFd> attach_named(NodeId, const StreamRef&, int,
+                                const std::vector<StreamRef>&) override {
     return Error("no streams here");
   }
   Result<std::vector<StreamRef>> accepted_by(const StreamRef&) override {
@@ -79,7 +79,7 @@ struct NoStreams : StreamPort {
     return Error("no streams here");
   }
   Result<> start(const StreamRef&) override { return {}; }
-  Result<> drain(const StreamRef&) override { return {}; }
+  Result<> drain(const StreamRef&, std::optional<std::uint32_t>) override { return {}; }
   Result<> resume(const StreamRef&) override { return {}; }
   void detach(const StreamRef&) override {}
   void close_at_home(const StreamRef&) override {}

@@ -4,12 +4,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "migrate/criu/core_image.h"
 #include "migrate/criu/criu_process.h"
+#include "migrate/criu/files_image.h"
 #include "migrate/criu/tcp_image.h"
+#include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/frozen_copy.h"
@@ -158,6 +162,7 @@ class SourceMove {
     if (source_.check_again) {
       SSI_ASSIGN(const FrozenFacts facts, source_.check_again(accepted));
       accepted_ = facts.accepted;
+      datagrams_ = facts.datagrams;
       SSI_TRY(export_more(facts));
       if (!facts.sockets.empty()) {
         network_held_ = true;
@@ -175,6 +180,7 @@ class SourceMove {
     report_.freeze_us = micros_since(frozen_since_);
     SSI_TRY(dump(copy));
     SSI_TRY(set_windows_in_images());
+    SSI_TRY(leave_datagrams_at_home());
     if (!source_.guest) SSI_TRY(read_carried_signals());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
@@ -199,7 +205,10 @@ class SourceMove {
 
   Result<> drain(const StreamRef& s) {
     drained_.push_back(s);  // also one that does not get empty in time stands still
-    return env_.streams.drain(s).context(s.key);
+    const auto waiting = datagrams_.find(s.id);
+    const bool counted = waiting != datagrams_.end();
+    return env_.streams.drain(s, counted ? std::optional(waiting->second) : std::nullopt)
+        .context(s.key);
   }
   // A guest gets no more clients; those that it has.
   Result<std::vector<StreamRef>> stop_listening() {
@@ -215,7 +224,8 @@ class SourceMove {
   }
   Result<> drain_streams() {
     for (const StreamRef& s : source_.streams) {
-      if (!s.listens()) SSI_TRY(drain(s));
+      const bool has_it_itself = s.takes_datagrams() && env_.self == ticket_.pid.home;
+      if (!s.listens() && !has_it_itself) SSI_TRY(drain(s));
     }
     for (const StreamRef& s : accepted_) {
       if (s.generation > 0) SSI_TRY(drain(s));  // else it was never away
@@ -238,6 +248,19 @@ class SourceMove {
       }));
     }
     return {};
+  }
+  // Where home's own socket is, what waits in its queue waits there still, or again.
+  Result<> leave_datagrams_at_home() {
+    if (source_.guest && env_.self != ticket_.pid.home && ticket_.to != ticket_.pid.home) return {};
+    std::set<std::string> keys;
+    for (const StreamRef& s : source_.streams) {
+      if (s.takes_datagrams()) keys.insert(s.key);
+    }
+    if (keys.empty()) return {};
+    SSI_ASSIGN(const std::string files, images_->read(kFilesImage));
+    SSI_ASSIGN(const auto numbers, socket_numbers(files, keys));
+    return images_->change(
+        kQueuesImage, [&](std::string_view image) { return without_messages(image, numbers); });
   }
   void let_senders_go() {
     for (const net::HeldSender& sender : held_senders_) (void)sender.let_go();
@@ -449,6 +472,7 @@ class SourceMove {
   std::vector<StreamRef> exported_;  // of these, by us
   std::vector<fds::HeldFile> held_;
   std::vector<fds::StillPty> still_ptys_;
+  std::map<std::uint64_t, std::uint32_t> datagrams_;  // FrozenFacts
   std::vector<net::HeldSender> held_senders_;
   std::vector<fds::MovedPty> moved_ptys_;  // of these
   bool network_held_ = false;

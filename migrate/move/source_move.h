@@ -30,6 +30,9 @@ struct FrozenFacts {
   std::vector<StreamRef> accepted{};
   std::vector<std::pair<StreamRef, int>> to_export{};
   std::vector<UniqueFd> held{};  // what these numbers are
+  // It goes home: how many datagrams wait in its sockets that others reach by name, by
+  // StreamRef.id.
+  std::map<std::uint64_t, std::uint32_t> datagrams{};
 };
 
 // Where the process is before the move.

@@ -179,12 +179,12 @@ class TargetMove {
   Result<> start_criu(const ImageDir& images) {
     std::vector<UniqueFd> stream_ends;  // and files
     for (StreamRef& s : streams_) {
-      if (s.listens() && ticket_.pid.home != env_.self) {
-        SSI_TRY(attach_listener(s));
+      if (s.is_named() && ticket_.pid.home != env_.self) {
+        SSI_TRY(attach_named(s));
         ++attached_;
         continue;
       }
-      SSI_ASSIGN(UniqueFd end, s.listens()     ? attach_listener(s)
+      SSI_ASSIGN(UniqueFd end, s.is_named()    ? attach_named(s)
                                : s.socket != 0 ? attach_socket(s)
                                                : env_.streams.attach(ticket_.pid.home, s));
       struct stat st;
@@ -224,10 +224,9 @@ class TargetMove {
   }
 
   // Its own again at home, beside which nobody may make the name anew; elsewhere criu does.
-  Result<UniqueFd> attach_listener(const StreamRef& s) {
+  Result<UniqueFd> attach_named(const StreamRef& s) {
     SSI_TRY(open_network());
-    SSI_ASSIGN(UniqueFd end,
-               env_.streams.attach_listener(ticket_.pid.home, s, *network_, streams_));
+    SSI_ASSIGN(UniqueFd end, env_.streams.attach_named(ticket_.pid.home, s, *network_, streams_));
     if (ticket_.pid.home != env_.self) {
       makes_names_ = makes_names_ || s.address.front() != '\0';
       return end;
@@ -240,6 +239,7 @@ class TargetMove {
   Result<UniqueFd> attach_socket(const StreamRef& s) {
     SSI_TRY(open_network());
     SSI_ASSIGN(UniqueFd end, env_.streams.attach_socket(ticket_.pid.home, s, *network_));
+    if (s.socket_type == SOCK_DGRAM) given_.insert(s.key);
     sockets_[s.key] = UniqueFd(::fcntl(*end, F_DUPFD_CLOEXEC, 0));
     return end;
   }
@@ -385,18 +385,18 @@ class TargetMove {
     if (*restored != ticket_.pid.pid) return Error("criu rebuilt another process");
     SSI_TRY(cgroup_.freeze(kFreezeTimeout));
     SSI_TRY(fill_ptys());
-    SSI_TRY(find_listeners());
+    SSI_TRY(find_named());
     return adopt_files();
   }
 
   // What they are called here.
-  Result<> find_listeners() {
+  Result<> find_named() {
     for (StreamRef& s : streams_) {
-      if (!s.listens()) continue;
+      if (!s.is_named()) continue;
       SSI_ASSIGN(const pid_t owner, host_pid(s.pid));
       struct stat st {};
       const std::string path = "/proc/" + std::to_string(owner) + "/fd/" + std::to_string(s.number);
-      if (::stat(path.c_str(), &st) != 0) return Error::from_errno("find a listening socket");
+      if (::stat(path.c_str(), &st) != 0) return Error::from_errno("find a socket with a name");
       s.local_key = stream_key(st);
     }
     return {};

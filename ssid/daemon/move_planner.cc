@@ -1,6 +1,7 @@
 #include "ssid/daemon/move_planner.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include "migrate/criu/criu_user.h"
 #include "migrate/deputy/filter_check.h"
 #include "migrate/fds/relay_ends.h"
+#include "migrate/fds/unix_socket_state.h"
 #include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
 
@@ -133,7 +135,7 @@ OuterEnds outer_ends(const check::Tree& tree) {
     for (const FdFact& fd : facts.fds) {
       if (fd.in_flight) continue;  // both ends move, or neither
       const bool outer =
-          (fd.kind == FdKind::kTty && !fd.pty_inside) || fd.relayed() || !fd.listens_at.empty() ||
+          (fd.kind == FdKind::kTty && !fd.pty_inside) || fd.relayed() || !fd.named_at.empty() ||
           (fd.kind == FdKind::kPipe && !fd.other_end_inside) ||
           (fd.kind == FdKind::kFifo && fds::way_of(check::fifo_of(fd)) == fds::FifoWay::kStream);
       if (outer) ends.emplace(fd.key, OuterEnd{&fd, facts.name.pid});
@@ -272,7 +274,7 @@ Look look_of(const check::Tree& tree) {
 Result<> check_listeners(const check::Tree& tree, const What& what) {
   for (const check::ProcessFacts& facts : tree) {
     for (const FdFact& fd : facts.fds) {
-      if (!fd.waits_inside || fd.listens_at.empty() || !what.is_guest) continue;
+      if (!fd.waits_inside || fd.named_at.empty() || !what.is_guest) continue;
       if (!what.to_home && !what.from_home) continue;  // criu connects it anew
       return Error(ErrorCode::kBusy,
                    "one of its own connections was not accepted yet by its socket " + fd.details);
@@ -296,6 +298,20 @@ Result<> add_connections(migrate::FrozenFacts& facts, const check::Tree& tree,
     facts.held.push_back(std::move(held));
   }
   return {};
+}
+
+// In its sockets for datagrams that others reach by name.
+Result<std::map<std::uint64_t, std::uint32_t>> datagrams_that_wait(
+    const check::Tree& tree, const std::vector<StreamRef>& streams) {
+  std::map<std::uint64_t, std::uint32_t> waiting;
+  const auto ends = outer_ends(tree);
+  for (const StreamRef& s : streams) {
+    const auto end = ends.find(s.key);
+    if (!s.takes_datagrams() || end == ends.end()) continue;
+    SSI_ASSIGN(const UniqueFd socket, taken(end->second));
+    waiting[s.id] = fds::count_datagrams(*socket);
+  }
+  return waiting;
 }
 
 // What speaks against it only now, it has begun since it was looked at: another time may be better.
@@ -340,6 +356,9 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
   for (const StreamRef& s : accepted) {
     if (ends.contains(s.key)) facts.accepted.push_back(s);
   }
+  if (what.to_home) {
+    SSI_ASSIGN(facts.datagrams, datagrams_that_wait(tree, streams));
+  }
   if (!what.is_guest || what.from_home) {
     SSI_TRY(add_connections(facts, tree, clients));
     if (!facts.to_export.empty() && streams.empty()) {
@@ -353,6 +372,13 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
   return facts;
 }
 
+std::uint32_t type_of(int socket) {
+  int type = SOCK_STREAM;
+  socklen_t size = sizeof type;
+  (void)::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size);
+  return static_cast<std::uint32_t>(type);
+}
+
 // `held`: that descriptor, or a duplicate.
 std::vector<StreamRef> streams_of(const FdFact& fd, int held) {
   const int pipe_bytes = ::fcntl(held, F_GETPIPE_SZ);
@@ -363,18 +389,21 @@ std::vector<StreamRef> streams_of(const FdFact& fd, int held) {
                    .capacity = capacity,
                    .on_demand = !may_write(fd) && !fd.readers.empty(),
                    .fifo_mode = fd.kind == FdKind::kFifo ? fd.mode : 0U};
-  if (!fd.listens_at.empty()) {
-    stream.address = fd.listens_at;
+  if (!fd.named_at.empty()) {
+    stream.address = fd.named_at;
     stream.number = fd.number;
     stream.write_end = false;
+    stream.socket_type = type_of(held);
     return {stream};
   }
   if (fd.kind == FdKind::kUnixSocket) {
     const auto peer = fds::peer_identity(held);
     stream.peer_uid = peer.uid;
     stream.peer_gid = peer.gid;
+    stream.socket_type = type_of(held);
     stream.socket = stream.id;
     stream.write_end = true;
+    if (stream.socket_type == SOCK_DGRAM) return {stream};  // nothing comes
     StreamRef input = stream;
     input.id = random_id();
     input.write_end = false;
@@ -429,7 +458,7 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
     SSI_ASSIGN(UniqueFd held, taken(end));
     for (StreamRef& stream : streams_of(*end.fd, *held)) {
       stream.also_key = also_key(tree, key);
-      if (stream.listens()) stream.pid = end.holder;
+      if (stream.is_named()) stream.pid = end.holder;
       prepared.source.streams.push_back(stream);
       prepared.source.to_export.emplace_back(stream, *held);
     }
@@ -457,21 +486,28 @@ Result<> add_listener(PreparedMove& prepared, const StreamRef& listener, const O
 Result<> add_listeners(PreparedMove& prepared, const OuterEnds& ends, const What& what,
                        const std::set<std::string>& known) {
   for (StreamRef& s : prepared.source.streams) {
-    if (!s.listens()) continue;
+    if (!s.is_named()) continue;
     const OuterEnd& end = ends.at(s.key);
     s.pid = innermost_pid(end.holder);
     s.number = end.fd->number;
     if (what.from_home) SSI_TRY(add_listener(prepared, s, end));
+    if (what.to_home && s.takes_datagrams() && end.fd->has_own_clients) {
+      return Error(ErrorCode::kRefused,
+                   "fd " + std::to_string(end.fd->number) + " is a unix socket (" +
+                       end.fd->details +
+                       ") with which it is connected itself, by datagrams: that can't come home");
+    }
   }
   for (const auto& [key, end] : ends) {
-    if (end.fd->listens_at.empty() || known.contains(key)) continue;
+    if (end.fd->named_at.empty() || known.contains(key)) continue;
     if (!what.from_home) {
       return Error(ErrorCode::kRefused, "fd " + std::to_string(end.fd->number) +
                                             " is a unix socket (" + end.fd->details +
                                             ") that it has made where it runs now: others find "
                                             "its name, and nobody there, at home");
     }
-    StreamRef made{.id = random_id(), .key = key, .address = end.fd->listens_at};
+    StreamRef made{.id = random_id(), .key = key, .address = end.fd->named_at};
+    made.socket_type = end.fd->socket_type;
     made.pid = innermost_pid(end.holder);
     made.number = end.fd->number;
     prepared.source.streams.push_back(made);
@@ -532,7 +568,7 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& p
   if (listens) found.merge(keys_of_connections(tree));
   // The other end of one that nobody has is no process that stays.
   const bool others = std::ranges::any_of(ends, [&](const auto& end) {
-    return !found.contains(end.first) && end.second.fd->listens_at.empty() &&
+    return !found.contains(end.first) && end.second.fd->named_at.empty() &&
            (end.second.fd->kind != FdKind::kPipe || !end.second.fd->holders.empty());
   });
   if (others) {

@@ -24,15 +24,16 @@ WITHIN = ["stream", "datagrams", "seqpacket", "half-closed", "in-flight", "accep
 
 # What a program does before it waits, and what `migrate` says of it. {} is a number or a name.
 REFUSED = {
-    "listening for messages, by a file's name": (
-        "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.bind('/tmp/x.sock'); s.listen()",
-        "fd 3 is a unix socket (/tmp/x.sock) that others reach by its name, and that name stays on this machine"),
     "listening, to clients whom it asks who they are": (
         "s = socket.socket(socket.AF_UNIX); s.bind('/tmp/y.sock'); s.listen(); s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)",
         "fd 3 is a unix socket (/tmp/y.sock) whose clients are asked for their identity with each message"),
-    "datagrams, by an abstract name": (
-        "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('\\0x')",
-        "fd 3 is a unix socket (@x) that others reach by its name, and that name stays on this machine"),
+    "datagrams, by a name, whose senders it asks who they are": (
+        "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('\\0x'); s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)",
+        "fd 3 is a unix socket (@x) whose clients are asked for their identity with each message"),
+    "datagrams, a pair with another process": (
+        "a, b = socket.socketpair(type=socket.SOCK_DGRAM); subprocess.Popen(['sleep', '60'], stdin=a, start_new_session=True); "
+        "a.close(); time.sleep(1)",
+        "(sleep), who sends it datagrams, which are not relayed yet"),
     "a shared one": (
         "a, b = socket.socketpair(); subprocess.Popen(['sleep', '60'], stdin=a, start_new_session=True); "
         "os.kill(os.getpid(), 0)",
