@@ -212,8 +212,8 @@ TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the res
   facts.fds = {{.number = 5, .kind = FdKind::kPathOnly, .target = "/x", .mode = S_IFSOCK}};
   CHECK(reason(facts) ==
         "fd 5 is a path handle (O_PATH) of something that is no file, directory or link (/x)");
-  facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/dev/zero (deleted)"}};
-  CHECK(reason(facts) == "fd 3 is a handle on shared memory (/dev/zero (deleted))");
+  facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/SYSV00000000 (deleted)"}};
+  CHECK(reason(facts) == "fd 3 is a handle on System V shared memory (/SYSV00000000 (deleted))");
   facts.fds.clear();
   facts.cwd = "/proc/12";
   facts.cwd_of_kernel = true;

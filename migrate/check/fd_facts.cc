@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -19,6 +20,7 @@
 #include "migrate/move/stream_key.h"
 #include "ssid/base/proc_job.h"
 #include "ssid/base/proc_status.h"
+#include "ssid/base/unique_fd.h"
 
 namespace ssi::check {
 namespace {
@@ -96,12 +98,29 @@ fds::ProcFile read_proc_file(const FdFact& fd, const struct stat& st, const Proc
   return fds::parse_proc_file(fd.target, fd.flags, fd.position);
 }
 
+// The kernel's own file system of memory without a name, or 0.
+dev_t device_of_memory_files() {
+  static const dev_t device = [] {
+    const UniqueFd memory(::memfd_create("ssid", MFD_CLOEXEC));
+    struct stat st {};
+    return memory && ::fstat(*memory, &st) == 0 ? st.st_dev : dev_t{0};
+  }();
+  return device;
+}
+
+// Also anonymous shared memory, opened by /proc/PID/map_files: it is the same thing to the kernel
+// and to criu.
+bool is_memory_file(const FdFact& fd, const struct stat& st) {
+  return fd.target.starts_with("/memfd:") ||
+         (fd.target == "/dev/zero (deleted)" && st.st_dev == device_of_memory_files());
+}
+
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
                const struct stat& st, dev_t terminal, const ProcDir& owner) {
   if (fd.flags & O_PATH) return FdKind::kPathOnly;
   if (fd.target.starts_with("anon_inode:")) return anonymous_kind(fd.target.substr(11));
   if (fd.target.starts_with("pidfd:")) return FdKind::kPidfd;
-  if (fd.target.starts_with("/memfd:")) return FdKind::kMemfd;
+  if (is_memory_file(fd, st)) return FdKind::kMemfd;
   switch (st.st_mode & S_IFMT) {
     case S_IFSOCK:
       return socket_kind(socket_protocol(proc.path(file)));

@@ -412,6 +412,35 @@ class Memfd : public Kind {
   int fd_;
 };
 
+// Anonymous shared memory, and a descriptor of it: what is written to one is read from the other.
+class SharedMemory : public Kind {
+ public:
+  explicit SharedMemory(const std::string&) {
+    void* at = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    expect(at != MAP_FAILED, "mmap");
+    words_ = static_cast<volatile Number*>(at);
+    char path[80];
+    const auto begin = reinterpret_cast<unsigned long>(at);
+    (void)std::snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", begin, begin + kBytes);
+    fd_ = ::open(path, O_RDWR | O_CLOEXEC);
+    expect(fd_ >= 0, "open what is mapped");
+  }
+  void round(Number n) override {
+    expect(words_[0] == n - 1, "the memory lost a write");
+    words_[0] = n;
+    Number back = 0;
+    expect(::pread(fd_, &back, sizeof back, 0) == sizeof back && back == n,
+           "the descriptor is of other memory");
+    expect(::pwrite(fd_, &n, sizeof n, sizeof n) == sizeof n && words_[1] == n,
+           "the memory is not that of the descriptor");
+  }
+
+ private:
+  static constexpr std::size_t kBytes = 4096;
+  volatile Number* words_ = nullptr;
+  int fd_ = -1;
+};
+
 class Eventfd : public Kind {
  public:
   explicit Eventfd(const std::string&) : fd_(::eventfd(7, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -630,6 +659,7 @@ const std::map<std::string, Maker>& makers() {
       {"flock", make_flock},
       {"file-record-lock", make_record_lock<F_OFD_SETLK>},
       {"memfd", make<Memfd>()},
+      {"shared-memory", make<SharedMemory>()},
       {"eventfd", make<Eventfd>()},
       {"signalfd", make<Signalfd>()},
       {"timerfd", make<Timerfd>()},

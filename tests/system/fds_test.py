@@ -192,8 +192,8 @@ class Fds(unittest.TestCase):
 
     def test_what_is_no_file(self):
         self.moves_well("anonymous", [
-            "memfd", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack", "pending-signals",
-            "robust-futex"])
+            "memfd", "shared-memory", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack",
+            "pending-signals", "robust-futex"])
 
     def test_files_without_names(self):
         kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo", "deleted-path", "deleted-link"]
