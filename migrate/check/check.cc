@@ -194,7 +194,7 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd));
     } else if (!fd.peers.empty() && !fd.relayed()) {
       reasons.add(true, describe(fd) + " " + connected_with(fd));
-    } else if (fd.kind == FdKind::kKernelFile && fd.proc_file.pid == 0) {
+    } else if (fd.kind == FdKind::kKernelFile && !fd.proc_file.moves_by_name()) {
       reasons.add(true, describe(fd));
     } else if (!fd.why_not.empty()) {
       reasons.add(true, describe(fd) + " " + fd.why_not);

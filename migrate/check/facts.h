@@ -108,7 +108,7 @@ struct FdFact {
   // Not open, but sent to the socket `number` and not received yet.
   bool in_flight = false;
   pid_t handle_on = 0;        // pidfds: of whom, as migrate/fds/pidfd.h says
-  fds::ProcFile proc_file{};  // kernel's files: if it tells of one process
+  fds::ProcFile proc_file{};  // kernel's files: what it tells of
   // What speaks against moving this one, as the end of a sentence; empty: nothing.
   std::string why_not{};
   // Unix sockets: those at its other end that are not the process's, and who has them open.

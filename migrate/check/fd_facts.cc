@@ -89,13 +89,19 @@ std::string namespace_of(const std::string& target) {
 }
 
 // What of the kernel's files can be found again by its name: not those of a process that is gone.
-fds::ProcFile read_proc_file(const FdFact& fd, const struct stat& st, const ProcDir& owner) {
+fds::ProcFile read_proc_file(const ProcDir& proc, const FdFact& fd, const struct stat& st,
+                             const ProcDir& owner) {
   struct stat named {};
   if (::lstat(owner.path("root" + fd.target).c_str(), &named) != 0 || named.st_dev != st.st_dev ||
       named.st_ino != st.st_ino) {
     return {};
   }
-  return fds::parse_proc_file(fd.target, fd.flags, fd.position);
+  auto file = fds::parse_proc_file(fd.target, fd.flags, fd.position);
+  if (file.begun) {
+    const auto at_its_end = fds::is_at_its_end(proc.pid(), fd.number);
+    file.begun = !at_its_end || !*at_its_end;
+  }
+  return file;
 }
 
 // The kernel's own file system of memory without a name, or 0.
@@ -170,7 +176,7 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, {owner.pid()}).value_or("");
   }
   if (fd.kind == FdKind::kKernelFile) {
-    fd.proc_file = read_proc_file(fd, st, owner);
+    fd.proc_file = read_proc_file(proc, fd, st, owner);
     fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");
   }
   if (fd.kind == FdKind::kNamespace) {

@@ -75,7 +75,7 @@ TEST_CASE("a lock of the open file moves, one of the process stays") {
   std::filesystem::remove(path);
 }
 
-TEST_CASE("a file of /proc moves if it tells of the process") {
+TEST_CASE("a file of /proc moves if it tells of the process or of the machine") {
   const auto stays = [](const std::function<void()>& open_it) {
     const Subject subject(open_it);
     const auto facts = subject.facts();
@@ -95,8 +95,19 @@ TEST_CASE("a file of /proc moves if it tells of the process") {
           (void)!read(open("/proc/self/status", O_RDONLY), &byte, 1);
         }).ends_with("/status) that it has begun to read"));
   CHECK(stays([] { open("/proc/self/mounts", O_RDONLY); }).ends_with("/mounts)"));
-  CHECK(stays([] { open("/proc/stat", O_RDONLY); }) ==
-        "fd 0 is a file of this machine's kernel (/proc/stat)");
+  const auto read_all = [](const char* name, std::size_t at_most) {
+    char byte = 0;
+    const int fd = open(name, O_RDONLY);
+    while (at_most-- > 0 && read(fd, &byte, 1) == 1) continue;
+  };
+  for (const char* name : {"/proc/stat", "/proc/self/status", "/proc/sys/kernel/osrelease"}) {
+    CAPTURE(name);
+    CHECK(stays([&] { open(name, O_RDONLY); }) == "");
+    CHECK(stays([&] { read_all(name, 3); }).ends_with(" that it has begun to read"));
+    CHECK(stays([&] { read_all(name, 1'000'000); }) == "");
+  }
+  CHECK(stays([] { open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY); }) ==
+        "fd 0 is a file of this machine's kernel (/sys/kernel/mm/transparent_hugepage/enabled)");
   CHECK(stays([] {
           const pid_t child = fork();
           if (child == 0) _exit(0);

@@ -62,7 +62,7 @@ Tree seen_as_one(Tree tree) {
       if (fd.kind == FdKind::kPidfd) {
         fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, inside).value_or("");
       }
-      if (fd.kind == FdKind::kKernelFile && fd.proc_file.pid != 0) {
+      if (fd.kind == FdKind::kKernelFile && fd.proc_file.moves_by_name()) {
         fd.why_not = fds::proc_file_why_not(fd.proc_file, own_pids).value_or("");
       }
       std::erase_if(fd.peers, [&](fds::SocketInode peer) { return sockets.contains(peer); });

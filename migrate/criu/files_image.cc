@@ -6,6 +6,7 @@
 
 #include "criu_images.pb.h"
 #include "migrate/criu/image_entries.h"
+#include "migrate/fds/proc_file.h"
 
 namespace ssi::migrate {
 namespace {
@@ -31,6 +32,11 @@ Result<std::string> mended_files(std::string_view image) {
     if (entry.has_tfd()) mend(*entry.mutable_tfd());
     if (entry.has_reg() && entry.reg().ext()) {
       entry.mutable_reg()->set_flags(entry.reg().flags() & ~std::uint32_t{O_NOFOLLOW});
+    }
+    if (entry.has_reg() && !entry.reg().ext()) {
+      auto& file = *entry.mutable_reg();
+      const std::uint64_t there = fds::position_there(file.name(), file.pos());
+      if (there != file.pos()) file.set_pos(there);
     }
     bytes = entry.SerializeAsString();  // with what we do not know of it
     return true;

@@ -5,6 +5,7 @@
 //     which is to say switched off: it gets its interval.
 //   * One that was set to a moment gets what was left until then added to whole seconds of the
 //     clock, and so goes off up to a second early: it is set to what is left.
+//   * A file of /proc that was read to its end is at its end there, too, though it may be longer.
 //   * A file that home holds is opened by a link of /proc, so O_NOFOLLOW would forbid it.
 #pragma once
 

@@ -63,6 +63,19 @@ TEST_CASE("a timer that is set to a moment is set to what is left until then") {
   CHECK(mended(of_wall_clock).tfd().settime_flags() == TFD_TIMER_ABSTIME);
 }
 
+TEST_CASE("a file of /proc that was read to its end is at its end, others are where they were") {
+  image::file_entry file;
+  file.mutable_reg()->set_flags(O_RDONLY);
+  file.mutable_reg()->set_pos(1200);
+  file.mutable_reg()->set_name("/proc/stat");
+  CHECK(mended(file).reg().pos() > 1 << 30);
+  file.mutable_reg()->set_name("/home/stat");
+  CHECK(mended(file).reg().pos() == 1200);
+  file.mutable_reg()->set_name("/proc/stat");
+  file.mutable_reg()->set_pos(0);
+  CHECK(mended(file).reg().pos() == 0);
+}
+
 TEST_CASE("a held file may be opened by a link of /proc") {
   image::file_entry file;
   file.mutable_reg()->set_flags(O_RDWR | O_NOFOLLOW);

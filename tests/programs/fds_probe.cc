@@ -271,6 +271,37 @@ class ProcFiles : public Kind {
   char first_[4] = {};
 };
 
+// Files of /proc about the machine where it is, and one of the process; they stay at their ends
+// until they are read again from their beginnings.
+class MachineFiles : public Kind {
+ public:
+  explicit MachineFiles(const std::string&) {
+    for (const char* path : {"/proc/stat", "/proc/meminfo", "/proc/loadavg", "/proc/uptime",
+                             "/proc/sys/fs/nr_open", "/proc/self/status"}) {
+      files_[path] = ::open(path, O_RDONLY | O_CLOEXEC);
+      expect(files_[path] >= 0, path);
+      read_all(path, files_[path]);
+    }
+  }
+  void round(Number n) override {
+    char byte = 0;
+    for (const auto& [path, fd] : files_) {
+      expect(::read(fd, &byte, 1) == 0, "it is not at its end any more");
+      if (n % 16 == 0) read_all(path, fd);
+    }
+  }
+
+ private:
+  static void read_all(const std::string& path, int fd) {
+    static char text[1 << 18];
+    expect(::lseek(fd, 0, SEEK_SET) == 0, "to the beginning");
+    const ssize_t size = ::read(fd, text, sizeof text);
+    expect(size > 0 && text[size - 1] == '\n', path.c_str());
+    expect(path != "/proc/stat" || std::memcmp(text, "cpu  ", 5) == 0, "another text");
+  }
+  std::map<std::string, int> files_;
+};
+
 // Handles on its own namespaces stay handles on its own.
 class Namespaces : public Kind {
  public:
@@ -653,6 +684,7 @@ const std::map<std::string, Maker>& makers() {
       {"deleted-path", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/gone", true); }},
       {"deleted-link", make<DeletedLink>()},
       {"proc-files", make<ProcFiles>()},
+      {"machine-files", make<MachineFiles>()},
       {"namespaces", make<Namespaces>()},
       {"deleted-fifo", make<DeletedFifo>()},
       {"fifo", make<Fifo>()},

@@ -187,8 +187,8 @@ class Fds(unittest.TestCase):
     def test_files_with_names(self):
         self.moves_well("named", ["append", "offset", "directory", "mapping", "path-handle"])
 
-    def test_files_of_the_kernel_about_itself(self):
-        self.moves_well("kernel", ["proc-files", "namespaces"])
+    def test_files_of_the_kernel(self):
+        self.moves_well("kernel", ["proc-files", "machine-files", "namespaces"])
 
     def test_what_is_no_file(self):
         self.moves_well("anonymous", [
