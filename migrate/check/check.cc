@@ -28,7 +28,7 @@ constexpr KindRow kKinds[] = {
     {FdKind::kFifo, "a named pipe", true},
     {FdKind::kNullLike, "a device without state", true},
     {FdKind::kTty, "a terminal", true},
-    {FdKind::kClosedTty, "a terminal that was closed", false},
+    {FdKind::kClosedTty, "a terminal that was closed", true},
     {FdKind::kControllingTty, "its terminal by the name of /dev/tty", true},
     {FdKind::kPtyMaster, "the inner side of a terminal (a pty master)", true},
     {FdKind::kDevice, "a device", false},

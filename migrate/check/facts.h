@@ -29,7 +29,7 @@ enum class FdKind : std::uint8_t {
   kFifo,
   kNullLike,        // null zero full random urandom
   kTty,             // a pseudo-terminal, or what controls the process
-  kClosedTty,       // hung up: its other side is gone
+  kClosedTty,       // a pseudo-terminal that was hung up: its other side is gone
   kControllingTty,  // opened as /dev/tty
   kPtyMaster,
   kDevice,

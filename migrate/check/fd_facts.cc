@@ -179,6 +179,10 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.proc_file = read_proc_file(proc, fd, st, owner);
     fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");
   }
+  // criu makes a pair there under the number of the closed one, and closes its master.
+  if (fd.kind == FdKind::kClosedTty && !fd.target.starts_with("/dev/pts/")) {
+    fd.why_not = "and was elsewhere than in /dev/pts";
+  }
   if (fd.kind == FdKind::kNamespace) {
     const auto own = owner.link("ns/" + namespace_of(fd.target));
     if (!own || *own != fd.target) fd.why_not = "that is not its own";

@@ -226,7 +226,7 @@ TEST_CASE("/dev/tty is the terminal that the process has under its own name, too
   }));
 }
 
-TEST_CASE("a terminal that was closed is none") {
+TEST_CASE("a terminal that was closed is one that nobody else can use") {
   const Subject subject([] {
     const int master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
     int unlocked = 0;
@@ -234,8 +234,10 @@ TEST_CASE("a terminal that was closed is none") {
     ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
     ::close(master);
   });
-  CHECK(subject.facts().fds.back().kind == FdKind::kClosedTty);
-  CHECK(subject.reason().find("is a terminal that was closed") != std::string::npos);
+  auto facts = subject.facts();
+  CHECK(facts.fds.back().kind == FdKind::kClosedTty);
+  CHECK(facts.fds.back().target.ends_with(" (deleted)"));
+  CHECK(subject.reason() == "");
 }
 
 TEST_CASE("a console that does not control the process is a device") {

@@ -472,6 +472,31 @@ class SharedMemory : public Kind {
   int fd_ = -1;
 };
 
+// A terminal whose other side is gone: end of file, and nothing can be written.
+class ClosedTerminal : public Kind {
+ public:
+  explicit ClosedTerminal(const std::string&) {
+    const int master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    expect(master >= 0 && ::grantpt(master) == 0 && ::unlockpt(master) == 0, "make a terminal");
+    char name[64];
+    expect(::ptsname_r(master, name, sizeof name) == 0, "its name");
+    fd_ = ::open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    expect(fd_ >= 0 && ::write(master, "left\n", 5) == 5, "open a terminal");
+    ::close(master);
+  }
+  void round(Number) override {
+    char byte = 0;
+    expect(::read(fd_, &byte, 1) == 0, "there is something to read");
+    expect(::write(fd_, &byte, 1) < 0 && errno == EIO, "it can be written");
+    expect(::isatty(fd_) == 0 && errno == EIO, "it is a terminal again");
+    struct stat st {};
+    expect(::fstat(fd_, &st) == 0 && S_ISCHR(st.st_mode) && st.st_nlink == 0, "it has a name");
+  }
+
+ private:
+  int fd_ = -1;
+};
+
 class Eventfd : public Kind {
  public:
   explicit Eventfd(const std::string&) : fd_(::eventfd(7, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -692,6 +717,7 @@ const std::map<std::string, Maker>& makers() {
       {"file-record-lock", make_record_lock<F_OFD_SETLK>},
       {"memfd", make<Memfd>()},
       {"shared-memory", make<SharedMemory>()},
+      {"closed-terminal", make<ClosedTerminal>()},
       {"eventfd", make<Eventfd>()},
       {"signalfd", make<Signalfd>()},
       {"timerfd", make<Timerfd>()},

@@ -192,7 +192,7 @@ class Fds(unittest.TestCase):
 
     def test_what_is_no_file(self):
         self.moves_well("anonymous", [
-            "memfd", "shared-memory", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack",
+            "memfd", "shared-memory", "closed-terminal", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack",
             "pending-signals", "robust-futex"])
 
     def test_files_without_names(self):
