@@ -123,8 +123,9 @@ void check_kind_of_process(const ProcessFacts& facts, const CheckContext& contex
 }
 
 void check_memory(const ProcessFacts& facts, Reasons& reasons) {
+  const pid_t ended = fds::ended_process(facts.cwd);
   reasons.add(
-      facts.cwd_of_kernel && facts.cwd_deleted,
+      facts.cwd_of_kernel && facts.cwd_deleted && (ended == 0 || facts.cwd_pid_used_again),
       "its working directory " + facts.cwd + " was one of this machine's kernel and is gone");
   for (const auto& memory : facts.shared_memory) {
     reasons.add(!memory.sharers.empty(),

@@ -215,8 +215,13 @@ TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the res
   facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/SYSV00000000 (deleted)"}};
   CHECK(reason(facts) == "fd 3 is a handle on System V shared memory (/SYSV00000000 (deleted))");
   facts.fds.clear();
-  facts.cwd = "/proc/12";
+  facts.cwd = "/proc/12/fd";
   facts.cwd_of_kernel = true;
+  CHECK(reason(facts) ==
+        "its working directory /proc/12/fd was one of this machine's kernel and is gone");
+  facts.cwd = "/proc/12";
+  CHECK(reason(facts) == "");
+  facts.cwd_pid_used_again = true;
   CHECK(reason(facts) ==
         "its working directory /proc/12 was one of this machine's kernel and is gone");
 }

@@ -160,6 +160,8 @@ struct ProcessFacts {
   std::string cwd;
   bool cwd_deleted = false;
   bool cwd_of_kernel = false;  // in /proc, /sys
+  // It was the directory of a process whose PID one of those that move has now.
+  bool cwd_pid_used_again = false;
 
   char state = 'R';  // as in /proc/PID/stat
   bool kernel_thread = false;

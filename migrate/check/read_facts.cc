@@ -122,6 +122,7 @@ Result<> read_program(const ProcDir& proc, ProcessFacts& facts) {
   SSI_ASSIGN(facts.cwd, proc.link("cwd"));
   facts.cwd_deleted = strip_deleted(facts.cwd);
   facts.cwd_of_kernel = belongs_to_the_kernel(proc.path("cwd"));
+  facts.cwd_pid_used_again = fds::ended_process(facts.cwd) == facts.own_pid;
   return {};
 }
 

@@ -54,6 +54,7 @@ Tree seen_as_one(Tree tree) {
   const auto sockets = unix_sockets(tree);
   for (ProcessFacts& facts : tree) {
     if (!facts.vfork_child) leave_out(facts.children, inside);
+    facts.cwd_pid_used_again |= own_pids.contains(fds::ended_process(facts.cwd));
     for (SharedMemory& memory : facts.shared_memory) leave_out(memory.sharers, inside);
     for (FdFact& fd : facts.fds) {
       leave_out(fd.holders, inside);

@@ -92,6 +92,12 @@ std::optional<std::string> proc_file_why_not(const ProcFile& file, const std::se
   return {};
 }
 
+pid_t ended_process(std::string_view path) {
+  if (!take(path, "/proc/")) return 0;
+  const pid_t pid = take_pid(path);
+  return path.empty() ? pid : 0;
+}
+
 std::uint64_t position_there(std::string_view path, std::uint64_t position) {
   return parse_proc_file(path, O_RDONLY, position).begun ? kPastTheEnd : position;
 }

@@ -43,6 +43,10 @@ ProcFile parse_proc_file(std::string_view path, std::uint32_t flags, std::uint64
 // None: they can. Asked only if it moves by name.
 std::optional<std::string> proc_file_why_not(const ProcFile& file, const std::set<pid_t>& moving);
 
+// Whose directory of /proc, whose name is gone, that was; 0: nobody's. criu starts a process with
+// that PID for a moment, to find the directory.
+pid_t ended_process(std::string_view path);
+
 // Where criu is to put it that had it at `position`, and had read all before that or to its end.
 std::uint64_t position_there(std::string_view path, std::uint64_t position);
 

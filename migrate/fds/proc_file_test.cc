@@ -48,6 +48,13 @@ TEST_CASE("what is a mixture, or of this node only, is none") {
   }
 }
 
+TEST_CASE("the directory of a process that has ended is known by its name") {
+  CHECK(ended_process("/proc/812") == 812);
+  for (const char* path : {"/proc", "/proc/812/fd", "/proc/x", "/sys/812", "/tmp/proc/812"}) {
+    CHECK_MESSAGE(ended_process(path) == 0, path);
+  }
+}
+
 TEST_CASE("why a file of /proc stays") {
   const auto why_not = [](const char* path, std::uint32_t flags = O_RDONLY,
                           std::uint64_t position = 0) {

@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -197,6 +198,26 @@ class DeletedCwd : public Kind {
   std::string link_;
 };
 
+// The directory that a process had in /proc, until it ended.
+class EndedCwd : public Kind {
+ public:
+  explicit EndedCwd(const std::string&) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (;;) ::pause();
+    }
+    const std::string path = "/proc/" + std::to_string(child);
+    expect(child > 0 && ::chdir(path.c_str()) == 0, "chdir");
+    expect(::kill(child, SIGKILL) == 0 && ::waitpid(child, nullptr, 0) == child, "end it");
+  }
+  void round(Number) override {
+    char buffer[4096];
+    expect(::getcwd(buffer, sizeof buffer) == nullptr && errno == ENOENT, "it has a name again");
+    expect(::open("status", O_RDONLY) < 0, "the process is there again");
+    expect(::waitpid(-1, nullptr, WNOHANG) < 0 && errno == ECHILD, "it has a child");
+  }
+};
+
 class PathHandle : public Kind {
  public:
   PathHandle(const std::string& path, bool deleted) {
@@ -258,15 +279,18 @@ class ProcFiles : public Kind {
     expect(::pread(environment_, first, sizeof first, 0) == sizeof first &&
                std::memcmp(first, first_, sizeof first) == 0,
            "another environment");
-    struct stat here {
-    }, there{};
-    const std::string number = std::to_string(status_);
-    expect(::fstatat(descriptors_, number.c_str(), &there, 0) == 0 &&
-               ::fstat(status_, &here) == 0 && here.st_ino == there.st_ino,
-           "descriptors of another process");
+    const bool own = sees_own() || sees_own();  // it may have moved in between
+    expect(own, "descriptors of another process");
   }
 
  private:
+  bool sees_own() const {
+    struct stat here {
+    }, there{};
+    const std::string number = std::to_string(status_);
+    return ::fstatat(descriptors_, number.c_str(), &there, 0) == 0 &&
+           ::fstat(status_, &here) == 0 && here.st_ino == there.st_ino;
+  }
   int status_, environment_, descriptors_;
   char first_[4] = {};
 };
@@ -705,6 +729,7 @@ const std::map<std::string, Maker>& makers() {
       {"mapping", [](auto& dir) { return std::make_unique<Mapped>(dir + "/mapped", false); }},
       {"deleted-mapping", [](auto& dir) { return std::make_unique<Mapped>(dir + "/lost", true); }},
       {"deleted-cwd", make<DeletedCwd>()},
+      {"ended-cwd", make<EndedCwd>()},
       {"path-handle", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/path", false); }},
       {"deleted-path", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/gone", true); }},
       {"deleted-link", make<DeletedLink>()},

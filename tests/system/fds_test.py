@@ -188,7 +188,7 @@ class Fds(unittest.TestCase):
         self.moves_well("named", ["append", "offset", "directory", "mapping", "path-handle"])
 
     def test_files_of_the_kernel(self):
-        self.moves_well("kernel", ["proc-files", "machine-files", "namespaces"])
+        self.moves_well("kernel", ["proc-files", "machine-files", "namespaces", "ended-cwd"])
 
     def test_what_is_no_file(self):
         self.moves_well("anonymous", [
