@@ -34,7 +34,7 @@ constexpr KindRow kKinds[] = {
     {FdKind::kDevice, "a device", false},
     {FdKind::kUnixSocket, "a unix socket", true},
     {FdKind::kInetSocket, "a network socket", true},
-    {FdKind::kNetlinkSocket, "a socket to this machine's kernel", false},
+    {FdKind::kNetlinkSocket, "a socket to this machine's kernel", true},
     {FdKind::kOtherSocket, "a socket of a kind that can't be moved", false},
     {FdKind::kEventfd, "an eventfd", true},
     {FdKind::kSignalfd, "a signalfd", true},
@@ -215,7 +215,7 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
     } else if (fd.kind == FdKind::kInetSocket && !is_carried(fd)) {
       reasons.add(true, describe(fd) + why_not_carried(fd));
     } else if (fd.kind == FdKind::kMemfd || fd.kind == FdKind::kInetSocket ||
-               fd.kind == FdKind::kUnixSocket) {
+               fd.kind == FdKind::kUnixSocket || fd.kind == FdKind::kNetlinkSocket) {
       reasons.add(!fd.holders.empty(),
                   describe(fd) + " that process " + list(fd.holders) + " has open, too");
     } else if (fd.kind == FdKind::kPtyMaster) {

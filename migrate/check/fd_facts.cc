@@ -287,6 +287,7 @@ Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
     fds.push_back(std::move(*fd));
   }
   add_inet_facts(proc, fds);
+  add_netlink_facts(proc, fds);
   std::ranges::sort(fds, {}, &FdFact::number);
   ask_for_locks(proc.pid(), fds);
   find_mapped_locks(proc, fds);

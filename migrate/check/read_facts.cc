@@ -222,7 +222,8 @@ Result<SharedMap> read_memory(const ProcDir& proc, ProcessFacts& facts) {
 
 bool may_have_holders(const FdFact& fd) {
   return is_pipe(fd) || fd.kind == FdKind::kMemfd || fd.kind == FdKind::kInetSocket ||
-         fd.kind == FdKind::kUnixSocket || fd.kind == FdKind::kPtyMaster;
+         fd.kind == FdKind::kUnixSocket || fd.kind == FdKind::kNetlinkSocket ||
+         fd.kind == FdKind::kPtyMaster;
 }
 
 bool is_memory_file(const FdFact& fd) { return fd.kind == FdKind::kMemfd; }

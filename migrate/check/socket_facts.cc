@@ -13,12 +13,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <set>
 #include <string_view>
+#include <thread>
 
 #include "migrate/check/fd_facts.h"
 #include "migrate/check/socket_table.h"
+#include "migrate/fds/netlink_socket.h"
 #include "migrate/fds/unix_diag.h"
 #include "migrate/fds/unix_socket_state.h"
 
@@ -27,6 +30,9 @@ namespace {
 
 // As the kernel has them; no header for programs does (RFC 3828).
 constexpr int kUdpLiteSendCoverage = 10, kUdpLiteReceiveCoverage = 11;
+
+// Who asks the kernel something has the answer at once, and reads it.
+constexpr int kLooksForAnswer = 10;
 
 // A process's descriptors, taken as duplicates.
 class Taker {
@@ -182,6 +188,21 @@ void add_inet_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
         fd.socket->local.address = "*";  // those who come by IPv4 are its, too
       }
     }
+  }
+}
+
+void add_netlink_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
+  const Taker taker(proc.pid());
+  for (FdFact& fd : fds) {
+    if (fd.kind != FdKind::kNetlinkSocket) continue;
+    const UniqueFd taken = taker.take(fd.number);
+    if (!taken) continue;  // closed by now
+    auto socket = fds::read_netlink_socket(*taken, proc.pid());
+    for (int tries = 0; socket.unread && tries < kLooksForAnswer; ++tries) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      socket = fds::read_netlink_socket(*taken, proc.pid());
+    }
+    fd.why_not = fds::why_netlink_stays(socket);
   }
 }
 

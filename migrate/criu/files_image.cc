@@ -11,6 +11,8 @@
 namespace ssi::migrate {
 namespace {
 
+constexpr std::uint32_t kNetlinkConnected = 1;  // as the kernel has it; no header does
+
 void mend(image::timerfd_entry& timer) {
   const bool periodic = timer.isec() != 0 || timer.insec() != 0;
   if (periodic && timer.ticks() > 0 && timer.vsec() == 0 && timer.vnsec() == 0) {
@@ -24,6 +26,21 @@ void mend(image::timerfd_entry& timer) {
 }
 
 }  // namespace
+
+Result<std::set<std::uint32_t>> netlink_ports_in(std::string_view image) {
+  std::set<std::uint32_t> ports;
+  bool connected = false;
+  SSI_TRY(for_each_entry(image, "open files", [&](std::string_view bytes) {
+    image::file_entry entry;
+    if (!entry.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
+    if (!entry.has_nlsk()) return true;
+    connected |= entry.nlsk().state() == kNetlinkConnected;
+    if (entry.nlsk().portid() != 0) ports.insert(entry.nlsk().portid());
+    return true;
+  }));
+  if (connected) return Error(ErrorCode::kRefused, "a socket to the kernel is connected with it");
+  return ports;
+}
 
 Result<std::string> mended_files(std::string_view image) {
   return change_entries(image, "open files", [](std::string& bytes) {

@@ -9,6 +9,8 @@
 //   * A file that home holds is opened by a link of /proc, so O_NOFOLLOW would forbid it.
 #pragma once
 
+#include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -17,6 +19,10 @@
 namespace ssi::migrate {
 
 inline constexpr const char* kFilesImage = "files.img";
+
+// The numbers of its sockets to the kernel (migrate/fds/netlink_socket.h). kRefused: one is
+// connected, which criu would make another thing of.
+Result<std::set<std::uint32_t>> netlink_ports_in(std::string_view image);
 
 Result<std::string> mended_files(std::string_view image);
 

@@ -6,6 +6,8 @@
 //
 // Long because it has a class of some 20 lines for each kind, and it is one program.
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -13,6 +15,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -521,6 +524,54 @@ class ClosedTerminal : public Kind {
   int fd_ = -1;
 };
 
+// Asks the kernel for its network devices, by a socket that keeps its number.
+class Netlink : public Kind {
+ public:
+  explicit Netlink(const std::string&)
+      : fd_(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)) {
+    ask(1);
+    port_ = port();
+    expect(port_ != 0, "it has a number");
+  }
+  void round(Number n) override {
+    expect(port() == port_, "another number");
+    if (n % 8 == 0) ask(static_cast<unsigned>(n));
+  }
+
+ private:
+  unsigned port() const {
+    sockaddr_nl address{};
+    socklen_t size = sizeof address;
+    expect(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0, "getsockname");
+    return address.nl_pid;
+  }
+  void ask(unsigned sequence) const {
+    struct {
+      nlmsghdr head;
+      rtgenmsg body;
+    } request{};
+    request.head.nlmsg_len = sizeof request;
+    request.head.nlmsg_type = RTM_GETLINK;
+    request.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.head.nlmsg_seq = sequence;
+    expect(::send(fd_, &request, sizeof request, 0) == sizeof request, "ask");
+    alignas(nlmsghdr) char answer[64 << 10];
+    for (bool last = false; !last;) {
+      const ssize_t size = ::recv(fd_, answer, sizeof answer, MSG_DONTWAIT);
+      expect(size > 0, "no answer");
+      auto left = static_cast<unsigned>(size);
+      const auto* head = reinterpret_cast<const nlmsghdr*>(answer);
+      for (; NLMSG_OK(head, left) && !last; head = NLMSG_NEXT(head, left)) {
+        expect(head->nlmsg_seq == sequence && head->nlmsg_type != NLMSG_ERROR, "another answer");
+        expect(port_ == 0 || head->nlmsg_pid == port_, "to somebody else");
+        last = head->nlmsg_type == NLMSG_DONE;
+      }
+    }
+  }
+  int fd_;
+  unsigned port_ = 0;
+};
+
 class Eventfd : public Kind {
  public:
   explicit Eventfd(const std::string&) : fd_(::eventfd(7, EFD_CLOEXEC | EFD_NONBLOCK)) {}
@@ -742,6 +793,7 @@ const std::map<std::string, Maker>& makers() {
       {"file-record-lock", make_record_lock<F_OFD_SETLK>},
       {"memfd", make<Memfd>()},
       {"shared-memory", make<SharedMemory>()},
+      {"netlink", make<Netlink>()},
       {"closed-terminal", make<ClosedTerminal>()},
       {"eventfd", make<Eventfd>()},
       {"signalfd", make<Signalfd>()},

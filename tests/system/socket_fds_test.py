@@ -43,8 +43,12 @@ REFUSED = {
     "a handle on another process": (
         "f = os.pidfd_open(1)", "fd 3 is a handle on a process (pidfd) of process 1, which stays"),
     "the kernel's": (
-        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)",
-        "fd 3 is a socket to this machine's kernel (NETLINK)"),
+        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); s.bind((0, 1))",
+        "fd 3 is a socket to this machine's kernel (NETLINK) that is told of changes here (by a multicast group)"),
+    "the kernel's, with an answer": (
+        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); "
+        "s.send(b'\\x14\\0\\0\\0\\x12\\0\\x01\\x03' + bytes(12))",
+        "fd 3 is a socket to this machine's kernel (NETLINK) with an answer that was not read yet"),
     "packets": (
         "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
         "fd 3 is a socket of a kind that can't be moved (PACKET)"),
