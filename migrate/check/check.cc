@@ -170,6 +170,7 @@ bool moves_in_flight(const FdFact& fd) {
     case FdKind::kDirectory:
     case FdKind::kNullLike:
     case FdKind::kEventfd:
+    case FdKind::kEpoll:
     case FdKind::kUnixSocket:
       return !fd.locks.any();
     case FdKind::kPipe:

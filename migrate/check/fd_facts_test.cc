@@ -40,6 +40,23 @@ FdKind only_kind(const std::function<void()>& open_it) {
   return facts.fds.back().kind;
 }
 
+void send_descriptor(int to, int fd) {
+  char byte = 'x';
+  iovec data{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* c = CMSG_FIRSTHDR(&message);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  (void)!sendmsg(to, &message, 0);
+}
+
 }  // namespace
 
 TEST_CASE("a lock of the open file moves, one of the process stays") {
@@ -329,24 +346,8 @@ TEST_CASE("descriptors in flight are the process's, too, and so are those in fli
     socketpair(AF_UNIX, SOCK_STREAM, 0, outer);
     socketpair(AF_UNIX, SOCK_STREAM, 0, inner);
     (void)!pipe(file);
-    const auto send = [](int to, int fd) {
-      char byte = 'x';
-      iovec data{&byte, 1};
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-      msghdr message{};
-      message.msg_iov = &data;
-      message.msg_iovlen = 1;
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      cmsghdr* c = CMSG_FIRSTHDR(&message);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(sizeof fd);
-      std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
-      (void)!sendmsg(to, &message, 0);
-    };
-    send(inner[0], file[0]);
-    send(outer[0], inner[1]);
+    send_descriptor(inner[0], file[0]);
+    send_descriptor(outer[0], inner[1]);
     close(inner[1]);
     close(file[0]);
   });
@@ -356,6 +357,29 @@ TEST_CASE("descriptors in flight are the process's, too, and so are those in fli
   CHECK(in_flight[FdKind::kUnixSocket] == 1);
   CHECK(in_flight[FdKind::kPipe] == 1);
   CHECK(subject.reason().empty());  // the pipe's other end is open
+}
+
+TEST_CASE("an epoll in flight moves if it watches what the process has under these numbers") {
+  const auto reason = [](bool close_it) {
+    return Subject([close_it] {
+             int ends[2], watched[2];
+             socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+             socketpair(AF_UNIX, SOCK_STREAM, 0, watched);
+             const int epoll = epoll_create1(0);
+             epoll_event wanted{};
+             epoll_ctl(epoll, EPOLL_CTL_ADD, watched[0], &wanted);
+             const int elsewhere = dup(watched[0]);
+             send_descriptor(ends[0], epoll);
+             close(epoll);
+             if (close_it) close(watched[0]);
+             (void)elsewhere;
+           })
+        .reason();
+  };
+  CHECK(reason(false) == "");
+  CHECK(reason(true) ==
+        "fd 1 has in its queue an epoll that watches what it has under another number, or not at "
+        "all");
 }
 
 TEST_CASE("a descriptor that comes and goes while we look is what it was, or is left out") {

@@ -1,5 +1,6 @@
 #include "migrate/check/socket_facts.h"
 
+#include <linux/kcmp.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -15,7 +16,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <set>
+#include <sstream>
 #include <string_view>
 #include <thread>
 
@@ -105,6 +108,32 @@ struct Seen {
   UniqueFd socket;
 };
 
+// What it watches, by numbers of descriptors (each once), as fdinfo has it; none: it can't be told.
+std::optional<std::set<int>> watched_by(const std::string& info) {
+  std::set<int> numbers;
+  std::istringstream lines(info);
+  for (std::string line; std::getline(lines, line);) {
+    constexpr std::string_view kWatched = "tfd:";
+    if (!line.starts_with(kWatched)) continue;
+    if (!numbers.insert(std::atoi(line.c_str() + kWatched.size())).second) return {};
+  }
+  return numbers;
+}
+
+// `epoll`: open here, and no descriptor of `pid`. criu makes it watch descriptors of these numbers
+// of the process that has the socket.
+std::string why_epoll_stays(const ProcDir& self, int epoll, pid_t pid) {
+  const auto info = self.read("fdinfo/" + std::to_string(epoll));
+  const auto watched = info ? watched_by(*info) : std::nullopt;
+  const bool its_own =
+      watched && std::ranges::all_of(*watched, [&](int number) {
+        const kcmp_epoll_slot slot{
+            .efd = static_cast<unsigned>(epoll), .tfd = static_cast<unsigned>(number), .toff = 0};
+        return ::syscall(SYS_kcmp, pid, self.pid(), KCMP_EPOLL_TFD, number, &slot) == 0;
+      });
+  return its_own ? "" : "that watches what it has under another number, or not at all";
+}
+
 // Adds what is in flight to the sockets of `fds`, to those in flight, and so on.
 Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds) {
   const Taker taker(proc.pid());
@@ -133,6 +162,7 @@ Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds)
       SSI_ASSIGN(FdFact fd, read_fd(self, std::to_string(*file), 0, proc));
       fd.number = number;
       fd.in_flight = true;
+      if (fd.kind == FdKind::kEpoll) fd.why_not = why_epoll_stays(self, *file, proc.pid());
       fds.push_back(std::move(fd));
       if (fds.back().kind == FdKind::kUnixSocket) seen.push_back({fds.size() - 1, std::move(file)});
     }

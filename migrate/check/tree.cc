@@ -66,6 +66,8 @@ Tree seen_as_one(Tree tree) {
       if (fd.kind == FdKind::kKernelFile && fd.proc_file.moves_by_name()) {
         fd.why_not = fds::proc_file_why_not(fd.proc_file, own_pids).value_or("");
       }
+      // criu may give it to another one of them, whose numbers are others.
+      if (fd.in_flight && fd.kind == FdKind::kEpoll) fd.why_not = "in a tree of processes";
       std::erase_if(fd.peers, [&](fds::SocketInode peer) { return sockets.contains(peer); });
     }
     ends.pair(facts.fds);

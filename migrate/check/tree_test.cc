@@ -128,4 +128,12 @@ TEST_CASE("a working directory of a process that ended stays, if its PID moves")
   CHECK(!one[1].cwd_pid_used_again);
 }
 
+TEST_CASE("an epoll in flight stays with a tree") {
+  Tree tree(2);
+  tree[1].fds = {{.number = 4, .kind = FdKind::kEpoll}};
+  CHECK(seen_as_one(tree)[1].fds[0].why_not == "");
+  tree[1].fds[0].in_flight = true;
+  CHECK(seen_as_one(tree)[1].fds[0].why_not == "in a tree of processes");
+}
+
 }  // namespace ssi::check
