@@ -212,11 +212,16 @@ TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the res
   facts.fds = {{.number = 5, .kind = FdKind::kPathOnly, .target = "/x", .mode = S_IFSOCK}};
   CHECK(reason(facts) ==
         "fd 5 is a path handle (O_PATH) of something that is no file, directory or link (/x)");
-  facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/dev/zero (deleted)"}};
-  CHECK(reason(facts) == "fd 3 is a handle on shared memory (/dev/zero (deleted))");
+  facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/SYSV00000000 (deleted)"}};
+  CHECK(reason(facts) == "fd 3 is a handle on System V shared memory (/SYSV00000000 (deleted))");
   facts.fds.clear();
-  facts.cwd = "/proc/12";
+  facts.cwd = "/proc/12/fd";
   facts.cwd_of_kernel = true;
+  CHECK(reason(facts) ==
+        "its working directory /proc/12/fd was one of this machine's kernel and is gone");
+  facts.cwd = "/proc/12";
+  CHECK(reason(facts) == "");
+  facts.cwd_pid_used_again = true;
   CHECK(reason(facts) ==
         "its working directory /proc/12 was one of this machine's kernel and is gone");
 }

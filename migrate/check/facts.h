@@ -29,7 +29,7 @@ enum class FdKind : std::uint8_t {
   kFifo,
   kNullLike,        // null zero full random urandom
   kTty,             // a pseudo-terminal, or what controls the process
-  kClosedTty,       // hung up: its other side is gone
+  kClosedTty,       // a pseudo-terminal that was hung up: its other side is gone
   kControllingTty,  // opened as /dev/tty
   kPtyMaster,
   kDevice,
@@ -108,7 +108,7 @@ struct FdFact {
   // Not open, but sent to the socket `number` and not received yet.
   bool in_flight = false;
   pid_t handle_on = 0;        // pidfds: of whom, as migrate/fds/pidfd.h says
-  fds::ProcFile proc_file{};  // kernel's files: if it tells of one process
+  fds::ProcFile proc_file{};  // kernel's files: what it tells of
   // What speaks against moving this one, as the end of a sentence; empty: nothing.
   std::string why_not{};
   // Unix sockets: those at its other end that are not the process's, and who has them open.
@@ -164,6 +164,8 @@ struct ProcessFacts {
   std::string cwd;
   bool cwd_deleted = false;
   bool cwd_of_kernel = false;  // in /proc, /sys
+  // It was the directory of a process whose PID one of those that move has now.
+  bool cwd_pid_used_again = false;
 
   char state = 'R';  // as in /proc/PID/stat
   bool kernel_thread = false;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -19,6 +20,7 @@
 #include "migrate/move/stream_key.h"
 #include "ssid/base/proc_job.h"
 #include "ssid/base/proc_status.h"
+#include "ssid/base/unique_fd.h"
 
 namespace ssi::check {
 namespace {
@@ -87,13 +89,36 @@ std::string namespace_of(const std::string& target) {
 }
 
 // What of the kernel's files can be found again by its name: not those of a process that is gone.
-fds::ProcFile read_proc_file(const FdFact& fd, const struct stat& st, const ProcDir& owner) {
+fds::ProcFile read_proc_file(const ProcDir& proc, const FdFact& fd, const struct stat& st,
+                             const ProcDir& owner) {
   struct stat named {};
   if (::lstat(owner.path("root" + fd.target).c_str(), &named) != 0 || named.st_dev != st.st_dev ||
       named.st_ino != st.st_ino) {
     return {};
   }
-  return fds::parse_proc_file(fd.target, fd.flags, fd.position);
+  auto file = fds::parse_proc_file(fd.target, fd.flags, fd.position);
+  if (file.begun) {
+    const auto at_its_end = fds::is_at_its_end(proc.pid(), fd.number);
+    file.begun = !at_its_end || !*at_its_end;
+  }
+  return file;
+}
+
+// The kernel's own file system of memory without a name, or 0.
+dev_t device_of_memory_files() {
+  static const dev_t device = [] {
+    const UniqueFd memory(::memfd_create("ssid", MFD_CLOEXEC));
+    struct stat st {};
+    return memory && ::fstat(*memory, &st) == 0 ? st.st_dev : dev_t{0};
+  }();
+  return device;
+}
+
+// Also anonymous shared memory, opened by /proc/PID/map_files: it is the same thing to the kernel
+// and to criu.
+bool is_memory_file(const FdFact& fd, const struct stat& st) {
+  return fd.target.starts_with("/memfd:") ||
+         (fd.target == "/dev/zero (deleted)" && st.st_dev == device_of_memory_files());
 }
 
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
@@ -101,7 +126,7 @@ FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
   if (fd.flags & O_PATH) return FdKind::kPathOnly;
   if (fd.target.starts_with("anon_inode:")) return anonymous_kind(fd.target.substr(11));
   if (fd.target.starts_with("pidfd:")) return FdKind::kPidfd;
-  if (fd.target.starts_with("/memfd:")) return FdKind::kMemfd;
+  if (is_memory_file(fd, st)) return FdKind::kMemfd;
   switch (st.st_mode & S_IFMT) {
     case S_IFSOCK:
       return socket_kind(socket_protocol(proc.path(file)));
@@ -151,8 +176,12 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, {owner.pid()}).value_or("");
   }
   if (fd.kind == FdKind::kKernelFile) {
-    fd.proc_file = read_proc_file(fd, st, owner);
+    fd.proc_file = read_proc_file(proc, fd, st, owner);
     fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");
+  }
+  // criu makes a pair there under the number of the closed one, and closes its master.
+  if (fd.kind == FdKind::kClosedTty && !fd.target.starts_with("/dev/pts/")) {
+    fd.why_not = "and was elsewhere than in /dev/pts";
   }
   if (fd.kind == FdKind::kNamespace) {
     const auto own = owner.link("ns/" + namespace_of(fd.target));
@@ -258,6 +287,7 @@ Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
     fds.push_back(std::move(*fd));
   }
   add_inet_facts(proc, fds);
+  add_netlink_facts(proc, fds);
   std::ranges::sort(fds, {}, &FdFact::number);
   ask_for_locks(proc.pid(), fds);
   find_mapped_locks(proc, fds);

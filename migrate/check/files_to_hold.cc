@@ -104,7 +104,7 @@ void add_others(const ProcessFacts& facts, std::vector<fds::FileToHold>& files) 
     add("map_files/" + mapping.range, mapping.path);
   }
   if (facts.exe_deleted) add("exe", facts.exe);
-  if (facts.cwd_deleted) add("cwd", facts.cwd);
+  if (facts.cwd_deleted && !facts.cwd_of_kernel) add("cwd", facts.cwd);
 }
 
 }  // namespace

@@ -63,6 +63,35 @@ TEST_CASE("a timer that is set to a moment is set to what is left until then") {
   CHECK(mended(of_wall_clock).tfd().settime_flags() == TFD_TIMER_ABSTIME);
 }
 
+TEST_CASE("a file of /proc that was read to its end is at its end, others are where they were") {
+  image::file_entry file;
+  file.mutable_reg()->set_flags(O_RDONLY);
+  file.mutable_reg()->set_pos(1200);
+  file.mutable_reg()->set_name("/proc/stat");
+  CHECK(mended(file).reg().pos() > 1 << 30);
+  file.mutable_reg()->set_name("/home/stat");
+  CHECK(mended(file).reg().pos() == 1200);
+  file.mutable_reg()->set_name("/proc/stat");
+  file.mutable_reg()->set_pos(0);
+  CHECK(mended(file).reg().pos() == 0);
+}
+
+TEST_CASE("the numbers of sockets to the kernel; none if one is connected") {
+  std::string image = kHead;
+  image::file_entry socket;
+  for (const std::uint32_t port : {0u, 70041u, 70042u}) {
+    socket.mutable_nlsk()->set_portid(port);
+    socket.mutable_nlsk()->set_state(7);
+    add_entry(image, socket.SerializeAsString());
+  }
+  const auto ports = netlink_ports_in(image);
+  REQUIRE(ports.ok());
+  CHECK(*ports == std::set<std::uint32_t>{70041, 70042});
+  socket.mutable_nlsk()->set_state(1);
+  add_entry(image, socket.SerializeAsString());
+  CHECK(!netlink_ports_in(image).ok());
+}
+
 TEST_CASE("a held file may be opened by a link of /proc") {
   image::file_entry file;
   file.mutable_reg()->set_flags(O_RDWR | O_NOFOLLOW);

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "migrate/criu/criu_limits.h"
 #include "migrate/fds/held_file.h"
 #include "migrate/freezer/freezer_cgroup.h"
 #include "migrate/move/ticket.h"
@@ -100,7 +101,7 @@ struct MoveEnvironment {
   StreamPort& streams;
   fds::FilePort& files;
   MoveHost& host;
-  std::string criu_path;    // for dumps outside of realms
+  CriuFiles criu;           // for dumps outside of realms
   std::string images_root;  // a root-only directory on a tmpfs
   OpenUserfaultfd open_userfaultfd;
 };

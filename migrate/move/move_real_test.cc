@@ -29,6 +29,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+CriuFiles criu_files() {
+  return {std::getenv("SSID_CRIU"),
+          std::string(std::getenv("SSID_BIN")) + "/" + kCriuLimitsLibrary};
+}
+
 class SocketLink : public MoveLink {
  public:
   explicit SocketLink(UniqueFd fd) : fd_(std::move(fd)) {}
@@ -145,18 +150,12 @@ class TestNode {
         dir("/run/ssid-move-test/" + std::to_string(number)),
         host(order),
         freezer(FreezerRoot::open().value()),
-        env{id,
-            freezer,
-            streams,
-            files,
-            host,
-            std::getenv("SSID_CRIU"),
-            dir + "/images",
-            userfaultfd_by(SSID_UFFD_PROGRAM)} {
+        env{id,   freezer,      streams,         files,
+            host, criu_files(), dir + "/images", userfaultfd_by(SSID_UFFD_PROGRAM)} {
     fs::create_directories(dir + "/root");
     REQUIRE(::mount("none", dir.c_str(), "tmpfs", 0, nullptr) == 0);
     fs::create_directories(dir + "/root");
-    REQUIRE(make_criu_bundle(std::getenv("SSID_CRIU"), dir + "/criu").ok());
+    REQUIRE(make_criu_bundle(criu_files(), dir + "/criu").ok());
     if (number == 1) return;
     fs::create_directories("/run/ssid");
     REQUIRE(::mount("/", (dir + "/root").c_str(), nullptr, MS_BIND, nullptr) == 0);

@@ -322,10 +322,9 @@ class SourceMove {
     const int buffer_bytes = 4 << 20;
     ::setsockopt(*pages.there, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof buffer_bytes);
     pages_ = std::move(pages.here);
-    const CriuUser user = criu_user_for(source_.host_pid);
     if (!source_.guest) {
       const int extra[] = {*pages.there};
-      SSI_ASSIGN(auto local, LocalCriu::start(env_.criu_path, user, images_->fd(), extra));
+      SSI_ASSIGN(auto local, LocalCriu::start(env_.criu, images_->fd(), extra));
       local_criu_.emplace(std::move(local));
       return {};
     }
@@ -334,9 +333,7 @@ class SourceMove {
     SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
     SSI_ASSIGN(UniqueFd procs, workers.open_procs());
     const int fds[] = {*procs, *rpc.there, images_->fd(), *pages.there};
-    SSI_ASSIGN(const RealmMessage started,
-               realm.call(RealmOp::kSpawnDump, static_cast<pid_t>(user.uid),
-                          static_cast<int>(user.gid), fds));
+    SSI_ASSIGN(const RealmMessage started, realm.call(RealmOp::kSpawnDump, 0, 0, fds));
     realm_criu_pid_ = started.pid;
     realm_criu_.emplace(std::move(rpc.here));
     return {};

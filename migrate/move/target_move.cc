@@ -19,6 +19,7 @@
 #include "migrate/criu/tty_image.h"
 #include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
+#include "migrate/fds/netlink_socket.h"
 #include "migrate/fds/process_locks.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/image_dir.h"
@@ -345,6 +346,8 @@ class TargetMove {
   Result<> restore(ImageDir& images, const StagedMemory& staged) {
     if (!criu_) return Error("the source did not say that it is frozen");
     SSI_TRY(images.change(kTtyImage, without_outer_sessions));
+    SSI_ASSIGN(const std::string files, images.read(kFilesImage));
+    SSI_ASSIGN(const auto netlink_ports, netlink_ports_in(files));
     SSI_TRY(change_files(images));
     SSI_TRY(set_connections(images));
     RestoreOptions options;
@@ -384,9 +387,23 @@ class TargetMove {
     SSI_TRY(std::move(installing).context("memory"));
     if (*restored != ticket_.pid.pid) return Error("criu rebuilt another process");
     SSI_TRY(cgroup_.freeze(kFreezeTimeout));
+    SSI_TRY(check_netlink_ports(netlink_ports));
     SSI_TRY(fill_ptys());
     SSI_TRY(find_named());
     return adopt_files();
+  }
+
+  Result<> check_netlink_ports(std::set<std::uint32_t> missing) const {
+    if (missing.empty()) return {};
+    SSI_ASSIGN(const auto pids, cgroup_.pids());
+    for (const pid_t pid : pids) {
+      SSI_ASSIGN(const auto ports, fds::netlink_ports(pid));
+      for (const std::uint32_t port : ports) missing.erase(port);
+    }
+    if (missing.empty()) return {};
+    return Error(ErrorCode::kRefused, "its socket to the kernel has the number " +
+                                          std::to_string(*missing.begin()) +
+                                          ", which somebody has there");
   }
 
   // What they are called here.

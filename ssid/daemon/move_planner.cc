@@ -20,7 +20,6 @@
 #include "migrate/check/read_facts.h"
 #include "migrate/check/tree.h"
 #include "migrate/check/waiting.h"
-#include "migrate/criu/criu_user.h"
 #include "migrate/deputy/filter_check.h"
 #include "migrate/fds/relay_ends.h"
 #include "migrate/fds/unix_socket_state.h"
@@ -50,18 +49,6 @@ Result<check::Tree> facts_of(pid_t pid, Below below) {
   // What shares memory with its children can't leave them.
   if (below == Below::kStays && !check::shares_memory_inside(tree)) tree.resize(1);
   return tree.size() > 1 ? check::seen_as_one(std::move(tree)) : std::move(tree);
-}
-
-// One criu looks at all of them (criu_user.h).
-Result<> check_one_owner(const check::Tree& tree) {
-  if (migrate::criu_may_be_root()) return {};
-  for (const check::ProcessFacts& facts : tree) {
-    if (facts.uid == tree.front().uid) continue;
-    return Error(ErrorCode::kRefused,
-                 "process " + std::to_string(facts.name.pid) + " (" + facts.name.comm +
-                     ") of its tree belongs to another user, and ssid lacks CAP_SYS_RESOURCE here");
-  }
-  return {};
 }
 
 // The deputy of an original lives under its filters; a guest has its deputy.
@@ -151,7 +138,6 @@ Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
   if (auto refusal = check::check_tree(tree, context)) {
     return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
   }
-  SSI_TRY(check_one_owner(tree));
   SSI_TRY(check_filters(tree, is_guest));
   if (const auto ends = outer_ends(tree).size(); ends > kEndsMax) {
     return Error(ErrorCode::kRefused, "it has " + std::to_string(ends) +

@@ -109,6 +109,20 @@ class Contender:
         self._stop.set()
         self._thread.join()
 
+# When it is told to, it binds a socket to the kernel to a number; it ends with 7 if it has that at its end.
+BINDER = """
+import os, signal, socket, sys, time
+kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7 if kernel.getsockname()[0] == 70000 else 3))
+print(os.getpid(), flush=True)
+while not os.path.exists("/root/bind"):
+    time.sleep(0.01)
+kernel.bind((70000, 0))
+os.unlink("/root/bind")
+while True:
+    time.sleep(1)
+"""
+
 
 class Probe:
     """fds_probe on node 1, started by a shell that waits for it."""
@@ -164,9 +178,9 @@ class Fds(unittest.TestCase):
             titles = ["kind", "moves", "rounds", "its last word"]
             print("\n" + observe.table(titles, sorted(cls.rows)), flush=True)
 
-    def move_around(self, probe, moves=MOVES, first=1):
+    def move_around(self, probe, moves=MOVES, first=1, options=()):
         for i in range(moves):
-            observe.migrate(self.lab, probe.pid, (i + first) % NODES + 1)
+            observe.migrate(self.lab, probe.pid, (i + first) % NODES + 1, options=options)
             time.sleep(BETWEEN_S)
         return moves
 
@@ -187,13 +201,44 @@ class Fds(unittest.TestCase):
     def test_files_with_names(self):
         self.moves_well("named", ["append", "offset", "directory", "mapping", "path-handle"])
 
-    def test_files_of_the_kernel_about_itself(self):
-        self.moves_well("kernel", ["proc-files", "namespaces"])
+    def test_files_of_the_kernel(self):
+        self.moves_well("kernel", ["proc-files", "machine-files", "namespaces", "ended-cwd"])
 
     def test_what_is_no_file(self):
         self.moves_well("anonymous", [
-            "memfd", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack", "pending-signals",
-            "robust-futex"])
+            "memfd", "shared-memory", "closed-terminal", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack",
+            "pending-signals", "robust-futex"])
+
+    def test_sockets_to_the_kernel(self):
+        """Frozen with an answer that it has not read yet, it is asked another time."""
+        probe = Probe(self.lab, "netlink", ["netlink"])
+        probe.wait_ready()
+        self.assert_passes(probe, ["netlink"], self.move_around(probe, options=("--wait",)))
+
+    def test_a_number_at_the_kernel_that_somebody_has_there(self):
+        """Who would get another one is called off, and goes on where it was, with its number."""
+        go = self.lab.path(1, "/root/bind")
+
+        def binder():
+            program = self.lab.popen(1, ["python3", "-c", BINDER], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     text=True)
+            self.addCleanup(program.stdout.close)
+            return program, int(program.stdout.readline())
+
+        first, at_node_2 = binder()
+        observe.migrate(self.lab, at_node_2, 2)
+        go.touch()
+        self.lab.wait_for(lambda: not go.exists(), 10, "it has bound its socket there")
+        second, at_home = binder()
+        go.touch()
+        self.lab.wait_for(lambda: not go.exists(), 10, "it has bound its socket at home")
+        status, said = observe.try_to_migrate(self.lab, at_home, 2)
+        self.assertNotEqual(status, 0)
+        self.assertIn("the number 70000, which somebody has there", said)
+        observe.migrate(self.lab, at_home, 3)
+        for program, pid in ((first, at_node_2), (second, at_home)):
+            self.lab.run(1, ["kill", "-TERM", str(pid)])
+            self.assertEqual(program.wait(20), 7)
 
     def test_files_without_names(self):
         kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo", "deleted-path", "deleted-link"]

@@ -39,13 +39,21 @@ REFUSED = {
         "os.kill(os.getpid(), 0)",
         "that process {} (sleep) has open, too"),
     "a descriptor in flight": (
-        "a, b = socket.socketpair(); e = select.epoll(); socket.send_fds(a, [b'x'], [e.fileno()])",
-        "fd 4 has in its queue an epoll"),
+        "a, b = socket.socketpair(); p = os.pidfd_open(os.getpid()); socket.send_fds(a, [b'x'], [p])",
+        "fd 4 has in its queue a handle on a process (pidfd)"),
+    "an epoll in flight, of what is closed": (
+        "a, b = socket.socketpair(); e = select.epoll(); c = os.dup(a.fileno()); e.register(c); "
+        "socket.send_fds(a, [b'x'], [e.fileno()]); os.close(c)",
+        "fd 4 has in its queue an epoll that watches what it has under another number, or not at all"),
     "a handle on another process": (
         "f = os.pidfd_open(1)", "fd 3 is a handle on a process (pidfd) of process 1, which stays"),
     "the kernel's": (
-        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)",
-        "fd 3 is a socket to this machine's kernel (NETLINK)"),
+        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); s.bind((0, 1))",
+        "fd 3 is a socket to this machine's kernel (NETLINK) that is told of changes here (by a multicast group)"),
+    "the kernel's, with an answer": (
+        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); "
+        "s.send(b'\\x14\\0\\0\\0\\x12\\0\\x01\\x03' + bytes(12))",
+        "fd 3 is a socket to this machine's kernel (NETLINK) with an answer that was not read yet"),
     "packets": (
         "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
         "fd 3 is a socket of a kind that can't be moved (PACKET)"),
