@@ -131,7 +131,11 @@ inline bool may_read(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_WRON
 inline bool may_write(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_RDONLY; }
 
 inline fds::Fifo fifo_of(const FdFact& fd) {
-  return {fd.other_end_inside, fd.nameless, !fd.holders.empty()};
+  const bool both = may_read(fd) && may_write(fd);
+  return {.both_directions = both,
+          .unread = !both && may_write(fd) && !fd.other_end_inside && fd.readers.empty(),
+          .nameless = fd.nameless,
+          .held_by_others = !fd.holders.empty()};
 }
 
 struct SharedMemory {

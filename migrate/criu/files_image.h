@@ -8,6 +8,7 @@
 //   * A file that home holds is opened by a link of /proc, so O_NOFOLLOW would forbid it.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -18,5 +19,9 @@ namespace ssi::migrate {
 inline constexpr const char* kFilesImage = "files.img";
 
 Result<std::string> mended_files(std::string_view image);
+
+// criu calls both ends of a named pipe the same. Here those that are written to get the keys of
+// write ends (fds::key_of_fifo_end), if these are among `keys`.
+Result<std::string> with_fifo_ends(std::string_view image, const std::set<std::string>& keys);
 
 }  // namespace ssi::migrate

@@ -11,6 +11,7 @@
 #include "migrate/criu/criu_process.h"
 #include "migrate/criu/tcp_image.h"
 #include "migrate/fds/descriptor.h"
+#include "migrate/fds/fifo.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
@@ -373,7 +374,9 @@ class SourceMove {
       if (!s.also_key.empty()) o.external.push_back(s.also_key);
     }
     for (const StreamRef& s : source_.streams) {
-      if (s.fifo_mode != 0) o.external.push_back(s.key);
+      if (s.fifo_mode == 0) continue;
+      const std::string key = fds::criu_key_of_fifo(s.key);  // of both ends
+      if (std::ranges::find(o.external, key) == o.external.end()) o.external.push_back(key);
     }
     for (const fds::HeldFile& file : held_) {
       if (!file.key.empty()) o.external.push_back(file.key);

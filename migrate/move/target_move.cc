@@ -194,7 +194,7 @@ class TargetMove {
         // criu compares it. From here on it is a pipe without a name.
         if (::fchmod(*end, s.fifo_mode & 07777) != 0) return Error::from_errno("set a pipe's mode");
         s.fifo_mode = 0;
-        had_fifo_ = true;
+        fifos_.insert(s.key);
       }
       ++attached_;
       // A terminal has two streams, and is one file.
@@ -301,7 +301,8 @@ class TargetMove {
   Result<std::string> changed(std::string_view files) {
     SSI_TRY(set_sockets(files));
     SSI_ASSIGN(const std::string unnamed, without_names(files, given_));
-    return mended_files(unnamed);
+    SSI_ASSIGN(const std::string ends_told_apart, with_fifo_ends(unnamed, fifos_));
+    return mended_files(ends_told_apart);
   }
 
   Result<> set_connections(const ImageDir& images) {
@@ -324,7 +325,7 @@ class TargetMove {
   Result<> change_files(ImageDir& images) {
     SSI_TRY(images.change(kFilesImage, [this](std::string_view image) { return changed(image); }));
     SSI_TRY(set_locks(images));
-    return had_fifo_ ? images.change(kFifoDataImage, only_the_head) : Result<>();
+    return fifos_.empty() ? Result<>() : images.change(kFifoDataImage, only_the_head);
   }
 
   // A process's record locks it takes itself, in criu's hands: at home beside home's carrier, which
@@ -477,7 +478,7 @@ class TargetMove {
   const MoveTicket& ticket_;
   std::vector<StreamRef> streams_;
   const bool holds_files_;
-  bool had_fifo_ = false;
+  std::set<std::string> fifos_;  // keys of ends of named pipes that were not moved before
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
   FreezerCgroup cgroup_;

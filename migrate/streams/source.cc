@@ -184,12 +184,10 @@ void Source::run() {
       wait(lock, false, 0, kBackgroundMs);
       continue;
     }
-    const short events = wait(lock, want, POLLIN,
-                              emptying           ? 0
-                              : awaits_newline() ? kNewlineMs
-                                                 : -1);
+    const bool tries = emptying || (want && device_->hides_its_end());
+    const short events = wait(lock, want, POLLIN, tries ? 0 : awaits_newline() ? kNewlineMs : -1);
     if (stopped_ || !want || !fd_) continue;
-    if (events == 0 && !emptying) continue;
+    if (events == 0 && !tries) continue;
     // It may be the shell's by now, whose user has typed this.
     if (!emptying && !device_->may_read(*fd_)) continue;
     const std::size_t room =

@@ -22,6 +22,12 @@ ByteSpan bytes_of(const StreamFrame& frame) {
   return {reinterpret_cast<const std::uint8_t*>(&frame), sizeof(frame)};
 }
 
+// The process's own opening is told.
+bool is_at_its_end(int fifo) {
+  pollfd entry{fifo, POLLIN, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLHUP) != 0;
+}
+
 }  // namespace
 
 Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd fd,
@@ -39,6 +45,7 @@ Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd 
   if (::fstat(*fd, &st) != 0) return Error::from_errno("look at a stream's descriptor");
   const bool socket = S_ISSOCK(st.st_mode);
   if (socket) device = home_socket();
+  if (reads && S_ISFIFO(st.st_mode) && is_at_its_end(*fd)) device = home_fifo_at_its_end();
   const int mode = terminal ? O_RDWR : reads ? O_RDONLY : O_WRONLY;
   UniqueFd own;
   if (socket) {
