@@ -118,6 +118,8 @@ struct FdFact {
   // Of one that listens and is found by its name: the address, as fds::address_of_listener has it.
   // Its clients find it at home, wherever the process is.
   std::string listens_at{};
+  // Of one whose name was deleted, and that is bound to it again where it goes: the path of that.
+  std::string former_path{};
   bool waits_inside = false;  // one of the process's own sockets waits there to be accepted
 
   // The carriers carry what goes between it and the process at its other end, which stays.

@@ -207,6 +207,9 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
     fd.listening = socket->second.state == fds::UnixSocket::State::kListening;
     const fds::UnixSocketState state = fds::read_state(*one.socket);
     fd.listens_at = address_of_listener(socket->second, state);
+    const bool connection =
+        socket->second.is_pair() && socket->second.state == fds::UnixSocket::State::kConnected;
+    if (!connection) fd.former_path = state.former_path;
     // Whoever else waits at one that listens waits at home's.
     if (fd.listens_at.empty()) fd.peers = outer_peers(socket->second, table, inside);
     fd.waits_inside = std::ranges::any_of(socket->second.waiting,

@@ -74,9 +74,6 @@ std::optional<std::string> why_not(const UnixSocket& s, const UnixSocketState& s
   if (is_found_by_name(s, state) && address_of_listener(s, state).empty()) {
     return "that others reach by its name, and that name stays on this machine";
   }
-  if (state.name_deleted && state.name_reused) {
-    return "whose name was given to something else";
-  }
   if (std::ranges::find(s.waiting, SocketInode{0}) != s.waiting.end()) {
     return "to which somebody connected who is gone again";
   }

@@ -9,7 +9,9 @@
 
 #include "migrate/criu/core_image.h"
 #include "migrate/criu/criu_process.h"
+#include "migrate/criu/files_image.h"
 #include "migrate/criu/tcp_image.h"
+#include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
 #include "migrate/fds/fifo.h"
 #include "migrate/fds/pty_queues.h"
@@ -159,6 +161,7 @@ class SourceMove {
     if (source_.check_again) {
       SSI_ASSIGN(const FrozenFacts facts, source_.check_again(accepted));
       accepted_ = facts.accepted;
+      deleted_sockets_ = facts.deleted_sockets;
       SSI_TRY(export_more(facts));
       if (!facts.sockets.empty()) {
         network_held_ = true;
@@ -176,6 +179,7 @@ class SourceMove {
     report_.freeze_us = micros_since(frozen_since_);
     SSI_TRY(dump(copy));
     SSI_TRY(set_windows_in_images());
+    SSI_TRY(set_deleted_in_images());
     if (!source_.guest) SSI_TRY(read_carried_signals());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
@@ -239,6 +243,13 @@ class SourceMove {
       }));
     }
     return {};
+  }
+  // criu knows of what was deleted where the process is, and not of what was deleted at home.
+  Result<> set_deleted_in_images() {
+    if (deleted_sockets_.empty()) return {};
+    return images_->change(kFilesImage, [&](std::string_view image) {
+      return with_deleted_names(image, deleted_sockets_);
+    });
   }
   void let_senders_go() {
     for (const net::HeldSender& sender : held_senders_) (void)sender.let_go();
@@ -450,6 +461,7 @@ class SourceMove {
   std::vector<StreamRef> drained_;
   std::vector<StreamRef> accepted_;  // beside the source's own
   std::vector<StreamRef> exported_;  // of these, by us
+  std::set<std::string> deleted_sockets_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::StillPty> still_ptys_;
   std::vector<net::HeldSender> held_senders_;

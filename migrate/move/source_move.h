@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 
 #include "migrate/fds/pty.h"
 #include "migrate/move/environment.h"
@@ -30,6 +31,8 @@ struct FrozenFacts {
   std::vector<StreamRef> accepted{};
   std::vector<std::pair<StreamRef, int>> to_export{};
   std::vector<UniqueFd> held{};  // what these numbers are
+  // Keys of unix sockets whose name was deleted, wherever that was done.
+  std::set<std::string> deleted_sockets{};
 };
 
 // Where the process is before the move.

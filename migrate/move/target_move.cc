@@ -298,11 +298,31 @@ class TargetMove {
     return Error(ErrorCode::kGone, "it has ended meanwhile");
   }
 
+  // A view plays the binds to deleted names. At home criu would do them for all to see, and move
+  // aside what is there now.
+  Result<std::string> with_binds(const std::string& files) {
+    SSI_ASSIGN(const auto deleted, deleted_names(files));
+    if (deleted.empty()) return files;
+    if (ticket_.pid.home != env_.self) {
+      makes_names_ = true;
+      return with_announced_binds(files);
+    }
+    for (const std::string& name : deleted) {
+      struct stat st {};
+      if (::lstat(name.c_str(), &st) == 0) {
+        return Error("it has a deleted unix socket, whose name was given to something else: " +
+                     name);
+      }
+    }
+    return files;
+  }
+
   Result<std::string> changed(std::string_view files) {
     SSI_TRY(set_sockets(files));
     SSI_ASSIGN(const std::string unnamed, without_names(files, given_));
     SSI_ASSIGN(const std::string ends_told_apart, with_fifo_ends(unnamed, fifos_));
-    return mended_files(ends_told_apart);
+    SSI_ASSIGN(const std::string announced, with_binds(ends_told_apart));
+    return mended_files(announced);
   }
 
   Result<> set_connections(const ImageDir& images) {
@@ -489,7 +509,7 @@ class TargetMove {
   std::map<std::string, UniqueFd> sockets_;  // by their keys, until criu has them
   UniqueFd network_;                         // of the realm; if there are sockets
   std::set<std::string> given_;              // their keys: those that listen and come home
-  bool makes_names_ = false;                 // for some that listen
+  bool makes_names_ = false;                 // for sockets, by which others find them, or did
   std::size_t attached_ = 0;
   Clock::time_point frozen_since_{};  // at the latest
   std::uint64_t restore_us_ = 0;
