@@ -37,10 +37,29 @@ Attr attributes_of(const FileKey& key, mode_t mode, const Caller& caller) {
 
 }  // namespace
 
-std::optional<SocketRebuilds::Id> ViewOps::rebuild_of(fuse_req_t request) {
+std::optional<SocketRebuilds::Id> ViewOps::announced_rebuild(fuse_req_t request) {
   const SocketRebuilds& rebuilds = fs_of(request).socket_rebuilds_;
-  if (rebuilds.none()) return {};
-  return rebuilds.of(fuse_req_ctx(request)->pid);
+  const pid_t thread = fuse_req_ctx(request)->pid;
+  if (rebuilds.none() || !rebuilds.has_announced(thread)) return {};
+  return rebuilds.of(thread);
+}
+
+bool ViewOps::lookup_announcement(fuse_req_t request, const ViewNodePtr& parent, const char* name) {
+  SocketRebuilds& rebuilds = fs_of(request).socket_rebuilds_;
+  if (rebuilds.none() || !parent->is_root) return false;
+  const auto leaf = deleted_socket_leaf(name);
+  if (!leaf && name != kNamedSocket) return false;
+  const pid_t thread = fuse_req_ctx(request)->pid;
+  const auto rebuild = rebuilds.of(thread);
+  if (!rebuild) return false;
+  if (leaf) {
+    rebuilds.announce_deleted(*rebuild, thread, *leaf);
+  } else {
+    rebuilds.announce_named(*rebuild, thread);
+  }
+  const Attr attr = attributes_of(new_key(), S_IFDIR | 0755, {});
+  reply_only_here(request, parent, name, attr.key, &attr);
+  return true;
 }
 
 void ViewOps::reply_only_here(fuse_req_t request, const ViewNodePtr& parent, const char* name,
@@ -59,22 +78,12 @@ void ViewOps::reply_only_here(fuse_req_t request, const ViewNodePtr& parent, con
 }
 
 bool ViewOps::lookup_for_deleted(fuse_req_t request, const ViewNodePtr& parent, const char* name) {
-  const auto rebuild = rebuild_of(request);
+  if (lookup_announcement(request, parent, name)) return true;
+  const auto rebuild = announced_rebuild(request);
   if (!rebuild) return false;
-  SocketRebuilds& rebuilds = fs_of(request).socket_rebuilds_;
-  const pid_t thread = fuse_req_ctx(request)->pid;
-  const auto leaf = parent->is_root ? deleted_socket_leaf(name) : std::nullopt;
-  if (leaf || (parent->is_root && name == kNamedSocket)) {
-    if (leaf) {
-      rebuilds.announce_deleted(*rebuild, thread, *leaf);
-    } else {
-      rebuilds.announce_named(*rebuild, thread);
-    }
-    const Attr attr = attributes_of(new_key(), S_IFDIR | 0755, {});
-    reply_only_here(request, parent, name, attr.key, &attr);
-    return true;
-  }
-  const auto found = rebuilds.deleted_at(*rebuild, thread, name_of(*parent, name));
+  const SocketRebuilds& rebuilds = fs_of(request).socket_rebuilds_;
+  const auto found =
+      rebuilds.deleted_at(*rebuild, fuse_req_ctx(request)->pid, name_of(*parent, name));
   switch (found.what) {
     case What::kNothing:
       return false;
@@ -103,7 +112,7 @@ bool ViewOps::lookup_for_deleted(fuse_req_t request, const ViewNodePtr& parent, 
 
 bool ViewOps::make_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name,
                                   mode_t mode) {
-  const auto rebuild = S_ISSOCK(mode) ? rebuild_of(request) : std::nullopt;
+  const auto rebuild = S_ISSOCK(mode) ? announced_rebuild(request) : std::nullopt;
   if (!rebuild) return false;
   const ViewNodePtr parent = fs_of(request).nodes_.get(parent_id);
   const Caller caller = ViewFs::caller_of(request);
@@ -117,7 +126,7 @@ bool ViewOps::make_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, cons
 }
 
 bool ViewOps::unlink_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name) {
-  const auto rebuild = rebuild_of(request);
+  const auto rebuild = announced_rebuild(request);
   if (!rebuild) return false;
   ViewFs& fs = fs_of(request);
   const ViewNodePtr parent = fs.nodes_.get(parent_id);
@@ -139,7 +148,7 @@ bool ViewOps::unlink_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, co
 
 bool ViewOps::move_for_deleted(fuse_req_t request, const ViewNode& from, const char* name,
                                const ViewNode& to, const char* name2) {
-  const auto rebuild = rebuild_of(request);
+  const auto rebuild = announced_rebuild(request);
   if (!rebuild) return false;
   if (!fs_of(request).socket_rebuilds_.move_deleted(*rebuild, fuse_req_ctx(request)->pid,
                                                     name_of(from, name), name_of(to, name2))) {

@@ -117,6 +117,12 @@ void SocketRebuilds::announce_named(Id id, pid_t thread) {
   std::erase_if(rebuild->aside, [&](const auto& aside) { return aside.second == thread; });
 }
 
+bool SocketRebuilds::has_announced(pid_t thread) const {
+  std::lock_guard lock(mutex_);
+  return std::ranges::any_of(
+      rebuilds_, [&](const Rebuild& rebuild) { return rebuild.announced.contains(thread); });
+}
+
 SocketRebuilds::Deleted SocketRebuilds::deleted_at(Id id, pid_t thread, const Name& name) const {
   using What = Deleted::What;
   std::lock_guard lock(mutex_);

@@ -107,6 +107,8 @@ class SocketRebuilds {
   void announce_deleted(Id id, pid_t thread, const std::string& leaf);
   // It is done with these: the next one has its name.
   void announce_named(Id id, pid_t thread);
+  // If not, nothing of what follows is about that thread.
+  bool has_announced(pid_t thread) const;
   struct Deleted {
     enum class What {
       kNothing,  // it is not about one: as usual

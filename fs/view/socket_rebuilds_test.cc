@@ -145,7 +145,10 @@ TEST_CASE_FIXTURE(Fixture, "a deleted one is bound and unlinked while what has i
   CHECK_FALSE(rebuilds.make_deleted(id, 7, kName, file));
   CHECK_FALSE(rebuilds.move_deleted(id, 7, kName, aside));
 
+  CHECK_FALSE(rebuilds.has_announced(7));
   rebuilds.announce_deleted(id, 7, "s");
+  CHECK(rebuilds.has_announced(7));
+  CHECK_FALSE(rebuilds.has_announced(8));
   CHECK(what(kName) == What::kAtHome);
   CHECK(what(aside) == What::kFree);  // whatever home has there
   CHECK(what({kName.directory, "t"}) == What::kNothing);
@@ -168,6 +171,7 @@ TEST_CASE_FIXTURE(Fixture, "a deleted one is bound and unlinked while what has i
   CHECK(what(aside) == What::kAside);
   CHECK(rebuilds.move_deleted(id, 7, aside, kName));
   CHECK_FALSE(rebuilds.is_played(kName));
+  CHECK_FALSE(rebuilds.has_announced(7));
   // The next socket that this thread binds there is another one.
   CHECK(rebuilds.unlink_deleted(id, 7, kName) == Unlink::kAtHome);
   CHECK(what(kName) == What::kNothing);

@@ -84,11 +84,13 @@ struct ViewOps {
   static bool is_found_socket(fuse_req_t request, const ViewNode& parent, const char* name);
 
   // ops_deleted_sockets.cc
-  static std::optional<SocketRebuilds::Id> rebuild_of(fuse_req_t request);
+  // Of a thread that has announced what it is to bind.
+  static std::optional<SocketRebuilds::Id> announced_rebuild(fuse_req_t request);
   // `fresh`: what it is from now on.
   static void reply_only_here(fuse_req_t request, const ViewNodePtr& parent, const char* name,
                               const FileKey& key, const Attr* fresh);
   // These have answered, or return false.
+  static bool lookup_announcement(fuse_req_t request, const ViewNodePtr& parent, const char* name);
   static bool lookup_for_deleted(fuse_req_t request, const ViewNodePtr& parent, const char* name);
   static bool make_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name,
                                   mode_t mode);

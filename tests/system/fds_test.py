@@ -450,6 +450,40 @@ class Fds(unittest.TestCase):
     def test_both_ends_of_a_named_pipe_that_others_read_and_write(self):
         self.both_ends_move("shared", [WRITER, TAKER])
 
+    def test_a_tree_that_has_both_ends_of_a_named_pipe(self):
+        """In several processes; somebody at home writes there, too. Its end comes when the last of them has gone."""
+        fifo, report = "/root/tree.fifo", self.lab.path(1, "/root/tree.report")
+        os.mkfifo(self.lab.path(1, fifo))
+        program = Path(__file__).resolve().parents[1] / "programs/fifo_tree.py"
+        self.lab.path(1, "/root/fifo_tree.py").write_bytes(program.read_bytes())
+        words = f"python3 /root/fifo_tree.py {fifo} /root/tree.report"
+        shell = self.lab.popen(1, ["sh", "-c", f"{words} </dev/null >/dev/null 2>&1 & echo $!; wait $!; exit $?"],
+                               stdout=subprocess.PIPE, text=True)
+        self.addCleanup(shell.stdout.close)
+        pid = int(shell.stdout.readline())
+        self.lab.wait_for(lambda: report.exists() and report.read_text().startswith("ready"), 20, "it begins")
+        children = report.read_text().split()[1:]
+        other = self.lab.popen(1, ["python3", "/root/fifo_tree.py", "--write", fifo], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(other.kill)
+        moves = 12
+        for i in range(moves):
+            if i in (0, 1, 5):
+                self.lab.path(i % NODES + 1, FAULTS).write_text("migrate.after_restore error\n")
+                said = self.lab.run(1, ["migrate", "--tree", str(pid), str((i + 1) % NODES + 1)], check=False)
+                self.assertIn("fault", said.stderr)
+            observe.migrate(self.lab, pid, (i + 1) % NODES + 1, options=["--tree"])
+            time.sleep(BETWEEN_S)
+        self.lab.run(1, ["kill", "-TERM", *children])
+        time.sleep(0.3)
+        self.assertTrue(report.read_text().count("\n") == 1, "one at home still writes")
+        other.terminate()
+        written = int(other.communicate(timeout=20)[0])
+        self.assertEqual(shell.wait(20), 0)
+        word, homes, total = report.read_text().splitlines()[1].rsplit(" ", 2)
+        self.assertEqual((word, int(homes)), ("good", written))
+        self.rows.append(["fifo of a tree", moves, int(total), f"{homes} from home"])
+        self.assertEqual(observe.left_over(self.lab), [])
+
     def both_ends_move(self, name, programs):
         """Whatever is written comes out once, by the guest or at home. Some moves come to nothing."""
         self.lab.path(1, f"/root/{name}").mkdir()
