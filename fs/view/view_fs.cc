@@ -445,7 +445,9 @@ fuse_entry_param ViewFs::entry_of(const Remote::Reply& reply, const ViewNodePtr&
   entry.attr = stat_of(attr);
   entry.attr_timeout = timeout_s();
   // A socket is not the same for everybody, see socket_rebuilds.h: the kernel is to ask each time.
-  entry.entry_timeout = S_ISSOCK(attr.mode) ? 0 : timeout_s();
+  const bool played = !socket_rebuilds_.none() &&
+                      socket_rebuilds_.is_played({parent->is_root ? FileKey{} : parent->key, name});
+  entry.entry_timeout = S_ISSOCK(attr.mode) || played ? 0 : timeout_s();
   return entry;
 }
 

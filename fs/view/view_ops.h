@@ -72,6 +72,7 @@ struct ViewOps {
   static void link(fuse_req_t request, fuse_ino_t ino, fuse_ino_t parent_id, const char* name);
 
   // ops_sockets.cc
+  static SocketRebuilds::Name name_of(const ViewNode& parent, const char* name);
   // The socket that home has sent for parent/name is to be hidden, and is forgotten.
   static bool hides_socket(fuse_req_t request, const ViewNode& parent, const char* name,
                            const Remote::Reply& reply);
@@ -81,6 +82,23 @@ struct ViewOps {
   static bool unlink_rebuilt_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name);
   // What is being rebuilt only found the file there, which is home's.
   static bool is_found_socket(fuse_req_t request, const ViewNode& parent, const char* name);
+
+  // ops_deleted_sockets.cc
+  // Of a thread that has announced what it is to bind.
+  static std::optional<SocketRebuilds::Id> announced_rebuild(fuse_req_t request);
+  // `fresh`: what it is from now on.
+  static void reply_only_here(fuse_req_t request, const ViewNodePtr& parent, const char* name,
+                              const FileKey& key, const Attr* fresh);
+  // These have answered, or return false.
+  static bool lookup_announcement(fuse_req_t request, const ViewNodePtr& parent, const char* name);
+  static bool lookup_for_deleted(fuse_req_t request, const ViewNodePtr& parent, const char* name);
+  static bool make_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name,
+                                  mode_t mode);
+  static bool unlink_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name);
+  static bool move_for_deleted(fuse_req_t request, const ViewNode& from, const char* name,
+                               const ViewNode& to, const char* name2);
+  static void set_only_here(fuse_req_t request, ViewNode& node, const struct stat& wanted,
+                            int valid);
 
   // ops_attr.cc
   static void reply_attr(fuse_req_t request, const Remote::Reply& reply, ViewNode& node);

@@ -199,9 +199,28 @@ TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the res
                {.number = 6, .kind = FdKind::kFifo, .target = "/tmp/fifo"}};
   facts.exe_deleted = facts.cwd_deleted = true;
   CHECK(reason(facts).empty());
-  facts.fds[3].other_end_inside = true;
+  facts.fds[3].flags = O_RDWR;
   CHECK(reason(facts) ==
-        "fd 6 is a named pipe that it can read and write, as can others at home (/tmp/fifo)");
+        "fd 6 is a named pipe opened for reading and writing at once (O_RDWR), which others at "
+        "home can use, too (/tmp/fifo)");
+  facts.fds[3].nameless = true;
+  CHECK(reason(facts).empty());
+}
+
+TEST_CASE("an end of a named pipe: who writes needs somebody who reads, inside or at home") {
+  auto facts = plain();
+  facts.fds = {{.number = 6, .kind = FdKind::kFifo, .flags = O_WRONLY, .target = "/tmp/fifo"}};
+  CHECK(reason(facts) == "fd 6 is a named pipe to write to that nobody reads now (/tmp/fifo)");
+  facts.fds[0].readers = {{7, "reader"}};
+  CHECK(reason(facts).empty());
+  facts.fds[0].readers.clear();
+  facts.fds[0].other_end_inside = true;
+  CHECK(reason(facts).empty());
+}
+
+TEST_CASE("files: locks that are a process's, and what a path handle is on") {
+  auto facts = plain();
+  facts.cwd_deleted = true;
   facts.fds = {{.number = 4,
                 .kind = FdKind::kRegular,
                 .target = "/x",

@@ -122,6 +122,8 @@ struct FdFact {
   // Sockets that are connected with it, by datagrams; of them, some that move along?
   std::vector<fds::SocketInode> clients{};
   bool has_own_clients = false;
+  // Of one whose name was deleted, and that is bound to it again where it goes: the path of that.
+  std::string former_path{};
   bool waits_inside = false;  // one of the process's own sockets waits there to be accepted
 
   // The carriers carry what goes between it and the process at its other end, which stays.
@@ -135,7 +137,11 @@ inline bool may_read(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_WRON
 inline bool may_write(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_RDONLY; }
 
 inline fds::Fifo fifo_of(const FdFact& fd) {
-  return {fd.other_end_inside, fd.nameless, !fd.holders.empty()};
+  const bool both = may_read(fd) && may_write(fd);
+  return {.both_directions = both,
+          .unread = !both && may_write(fd) && !fd.other_end_inside && fd.readers.empty(),
+          .nameless = fd.nameless,
+          .held_by_others = !fd.holders.empty()};
 }
 
 struct SharedMemory {

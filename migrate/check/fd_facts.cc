@@ -192,7 +192,8 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.of_kernel = belongs_to_the_kernel(proc.path(file));
   }
   if (fd.kind == FdKind::kFifo) {
-    fd.key = fds::file_key(std::atol(field(info, "mnt_id").c_str()), st.st_ino);
+    const std::string key = fds::file_key(std::atol(field(info, "mnt_id").c_str()), st.st_ino);
+    fd.key = fds::key_of_fifo_end(key, may_write(fd));
   }
   return fd;
 }

@@ -102,6 +102,17 @@ unsigned in_flight_to(const ProcDir& proc, int number) {
               : 0;
 }
 
+// The process runs, and may take some between the question how many there are and the look at them.
+Result<std::vector<UniqueFd>> peek_all(const ProcDir& self, int socket) {
+  constexpr int kTries = 20;
+  for (int tries = 1;; ++tries) {
+    const unsigned expected = in_flight_to(self, socket);
+    if (expected == 0) return std::vector<UniqueFd>();
+    auto files = fds::peek_descriptors(socket, expected);
+    if (files || tries == kTries) return files;
+  }
+}
+
 // A unix socket of the process, or one in flight to it; open here.
 struct Seen {
   std::size_t fact;  // index
@@ -151,9 +162,7 @@ Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds)
   for (std::size_t i = 0; i < seen.size(); ++i) {
     const int socket = *seen[i].socket, number = fds[seen[i].fact].number;
     if (!looked_at.insert(fds[seen[i].fact].inode).second) continue;
-    const unsigned expected = in_flight_to(self, socket);
-    if (expected == 0) continue;
-    auto files = fds::peek_descriptors(socket, expected);
+    auto files = peek_all(self, socket);
     if (!files) {
       fds[seen[i].fact].why_not = "with descriptors in its queue that can't be looked at";
       continue;
@@ -259,6 +268,9 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
     fd.listening = socket->second.state == fds::UnixSocket::State::kListening;
     const fds::UnixSocketState state = fds::read_state(*one.socket);
     fd.named_at = address_at_home(socket->second, state);
+    const bool connection =
+        socket->second.is_pair() && socket->second.state == fds::UnixSocket::State::kConnected;
+    if (!connection) fd.former_path = state.former_path;
     // Whoever else waits at one that listens waits at home's.
     fd.peers = fd.named_at.empty() ? outer_peers(socket->second, table, inside)
                                    : peers_to_answer(socket->second, table, inside);

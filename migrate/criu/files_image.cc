@@ -6,6 +6,7 @@
 
 #include "criu_images.pb.h"
 #include "migrate/criu/image_entries.h"
+#include "migrate/fds/fifo.h"
 #include "migrate/fds/proc_file.h"
 
 namespace ssi::migrate {
@@ -56,6 +57,20 @@ Result<std::string> mended_files(std::string_view image) {
       if (there != file.pos()) file.set_pos(there);
     }
     bytes = entry.SerializeAsString();  // with what we do not know of it
+    return true;
+  });
+}
+
+Result<std::string> with_fifo_ends(std::string_view image, const std::set<std::string>& keys) {
+  return change_entries(image, "open files", [&](std::string& bytes) {
+    image::file_entry entry;
+    if (!entry.ParseFromString(bytes)) return false;
+    if (!entry.has_reg() || !entry.reg().ext()) return true;
+    if ((entry.reg().flags() & O_ACCMODE) != O_WRONLY) return true;
+    const std::string key = fds::key_of_fifo_end(entry.reg().name(), true);
+    if (!keys.contains(key)) return true;
+    entry.mutable_reg()->set_name(key);
+    bytes = entry.SerializeAsString();
     return true;
   });
 }

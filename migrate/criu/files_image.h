@@ -26,4 +26,8 @@ Result<std::set<std::uint32_t>> netlink_ports_in(std::string_view image);
 
 Result<std::string> mended_files(std::string_view image);
 
+// criu calls both ends of a named pipe the same. Here those that are written to get the keys of
+// write ends (fds::key_of_fifo_end), if these are among `keys`.
+Result<std::string> with_fifo_ends(std::string_view image, const std::set<std::string>& keys);
+
 }  // namespace ssi::migrate

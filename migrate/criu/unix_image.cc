@@ -5,8 +5,11 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <functional>
+
 #include "criu_images.pb.h"
 #include "migrate/criu/image_entries.h"
+#include "ssid/wire/carrier/deleted_socket.h"
 
 namespace ssi::migrate {
 
@@ -29,6 +32,24 @@ std::string key_of(const image::unix_sk_entry& s) {
 timeval time_of(std::uint64_t us) {
   return {.tv_sec = static_cast<time_t>(us / kSecond),
           .tv_usec = static_cast<suseconds_t>(us % kSecond)};
+}
+
+// Empty: it has none, or an abstract one.
+std::string path_of(const image::unix_sk_entry& s) {
+  return s.name().substr(0, s.name().find('\0'));
+}
+
+// `change` may change it.
+Result<std::string> change_sockets(std::string_view image,
+                                   const std::function<void(image::unix_sk_entry&)>& change) {
+  return change_entries(image, "open files", [&](std::string& bytes) {
+    image::file_entry file;
+    if (!file.ParseFromString(bytes)) return false;
+    if (!file.has_usk()) return true;
+    change(*file.mutable_usk());
+    bytes = file.SerializeAsString();
+    return true;
+  });
 }
 
 }  // namespace
@@ -90,6 +111,32 @@ Result<> apply(const SocketState& state, int socket) {
     return Error::from_errno("shut a socket");
   }
   return {};
+}
+
+Result<std::string> with_deleted_names(std::string_view image, const std::set<std::string>& keys) {
+  return change_sockets(image, [&](image::unix_sk_entry& socket) {
+    if (keys.contains(key_of(socket)) && !path_of(socket).empty()) socket.set_deleted(true);
+  });
+}
+
+Result<std::vector<std::string>> deleted_names(std::string_view image) {
+  std::vector<std::string> names;
+  SSI_TRY(change_sockets(image, [&](image::unix_sk_entry& socket) {
+    const std::string path = path_of(socket);
+    if (!socket.deleted() || path.empty()) return;
+    names.push_back(path.front() == '/' ? path : socket.name_dir() + "/" + path);
+  }));
+  return names;
+}
+
+Result<std::string> with_announced_binds(std::string_view image) {
+  return change_sockets(image, [](image::unix_sk_entry& socket) {
+    const std::string path = path_of(socket);
+    if (path.empty()) return;
+    const std::string leaf = path.substr(path.rfind('/') + 1);
+    socket.set_name_dir(socket.deleted() ? by_deleted_socket(leaf, socket.name_dir())
+                                         : by_named_socket(socket.name_dir()));
+  });
 }
 
 Result<std::string> without_names(std::string_view image, const std::set<std::string>& given) {

@@ -144,3 +144,49 @@ TEST_CASE("what waits in a socket is taken out of criu's image") {
   const std::string cut = image + message(7, "cut off");
   CHECK_FALSE(without_messages(cut.substr(0, cut.size() - 1), *numbers).ok());
 }
+
+namespace {
+
+image::unix_sk_entry after(const Result<std::string>& image) {
+  REQUIRE(image.ok());
+  image::file_entry file;
+  REQUIRE(file.ParseFromString(image->substr(12)));
+  return file.usk();
+}
+
+}  // namespace
+
+TEST_CASE("a name that was deleted is told so, and criu's bind to it is announced") {
+  image::file_entry file = socket(SOCK_STREAM, TCP_LISTEN);
+  auto& s = *file.mutable_usk();
+  s.set_ino(44);
+  s.set_deleted(false);
+  s.clear_name_dir();
+  s.set_name(std::string("/run/x.sock\0", 12));
+  const std::string image = "magic123" + framed(file.SerializeAsString());
+  CHECK(deleted_names(image)->empty());
+  CHECK(!after(with_deleted_names(image, {"socket:[45]"})).deleted());
+  const auto deleted = with_deleted_names(image, {"socket:[44]"});
+  CHECK(after(deleted).deleted());
+  CHECK(*deleted_names(*deleted) == std::vector<std::string>{"/run/x.sock"});
+  CHECK(after(with_announced_binds(*deleted)).name_dir() == "/.ssid-deleted-socket-x.sock/..");
+  CHECK(after(with_announced_binds(*deleted)).name() == s.name());
+  CHECK(after(with_announced_binds(image)).name_dir() == "/.ssid-named-socket/..");
+}
+
+TEST_CASE("a deleted name that is relative, and one that is abstract") {
+  image::file_entry file = socket(SOCK_DGRAM, TCP_CLOSE);
+  auto& s = *file.mutable_usk();
+  s.set_ino(44);
+  s.set_name("d/s");
+  s.set_name_dir("/tmp/dir");
+  const std::string image = "magic123" + framed(file.SerializeAsString());
+  CHECK(*deleted_names(image) == std::vector<std::string>{"/tmp/dir/d/s"});
+  CHECK(after(with_announced_binds(image)).name_dir() == "/.ssid-deleted-socket-s/../tmp/dir");
+  s.set_name(std::string("\0s", 2));
+  s.set_deleted(false);
+  s.clear_name_dir();
+  const std::string abstract = "magic123" + framed(file.SerializeAsString());
+  CHECK(!after(with_deleted_names(abstract, {"socket:[44]"})).deleted());
+  CHECK(after(with_announced_binds(abstract)).name_dir().empty());
+}

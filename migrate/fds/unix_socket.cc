@@ -97,9 +97,6 @@ std::optional<std::string> why_not(const UnixSocket& s, const UnixSocketState& s
   if (is_found_by_name(s, state) && address_at_home(s, state).empty()) {
     return "that others reach by its name, and that name stays on this machine";
   }
-  if (state.name_deleted && state.name_reused) {
-    return "whose name was given to something else";
-  }
   // Only its peer may send to it, and home's carrier is not that one.
   if (!s.is_pair() && is_found_by_name(s, state) && s.peer != 0 && s.unread_bytes > 0) {
     return "with unread datagrams of the one to whom it speaks";

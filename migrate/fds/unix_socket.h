@@ -43,9 +43,9 @@ using UnixTable = std::map<SocketInode, UnixSocket>;
 // What only the socket itself tells.
 struct UnixSocketState {
   bool name_deleted = false;     // its file: nobody can find it any more
-  bool name_reused = false;      // and something else has that name now
   bool labels_messages = false;  // what is received comes with credentials, a time or the like
   std::string path{};            // of its file, from the root on; empty: it has none any more
+  std::string former_path{};     // of a deleted one: something else may be there by now
 };
 
 // A socket that others find by its name, and whose clients (of one for datagrams: these) home can

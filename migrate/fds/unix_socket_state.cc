@@ -76,12 +76,13 @@ UnixSocketState read_state(int socket) {
   const std::string_view target(path, n > 0 ? static_cast<std::size_t>(n) : 0);
   constexpr std::string_view kDeleted = " (deleted)";
   state.name_deleted = st.st_nlink == 0 || target.ends_with(kDeleted);
-  if (state.name_deleted && target.ends_with(kDeleted)) {
-    const std::string name(target.substr(0, target.size() - kDeleted.size()));
-    struct stat other {};
-    state.name_reused = ::lstat(name.c_str(), &other) == 0;
+  if (!state.name_deleted) {
+    state.path = target;
+  } else if (target.ends_with(kDeleted)) {
+    state.former_path = target.substr(0, target.size() - kDeleted.size());
+  } else {
+    state.former_path = target;  // deleted at home, where the process was not
   }
-  if (!state.name_deleted) state.path = target;
   return state;
 }
 

@@ -77,12 +77,12 @@ TEST_CASE("one whose name others may use is reached at home, which sends its cli
     CHECK(address_at_home(s, {.labels_messages = true, .path = "/run/x"}).empty());
     CHECK(reason(s, {}, {.labels_messages = true, .path = "/run/x"}) ==
           "whose clients are asked for their identity with each message");
-    CHECK(reason(s, {}, {.name_deleted = true, .name_reused = true}) ==
-          "whose name was given to something else");
   }
   CHECK(reason({.inode = 1, .state = State::kListening}).empty());
   CHECK(reason({.inode = 1, .state = State::kConnected, .name = "/run/x"}).empty());
   CHECK(address_at_home({.state = State::kConnected, .name = "x"}, {.path = "/run/x"}).empty());
+  const UnixSocket unlinked{.inode = 1, .state = State::kListening, .name = "/run/x"};
+  CHECK(reason(unlinked, {}, {.name_deleted = true}).empty());
 }
 
 TEST_CASE("datagrams that could not be answered") {

@@ -15,6 +15,7 @@
 #include "migrate/criu/tcp_image.h"
 #include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
+#include "migrate/fds/fifo.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
@@ -163,6 +164,7 @@ class SourceMove {
       SSI_ASSIGN(const FrozenFacts facts, source_.check_again(accepted));
       accepted_ = facts.accepted;
       datagrams_ = facts.datagrams;
+      deleted_sockets_ = facts.deleted_sockets;
       SSI_TRY(export_more(facts));
       if (!facts.sockets.empty()) {
         network_held_ = true;
@@ -181,6 +183,7 @@ class SourceMove {
     SSI_TRY(dump(copy));
     SSI_TRY(set_windows_in_images());
     SSI_TRY(leave_datagrams_at_home());
+    SSI_TRY(set_deleted_in_images());
     if (!source_.guest) SSI_TRY(read_carried_signals());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
@@ -261,6 +264,13 @@ class SourceMove {
     SSI_ASSIGN(const auto numbers, socket_numbers(files, keys));
     return images_->change(
         kQueuesImage, [&](std::string_view image) { return without_messages(image, numbers); });
+  }
+  // criu knows of what was deleted where the process is, and not of what was deleted at home.
+  Result<> set_deleted_in_images() {
+    if (deleted_sockets_.empty()) return {};
+    return images_->change(kFilesImage, [&](std::string_view image) {
+      return with_deleted_names(image, deleted_sockets_);
+    });
   }
   void let_senders_go() {
     for (const net::HeldSender& sender : held_senders_) (void)sender.let_go();
@@ -393,7 +403,9 @@ class SourceMove {
       if (!s.also_key.empty()) o.external.push_back(s.also_key);
     }
     for (const StreamRef& s : source_.streams) {
-      if (s.fifo_mode != 0) o.external.push_back(s.key);
+      if (s.fifo_mode == 0) continue;
+      const std::string key = fds::criu_key_of_fifo(s.key);  // of both ends
+      if (std::ranges::find(o.external, key) == o.external.end()) o.external.push_back(key);
     }
     for (const fds::HeldFile& file : held_) {
       if (!file.key.empty()) o.external.push_back(file.key);
@@ -467,6 +479,7 @@ class SourceMove {
   std::vector<StreamRef> drained_;
   std::vector<StreamRef> accepted_;  // beside the source's own
   std::vector<StreamRef> exported_;  // of these, by us
+  std::set<std::string> deleted_sockets_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::StillPty> still_ptys_;
   std::map<std::uint64_t, std::uint32_t> datagrams_;  // FrozenFacts

@@ -195,7 +195,7 @@ class TargetMove {
         // criu compares it. From here on it is a pipe without a name.
         if (::fchmod(*end, s.fifo_mode & 07777) != 0) return Error::from_errno("set a pipe's mode");
         s.fifo_mode = 0;
-        had_fifo_ = true;
+        fifos_.insert(s.key);
       }
       ++attached_;
       // A terminal has two streams, and is one file.
@@ -299,10 +299,31 @@ class TargetMove {
     return Error(ErrorCode::kGone, "it has ended meanwhile");
   }
 
+  // A view plays the binds to deleted names. At home criu would do them for all to see, and move
+  // aside what is there now.
+  Result<std::string> with_binds(const std::string& files) {
+    SSI_ASSIGN(const auto deleted, deleted_names(files));
+    if (deleted.empty()) return files;
+    if (ticket_.pid.home != env_.self) {
+      makes_names_ = true;
+      return with_announced_binds(files);
+    }
+    for (const std::string& name : deleted) {
+      struct stat st {};
+      if (::lstat(name.c_str(), &st) == 0) {
+        return Error("it has a deleted unix socket, whose name was given to something else: " +
+                     name);
+      }
+    }
+    return files;
+  }
+
   Result<std::string> changed(std::string_view files) {
     SSI_TRY(set_sockets(files));
     SSI_ASSIGN(const std::string unnamed, without_names(files, given_));
-    return mended_files(unnamed);
+    SSI_ASSIGN(const std::string ends_told_apart, with_fifo_ends(unnamed, fifos_));
+    SSI_ASSIGN(const std::string announced, with_binds(ends_told_apart));
+    return mended_files(announced);
   }
 
   Result<> set_connections(const ImageDir& images) {
@@ -325,7 +346,7 @@ class TargetMove {
   Result<> change_files(ImageDir& images) {
     SSI_TRY(images.change(kFilesImage, [this](std::string_view image) { return changed(image); }));
     SSI_TRY(set_locks(images));
-    return had_fifo_ ? images.change(kFifoDataImage, only_the_head) : Result<>();
+    return fifos_.empty() ? Result<>() : images.change(kFifoDataImage, only_the_head);
   }
 
   // A process's record locks it takes itself, in criu's hands: at home beside home's carrier, which
@@ -494,7 +515,7 @@ class TargetMove {
   const MoveTicket& ticket_;
   std::vector<StreamRef> streams_;
   const bool holds_files_;
-  bool had_fifo_ = false;
+  std::set<std::string> fifos_;  // keys of ends of named pipes that were not moved before
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
   FreezerCgroup cgroup_;
@@ -505,7 +526,7 @@ class TargetMove {
   std::map<std::string, UniqueFd> sockets_;  // by their keys, until criu has them
   UniqueFd network_;                         // of the realm; if there are sockets
   std::set<std::string> given_;              // their keys: those that listen and come home
-  bool makes_names_ = false;                 // for some that listen
+  bool makes_names_ = false;                 // for sockets, by which others find them, or did
   std::size_t attached_ = 0;
   Clock::time_point frozen_since_{};  // at the latest
   std::uint64_t restore_us_ = 0;

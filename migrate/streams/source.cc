@@ -186,10 +186,10 @@ void Source::run() {
       wait(lock, false, 0, kBackgroundMs);
       continue;
     }
-    const bool at_once = emptying || (want && device_->holds_more());
-    const short events = wait(lock, want, POLLIN, at_once ? 0 : awaits_newline() ? kNewlineMs : -1);
+    const bool tries = emptying || (want && (device_->hides_its_end() || device_->holds_more()));
+    const short events = wait(lock, want, POLLIN, tries ? 0 : awaits_newline() ? kNewlineMs : -1);
     if (stopped_ || !want || !fd_) continue;
-    if (events == 0 && !at_once) continue;
+    if (events == 0 && !tries) continue;
     // It may be the shell's by now, whose user has typed this.
     if (!emptying && !device_->may_read(*fd_)) continue;
     const std::size_t room =

@@ -26,6 +26,8 @@ class StreamDevice {
   virtual ssize_t write(int fd, const char* from, std::size_t size);
   // Whether the guest may read now; else it is told, as by a kernel, and asked again later.
   virtual bool may_read(int) { return true; }
+  // poll(2) does not tell of the end: a read has to be tried.
+  virtual bool hides_its_end() const { return false; }
   // Nothing will be written any more: whoever reads there sees the end.
   virtual void end_writing(int) {}
   // Nothing will be read any more: whoever writes there learns it.
@@ -62,6 +64,10 @@ class StreamDevice {
   // False: not now.
   virtual bool set_state(int, const TerminalState&) { return true; }
 };
+
+// A named pipe at home whose writers are gone. To one who opens it anew the kernel does not tell
+// that, but for a read that finds nothing; until somebody opens it for writing again.
+std::unique_ptr<StreamDevice> home_fifo_at_its_end();
 
 // The user's terminal, whose line discipline does the work. `owner`: the guest's process at home
 // (its deputy), for job control.

@@ -48,6 +48,12 @@ bool is_datagram_socket(int socket) {
   return ::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
 }
 
+// The process's own opening is told.
+bool is_at_its_end(int fifo) {
+  pollfd entry{fifo, POLLIN, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLHUP) != 0;
+}
+
 }  // namespace
 
 Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd fd,
@@ -65,6 +71,7 @@ Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd 
   if (::fstat(*fd, &st) != 0) return Error::from_errno("look at a stream's descriptor");
   const bool socket = S_ISSOCK(st.st_mode);
   if (socket) device = home_socket(*fd, identity_of(owner));
+  if (reads && S_ISFIFO(st.st_mode) && is_at_its_end(*fd)) device = home_fifo_at_its_end();
   const int mode = terminal ? O_RDWR : reads ? O_RDONLY : O_WRONLY;
   UniqueFd own;
   if (socket) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -269,6 +270,33 @@ Result<> check_listeners(const check::Tree& tree, const What& what) {
   return {};
 }
 
+// At home criu would have to move aside, for all to see, what has their names now.
+Result<> check_former_names(const check::Tree& tree) {
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      if (fd.former_path.empty()) continue;
+      const std::string name = "/proc/" + std::to_string(facts.name.pid) + "/root" + fd.former_path;
+      struct stat st {};
+      if (::lstat(name.c_str(), &st) != 0) continue;
+      return Error(ErrorCode::kRefused, "fd " + std::to_string(fd.number) + " is a unix socket (" +
+                                            fd.details +
+                                            ") whose name was given to something else, so it "
+                                            "can't come home");
+    }
+  }
+  return {};
+}
+
+std::set<std::string> deleted_sockets_of(const check::Tree& tree) {
+  std::set<std::string> keys;
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      if (!fd.former_path.empty()) keys.insert(fd.key);
+    }
+  }
+  return keys;
+}
+
 std::vector<StreamRef> streams_of(const FdFact& fd, int held);
 
 // That have come since the offer.
@@ -338,6 +366,7 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
   SSI_ASSIGN(auto files, check::files_to_hold(tree, what.to_home));
   migrate::FrozenFacts facts{sockets_of(tree), connections_of(tree), std::move(files),
                              check::ptys_to_move(tree)};
+  facts.deleted_sockets = deleted_sockets_of(tree);
   const auto ends = keys(tree);
   for (const StreamRef& s : accepted) {
     if (ends.contains(s.key)) facts.accepted.push_back(s);
@@ -548,6 +577,7 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& p
                   .to_home = to == prepared.ticket.pid.home,
                   .from_home = record.ticket.to == prepared.ticket.pid.home};
   SSI_TRY(check_listeners(tree, what));
+  if (what.to_home) SSI_TRY(check_former_names(tree));
   SSI_TRY(add_listeners(prepared, ends, what, found));
   const bool listens = std::ranges::any_of(record.streams, &StreamRef::listens);
   // Those who come by them are known when it stands still.

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -395,6 +396,60 @@ class Fifo : public Kind {
 
  private:
   int in_, out_;
+};
+
+volatile sig_atomic_t finish = 0;
+
+// It writes a number into a FIFO and takes two out of it, from among its own and those that
+// somebody at home writes there, too; others may take some out at home. Who writes counts, so the
+// order of each can be told. At its end it writes down how many it wrote, and took out of each
+// kind.
+class FifoPair : public Kind {
+ public:
+  explicit FifoPair(const std::string& dir)
+      : in_(::open((dir + "/both").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)),
+        out_(::open((dir + "/both").c_str(), O_WRONLY | O_CLOEXEC)),
+        counts_(dir + "/counts") {
+    expect(in_ >= 0 && out_ >= 0 && ::fcntl(in_, F_SETFL, 0) == 0, "open both ends of a FIFO");
+  }
+  void round(Number) override {
+    ++written_;
+    expect(::write(out_, &written_, sizeof written_) == sizeof written_, "write to a FIFO");
+    if (take()) take();
+  }
+  void end(Number) override {
+    while (is_more_to_come()) take();
+    std::FILE* file = std::fopen(counts_.c_str(), "we");
+    std::fprintf(file, "%llu %llu %llu\n", written_, own_.taken, homes_.taken);
+    std::fclose(file);
+  }
+
+ private:
+  struct Order {
+    Number last = 0;
+    Number taken = 0;
+  };
+  bool is_more_to_come() const {
+    pollfd entry{in_, POLLIN, 0};
+    return ::poll(&entry, 1, 1000) == 1;
+  }
+  bool take() {
+    Number n = 0;
+    const ssize_t got = ::read(in_, &n, sizeof n);
+    if (got < 0 && errno == EINTR && finish != 0) return false;
+    expect(got == sizeof n, "no number came");
+    constexpr Number kOfHome = Number{1} << 63;
+    Order& order = (n & kOfHome) != 0 ? homes_ : own_;
+    n &= ~kOfHome;
+    expect(n > order.last, "numbers came in another order, or twice");
+    order.last = n;
+    ++order.taken;
+    return true;
+  }
+  int in_, out_;
+  std::string counts_;
+  Number written_ = 0;
+  Order own_, homes_;
 };
 
 volatile sig_atomic_t relock = 0;
@@ -789,6 +844,7 @@ const std::map<std::string, Maker>& makers() {
       {"namespaces", make<Namespaces>()},
       {"deleted-fifo", make<DeletedFifo>()},
       {"fifo", make<Fifo>()},
+      {"fifo-pair", make<FifoPair>()},
       {"flock", make_flock},
       {"file-record-lock", make_record_lock<F_OFD_SETLK>},
       {"memfd", make<Memfd>()},
@@ -805,8 +861,6 @@ const std::map<std::string, Maker>& makers() {
   };
   return all;
 }
-
-volatile sig_atomic_t finish = 0;
 
 struct Used {
   std::string name;

@@ -40,6 +40,34 @@ print(right, wrong, flush=True)
 """
 
 
+# Writes 1, 2, .. into a FIFO, marked as its own, until it is told to end; says how many.
+WRITER = """
+import os, signal, struct, sys, time
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+out, n = os.open(sys.argv[1], os.O_WRONLY), 0
+print("open", flush=True)
+while not ended:
+    n += 1
+    os.write(out, struct.pack("Q", n | 1 << 63))
+    time.sleep(0.0005)
+print(n, flush=True)
+"""
+# Takes a number out of it now and then.
+TAKER = """
+import os, signal, sys, time
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+file, n = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK), 0
+print("open", flush=True)
+while not ended:
+    try:
+        n += len(os.read(file, 8)) == 8
+    except BlockingIOError:
+        pass
+    time.sleep(0.003)
+print(n, flush=True)
+"""
 # Does with its record locks what it is told; the lock is that of its process.
 RECORD_LOCKER = """
 import fcntl, os, sys
@@ -460,6 +488,75 @@ class Fds(unittest.TestCase):
         self.rows.append(["fifo, asked at home", moves, right, f"{wrong} wrong answers"])
         self.assertGreater(right, moves)
         self.assertEqual(wrong, 0)
+
+    def test_both_ends_of_a_named_pipe_that_others_write_to(self):
+        self.both_ends_move("both", [WRITER])
+
+    def test_both_ends_of_a_named_pipe_that_others_read_and_write(self):
+        self.both_ends_move("shared", [WRITER, TAKER])
+
+    def test_a_tree_that_has_both_ends_of_a_named_pipe(self):
+        """In several processes; somebody at home writes there, too. Its end comes when the last of them has gone."""
+        fifo, report = "/root/tree.fifo", self.lab.path(1, "/root/tree.report")
+        os.mkfifo(self.lab.path(1, fifo))
+        program = Path(__file__).resolve().parents[1] / "programs/fifo_tree.py"
+        self.lab.path(1, "/root/fifo_tree.py").write_bytes(program.read_bytes())
+        words = f"python3 /root/fifo_tree.py {fifo} /root/tree.report"
+        shell = self.lab.popen(1, ["sh", "-c", f"{words} </dev/null >/dev/null 2>&1 & echo $!; wait $!; exit $?"],
+                               stdout=subprocess.PIPE, text=True)
+        self.addCleanup(shell.stdout.close)
+        pid = int(shell.stdout.readline())
+        self.lab.wait_for(lambda: report.exists() and report.read_text().startswith("ready"), 20, "it begins")
+        children = report.read_text().split()[1:]
+        other = self.lab.popen(1, ["python3", "/root/fifo_tree.py", "--write", fifo], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(other.kill)
+        moves = 12
+        for i in range(moves):
+            if i in (0, 1, 5):
+                self.lab.path(i % NODES + 1, FAULTS).write_text("migrate.after_restore error\n")
+                said = self.lab.run(1, ["migrate", "--tree", str(pid), str((i + 1) % NODES + 1)], check=False)
+                self.assertIn("fault", said.stderr)
+            observe.migrate(self.lab, pid, (i + 1) % NODES + 1, options=["--tree"])
+            time.sleep(BETWEEN_S)
+        self.lab.run(1, ["kill", "-TERM", *children])
+        time.sleep(0.3)
+        self.assertTrue(report.read_text().count("\n") == 1, "one at home still writes")
+        other.terminate()
+        written = int(other.communicate(timeout=20)[0])
+        self.assertEqual(shell.wait(20), 0)
+        word, homes, total = report.read_text().splitlines()[1].rsplit(" ", 2)
+        self.assertEqual((word, int(homes)), ("good", written))
+        self.rows.append(["fifo of a tree", moves, int(total), f"{homes} from home"])
+        self.assertEqual(observe.left_over(self.lab), [])
+
+    def both_ends_move(self, name, programs):
+        """Whatever is written comes out once, by the guest or at home. Some moves come to nothing."""
+        self.lab.path(1, f"/root/{name}").mkdir()
+        fifo = f"/root/{name}/both"
+        os.mkfifo(self.lab.path(1, fifo))
+        probe = Probe(self.lab, name, ["fifo-pair"])
+        probe.wait_ready()
+        others = [self.lab.popen(1, ["python3", "-c", program, fifo], stdout=subprocess.PIPE, text=True)
+                  for program in programs]
+        for other in others:
+            self.addCleanup(other.kill)
+            self.assertEqual(other.stdout.readline(), "open\n")
+        for at, to in ((1, 2), (2, 3), (3, 1)):
+            for step in ("after_freeze", "after_restore"):
+                self.lab.path(at, FAULTS).write_text(f"migrate.{step} error\n")
+                self.assertIn("fault", observe.try_to_migrate(self.lab, probe.pid, to)[1])
+            self.move_around(probe, 1, first=to - 1)
+        moves = 3 + self.move_around(probe)
+        counts = []
+        for other in others:
+            other.terminate()
+            counts.append(int(other.communicate(timeout=20)[0]))
+        self.assert_passes(probe, ["fifo-pair"], moves)
+        written, own, homes = map(int, probe.path("counts").read_text().split())
+        at_home = sum(counts[1:])
+        self.rows.append([f"fifo-pair, {len(others)} at home", moves, homes, f"{written} own, {at_home} taken at home"])
+        self.assertGreater(homes, moves)
+        self.assertEqual(written + counts[0], own + homes + at_home)
 
 
 if __name__ == "__main__":
