@@ -23,7 +23,8 @@ Result<LocalCriu> LocalCriu::start(const std::string& criu_path, CriuUser user, 
     options.argv = {"/usr/bin/setpriv",       "--ruid",       std::to_string(user.uid), "--rgid",
                     std::to_string(user.gid), "--keep-groups"};
   }
-  for (const char* word : {criu_path.c_str(), "--no-default-config", "swrk", "3"}) {
+  for (const char* word :
+       {criu_path.c_str(), "--no-default-config", kCriuValidation, "swrk", "3"}) {
     options.argv.emplace_back(word);
   }
   options.descriptors = {*rpc.there, images_fd};

@@ -7,6 +7,10 @@
 
 namespace ssi::migrate {
 
+// That a file is the same one, home's store knows. By default criu opens each to look for a
+// build-id, which would break a lease, and waits for it to be given up by a process that is frozen.
+inline constexpr const char* kCriuValidation = "--file-validation=filesize";
+
 struct CriuUser {
   uid_t uid = 0;
   gid_t gid = 0;

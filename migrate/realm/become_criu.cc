@@ -33,8 +33,9 @@ void become_criu(const std::string& criu_dir, CriuUser user, std::span<const int
   const std::string loader = criu_dir + "/ld.so";
   const std::string criu = criu_dir + "/criu";
   char fd_text[] = {static_cast<char>('0' + kCriuRpcFd), '\0'};
-  const char* argv[] = {loader.c_str(),        "--library-path", criu_dir.c_str(), criu.c_str(),
-                        "--no-default-config", "swrk",           fd_text,          nullptr};
+  const char* argv[] = {
+      loader.c_str(),  "--library-path", criu_dir.c_str(), criu.c_str(), "--no-default-config",
+      kCriuValidation, "swrk",           fd_text,          nullptr};
   const char* envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
   ::execve(loader.c_str(), const_cast<char**>(argv), const_cast<char**>(envp));
   ::_exit(127);
