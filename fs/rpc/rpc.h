@@ -62,6 +62,8 @@ enum class Op : std::uint16_t {
   kAdopt = 39,       // an open file becomes the held one
   kHoldLocks = 40,   // an owner's record locks, from now on also known by a number
   kAdoptLocks = 41,  // an owner's record locks of a node are the held ones
+  kOpenHeld = 42,    // a node: not by another opening, but as the held open file
+  kLease = 43,       // of an open file: how it stands, or what it is to be
 };
 
 struct RequestHead {
@@ -204,6 +206,17 @@ struct HeldBody {  // kHeld, kUnhold, kAdopt; the reply to kHold
 struct AdoptLocksBody {  // kAdoptLocks
   std::uint64_t id = 0;
   std::uint64_t owner = 0;
+};
+struct OpenHeldBody {  // kOpenHeld; its reply is that of kOpen
+  std::uint64_t id = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t reserved = 0;
+};
+struct LeaseBody {             // kLease, also its reply
+  std::uint32_t type = 0;      // F_RDLCK, F_WRLCK, F_UNLCK; one that is being broken: will be
+  std::uint32_t breaking = 0;  // reply
+  std::uint32_t set = 0;       // request: 1: to be of that type, 0: only asked for
+  std::uint32_t reserved = 0;
 };
 struct CountReply {
   std::uint64_t count = 0;  // bytes written or copied, offset found, size of an attribute

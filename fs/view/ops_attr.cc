@@ -119,6 +119,13 @@ void ViewOps::setxattr(fuse_req_t request, fuse_ino_t ino, const char* name, con
     fuse_reply_err(request, EOPNOTSUPP);
     return;
   }
+  if (node->is_root && asks_for_held(request) && size == sizeof(ExpectOpening) &&
+      std::string_view(name) == kExpectOpeningAttribute) {
+    ExpectOpening wanted;
+    std::memcpy(&wanted, value, sizeof wanted);
+    expect_opening(request, wanted);
+    return;
+  }
   SetxattrBody body;
   body.name_bytes = static_cast<std::uint32_t>(std::strlen(name));
   body.value_bytes = static_cast<std::uint32_t>(size);

@@ -12,7 +12,8 @@
 
 namespace ssi {
 struct AdoptFile;
-}
+struct ExpectOpening;
+}  // namespace ssi
 
 namespace ssi::fs {
 
@@ -115,6 +116,8 @@ struct ViewOps {
   static void removexattr(fuse_req_t request, fuse_ino_t ino, const char* name);
 
   // ops_files.cc
+  static int open_at_home(fuse_req_t request, const ViewNodePtr& node, fuse_file_info& info);
+  static void answer_open(fuse_req_t request, int error, const fuse_file_info& info);
   static void open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info);
   static void create(fuse_req_t request, fuse_ino_t parent_id, const char* name, mode_t mode,
                      fuse_file_info* info);
@@ -158,6 +161,7 @@ struct ViewOps {
   static void lookup_held(fuse_req_t request, const ViewNodePtr& parent, const std::string& name,
                           std::uint64_t id);
   static void release_held(fuse_req_t request, std::uint64_t id);
+  static void expect_opening(fuse_req_t request, const ExpectOpening& wanted);
   static void hold_as_attribute(fuse_req_t request, ViewNode& node, std::size_t size);
   static void ioctl(fuse_req_t request, fuse_ino_t ino, unsigned int command, void* argument,
                     fuse_file_info* info, unsigned int flags, const void* in, std::size_t in_bytes,

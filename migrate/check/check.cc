@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "migrate/fds/deleted_file.h"
+#include "migrate/fds/lease.h"
 #include "migrate/fds/path_handle.h"
 #include "ssid/base/own_programs.h"
 
@@ -204,6 +205,8 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd) + " and by no other name");
     } else if (const auto lock = fds::lock_that_stays(fd.locks); !lock.empty()) {
       reasons.add(true, describe(fd) + " with " + lock);
+    } else if (const auto lease = fds::lease_that_stays(fd.locks, fd.flags); !lease.empty()) {
+      reasons.add(true, describe(fd) + " with " + lease);
     } else if (fd.kind == FdKind::kPathOnly) {
       const std::string why = fds::why_path_handle_stays({fd.mode & S_IFMT, fd.of_kernel});
       reasons.add(!why.empty(), numbered(fd, why));

@@ -92,6 +92,8 @@ struct FdFact {
   // Of files with a lock: the first of the processes looked at that has this very open file, and
   // its first number there.
   OpenFileName open_file{};
+  // Of files with a lease: whom the kernel tells when it is broken, as fds::LeaseSignal has it.
+  pid_t lease_owner = 0;
   // Pipes, FIFOs: whether the process itself holds an end for reading and one for writing.
   bool other_end_inside = false;
   // Pseudo-terminals, either side: which one.

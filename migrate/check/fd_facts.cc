@@ -15,7 +15,9 @@
 #include "migrate/check/pipe_ends.h"
 #include "migrate/check/pty_facts.h"
 #include "migrate/check/socket_facts.h"
+#include "migrate/fds/descriptor.h"
 #include "migrate/fds/held_file.h"
+#include "migrate/fds/lease.h"
 #include "migrate/fds/pidfd.h"
 #include "migrate/move/stream_key.h"
 #include "ssid/base/proc_job.h"
@@ -218,18 +220,25 @@ void pair_pipe_ends(std::vector<FdFact>& fds) {
   ends.pair(fds);
 }
 
-// Files of a view keep their locks at home: the kernel here does not know of them.
+// Files of a view keep their locks at home: the kernel here does not know of them, but of leases.
 void ask_for_locks(pid_t pid, std::vector<FdFact>& fds) {
   for (FdFact& fd : fds) {
+    const Lease lease = fd.locks.lease;
     if (fd.on_view) fd.locks = fds::locks_in_view(pid, fd.number);
+    fd.locks.lease = lease;  // but that is the kernel's
+    if (!lease.any()) continue;
+    const auto file = fds::descriptor_of(pid, fd.number);
+    if (!file) continue;
+    if (const auto signal = fds::lease_signal_of(**file)) fd.lease_owner = signal->to;
   }
 }
 
 // criu takes the locks of a process, and then closes a descriptor of each file that it has mapped:
-// the kernel drops the locks of such a file with that.
+// the kernel drops the locks of such a file with that. And it opens such a file again to map it.
 void find_mapped_locks(const ProcDir& proc, std::vector<FdFact>& fds) {
   const auto locked = [](const FdFact& fd) { return !fd.locks.of_process.empty(); };
-  if (std::ranges::none_of(fds, locked)) return;
+  const auto leased = [](const FdFact& fd) { return fds::excludes_openings(fd.locks.lease); };
+  if (std::ranges::none_of(fds, locked) && std::ranges::none_of(fds, leased)) return;
   const auto text = proc.read("maps");
   if (!text) return;
   const auto mappings = parse_maps(*text);
@@ -240,6 +249,8 @@ void find_mapped_locks(const ProcDir& proc, std::vector<FdFact>& fds) {
     });
     if (mapped && locked(fd) && fd.why_not.empty()) {
       fd.why_not = "with a record lock (fcntl) and mapped, too: the lock would be lost";
+    } else if (mapped && leased(fd) && fd.why_not.empty()) {
+      fd.why_not = "with a lease (fcntl) and mapped, too: it could not be taken anew";
     }
   }
 }

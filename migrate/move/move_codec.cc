@@ -1,5 +1,7 @@
 #include "migrate/move/move_codec.h"
 
+#include <fcntl.h>
+
 #include "migrate/move/move_generated.h"
 
 namespace ssi::migrate {
@@ -101,7 +103,9 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen& m) {
     std::vector<wire::HeldLock> locks;
     for (const LockRange& lock : f.locks) locks.emplace_back(lock.start, lock.end, lock.type);
     held.push_back(wire::CreateHeld(b, f.id, key, f.pid, f.number, f.flags, f.position, f.flock,
-                                    name, b.CreateVectorOfStructs(locks), f.of_process));
+                                    name, b.CreateVectorOfStructs(locks), f.of_process,
+                                    f.lease.type, f.lease.breaking != 0, f.lease_signal,
+                                    f.lease_owner));
   }
   std::vector<flatbuffers::Offset<wire::Pty>> ptys;
   for (const fds::MovedPty& pty : m.ptys) ptys.push_back(pack_pty(b, pty));
@@ -267,9 +271,20 @@ Result<MoveMessage> unpack(const wire::Frozen& m) {
   if (m.held()->size() > kHeldMax) return Error("too many held files");
   for (const wire::Held* f : *m.held()) {
     SSI_ASSIGN(auto locks, unpack_locks(f->locks()));
-    frozen.held.push_back({f->id(), text(f->key()), f->pid(), f->number(), f->flags(),
-                           f->position(), f->flock(), std::move(locks), text(f->name()),
-                           f->of_process()});
+    if (f->lease() > F_UNLCK) return Error("a lease of an unknown kind");
+    frozen.held.push_back({f->id(),
+                           text(f->key()),
+                           f->pid(),
+                           f->number(),
+                           f->flags(),
+                           f->position(),
+                           f->flock(),
+                           std::move(locks),
+                           text(f->name()),
+                           f->of_process(),
+                           {f->lease(), f->breaking() ? 1u : 0u},
+                           f->lease_signal(),
+                           f->lease_owner()});
   }
   return MoveMessage(std::move(frozen));
 }

@@ -98,6 +98,9 @@ struct NoFiles : fds::FilePort {
   Result<std::uint64_t> hold_locks(std::uint32_t, int, pid_t) override {
     return Error("no files here");
   }
+  Result<> expect_opening(std::uint32_t, const fds::HeldFile&) override {
+    return Error(ErrorCode::kRefused, "no files here");
+  }
   Result<> expect_locks(std::uint32_t, const fds::HeldFile&) override {
     return Error("no files here");
   }

@@ -19,6 +19,7 @@
 #include "migrate/criu/tty_image.h"
 #include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
+#include "migrate/fds/lease.h"
 #include "migrate/fds/netlink_socket.h"
 #include "migrate/fds/process_locks.h"
 #include "migrate/fds/pty_queues.h"
@@ -267,11 +268,15 @@ class TargetMove {
       if (file.of_process && ticket_.pid.home != env_.self) {
         SSI_TRY(env_.files.expect_locks(ticket_.pid.home.value, file).context("held lock"));
       }
+      if (fds::excludes_openings(file.lease) && ticket_.pid.home != env_.self) {
+        SSI_TRY(env_.files.expect_opening(ticket_.pid.home.value, file).context("lease"));
+      }
       if (file.key.empty()) continue;
       SSI_ASSIGN(UniqueFd fd, env_.files.open(ticket_.pid.home.value, file).context("held file"));
       const int number = kCriuFirstExtraFd + static_cast<int>(given.size());
       const bool itself = comes_home_with_lock(file);
       if (itself) SSI_TRY(fds::set_as_it_was(*fd, file));
+      if (itself && file.lease.any()) SSI_TRY(fds::prepare_lease(*fd, file));
       inherit_.push_back({itself ? fds::key_of_itself(file) : file.key, number});
       given.push_back(std::move(fd));
     }
@@ -284,8 +289,14 @@ class TargetMove {
         SSI_ASSIGN(const pid_t owner, host_pid(file.pid));
         SSI_TRY(fds::check_process_locks(owner, file, ticket_.pid.home == env_.self));
       }
-      if (!file.has_lock() || comes_home_with_lock(file)) continue;
+      if (!file.has_lock()) continue;
       SSI_ASSIGN(const pid_t owner, host_pid(file.pid));
+      if (comes_home_with_lock(file)) {
+        if (!file.lease.any()) continue;
+        SSI_ASSIGN(const pid_t told, host_pid(file.lease_owner));
+        SSI_TRY(fds::finish_lease(owner, told, file));
+        continue;
+      }
       SSI_TRY(fds::adopt_file(owner, file));
     }
     return {};
@@ -350,16 +361,19 @@ class TargetMove {
   }
 
   // A process's record locks it takes itself, in criu's hands: at home beside home's carrier, which
-  // lets go after that; elsewhere they become those that home holds. All others are there already.
+  // lets go after that; elsewhere they become those that home holds. Leases, too: of this kernel,
+  // or, at home, the one that its open file has. All others are there already.
   Result<> set_locks(ImageDir& images) {
     SSI_TRY(images.change(kFileLocksImage, only_the_head));
     std::vector<ProcessLock> locks;
+    std::vector<LeaseToTake> leases;
     for (const fds::HeldFile& file : held_) {
+      if (file.lease.any()) leases.push_back({file.pid, file.number, file.lease});
       if (!file.of_process) continue;
       for (const LockRange& range : file.locks) locks.push_back({file.pid, file.number, range});
     }
-    if (locks.empty()) return {};
-    const std::string image = process_locks_image(locks);
+    if (locks.empty() && leases.empty()) return {};
+    const std::string image = locks_image(locks, leases);
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(image.data());
     return images.write_part({kFileLocksImage, 0, {bytes, image.size()}});
   }

@@ -819,6 +819,74 @@ class RobustFutex : public Kind {
   volatile bool locked_ = false, leave_ = false;
 };
 
+volatile sig_atomic_t lease_broken = 0, wrong_lease_fd = 0;
+
+// The file is its own by a lease for as long as the first word in it is 1. Told that somebody opens
+// it, it makes that 0, counts it in the second one, and lets go; then it takes the lease anew as
+// soon as it can, and a while later the file is its own again.
+class Leased : public Kind {
+ public:
+  explicit Leased(const std::string& dir) {
+    fd_ = ::open((dir + "/leased").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    expect(fd_ >= 0, "make a file");
+    leased_fd = fd_;
+    struct sigaction action {};
+    action.sa_flags = SA_SIGINFO;
+    action.sa_sigaction = [](int, siginfo_t* info, void*) {
+      lease_broken = 1;
+      // One that its deputy has sent on is not of the kernel.
+      if (info->si_code > 0 && info->si_fd != leased_fd) wrong_lease_fd = 1;
+    };
+    ::sigaction(SIGRTMIN + 3, &action, nullptr);
+    expect(take(), "take a lease");
+    write_down(1);
+  }
+  void round(Number) override {
+    expect(wrong_lease_fd == 0, "told of another descriptor");
+    if (lease_broken != 0) {
+      lease_broken = 0;
+      if (own_) ++words_[1];
+      write_down(0);
+      expect(::fcntl(fd_, F_SETLEASE, F_UNLCK) == 0, "let go");
+      taken_ = 0;
+      return;
+    }
+    const int has = ::fcntl(fd_, F_GETLEASE);
+    // Between the two, somebody may have come: then it is being broken, and a signal on its way.
+    if (own_) expect(has == F_WRLCK || await_signal(), "it lost the lease and was not told");
+    if (own_ || (taken_ == 0 && !take())) return;
+    if (taken_ == 0) taken_ = now_ms();
+    if (now_ms() - taken_ > 500 && lease_broken == 0) write_down(1);
+  }
+  void end(Number) override { expect(words_[1] > 0 && ::close(fd_) == 0, "nobody came"); }
+
+ private:
+  static long now_ms() {
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+  }
+  void write_down(Number own) {
+    words_[0] = own;
+    own_ = own != 0;
+    expect(::pwrite(fd_, words_, sizeof words_, 0) == sizeof words_, "write");
+  }
+  // The kernel forgets the signal when it is let go.
+  bool take() {
+    return ::fcntl(fd_, F_SETSIG, SIGRTMIN + 3) == 0 && ::fcntl(fd_, F_SETLEASE, F_WRLCK) == 0;
+  }
+  static bool await_signal() {
+    for (int i = 0; i < 5000 && lease_broken == 0; ++i) ::usleep(1000);
+    return lease_broken != 0;
+  }
+  static int leased_fd;
+  int fd_ = -1;
+  bool own_ = false;
+  long taken_ = 0;
+  Number words_[2] = {0, 0};
+};
+int Leased::leased_fd = -1;
+
 using Maker = std::function<std::unique_ptr<Kind>(const std::string& dir)>;
 template <typename T>
 Maker make() {
@@ -847,6 +915,7 @@ const std::map<std::string, Maker>& makers() {
       {"fifo-pair", make<FifoPair>()},
       {"flock", make_flock},
       {"file-record-lock", make_record_lock<F_OFD_SETLK>},
+      {"lease", make<Leased>()},
       {"memfd", make<Memfd>()},
       {"shared-memory", make<SharedMemory>()},
       {"netlink", make<Netlink>()},

@@ -3,9 +3,12 @@
 (tests/programs/fds_probe.cc), and judged by the program's own last word. Processes at home look on: one has the deleted
 file open, too, one tries to take the lock, one talks to it by named pipes."""
 
+import collections
 import fcntl
 import os
+import random
 import re
+import statistics
 import struct
 import subprocess
 import sys
@@ -150,6 +153,34 @@ os.unlink("/root/bind")
 while True:
     time.sleep(1)
 """
+
+
+class Opener:
+    """Somebody at home who opens a leased file now and then, and finds it let go."""
+
+    def __init__(self, path):
+        self.path = path
+        self.times = 0
+        self.wrong = []
+        self.waited_s = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        pause = random.Random(7)
+        while not self._stop.wait(pause.uniform(0.2, 1.5)):
+            since = time.monotonic()
+            with open(self.path, "r+b", buffering=0) as file:
+                own, count = struct.unpack("QQ", file.read(16))
+                self.waited_s.append(time.monotonic() - since)
+                self.times += 1
+                if own:
+                    self.wrong.append(count)
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join()
 
 
 class Probe:
@@ -324,6 +355,75 @@ class Fds(unittest.TestCase):
         self.assert_passes(probe, [kind], MOVES)
         with open(probe.path("lock"), "r+b") as file:
             attempt(file)  # free now
+
+    def test_a_lease_is_broken_from_home(self):
+        """Somebody at home opens the file now and then, and gets in only when the guest has let go."""
+        probe = Probe(self.lab, "lease", ["lease"])
+        probe.wait_ready()
+        opener = Opener(probe.path("leased"))
+        self.addCleanup(opener.stop)
+        put_off = collections.Counter()
+        for i in range(MOVES):
+            put_off.update(self.move_patiently(probe, (i + 1) % NODES + 1))
+            time.sleep(BETWEEN_S)
+        opener.stop()
+        self.assertEqual(opener.wrong, [], f"of {opener.times} times")
+        self.assertGreater(opener.times, 10)
+        self.assertLess(max(opener.waited_s), 20, "the kernel's patience ends after 45 s")
+        waited = f"waited {max(opener.waited_s):.2f} s at most, {statistics.median(opener.waited_s):.2f} mostly"
+        self.rows.append(["lease, opened at home", MOVES, opener.times, f"{waited}; put off {dict(put_off)}"])
+        self.assert_passes(probe, ["lease"], MOVES)
+
+    def test_a_lease_is_broken_wherever_it_is(self):
+        """Once at each place. It is taken anew there, and goes on with the next move."""
+        probe = Probe(self.lab, "lease-once", ["lease"])
+        probe.wait_ready()
+        waited_s = []
+        for i in range(6):
+            for _ in self.move_patiently(probe, (i + 1) % NODES + 1):
+                pass
+            since = time.monotonic()
+            with open(probe.path("leased"), "r+b", buffering=0) as file:
+                waited_s.append(time.monotonic() - since)
+                self.assertEqual(struct.unpack("QQ", file.read(16)), (0, i + 1))
+            time.sleep(2)  # until the file is its own again
+        self.assertLess(max(waited_s), 10, waited_s)
+        self.rows.append(["lease, opened once a place", 6, 6, f"waited {max(waited_s):.2f} s at most"])
+        self.assert_passes(probe, ["lease"], 6)
+
+    def test_a_lease_in_moves_that_come_to_nothing(self):
+        """It is where it was, and who opens the file at home after that is let in by its owner."""
+        probe = Probe(self.lab, "lease-aborted", ["lease"])
+        probe.wait_ready()
+        opened = 0
+        for at, to in ((1, 2), (2, 3), (3, 1)):
+            for step in ("after_freeze", "after_dump", "after_restore"):
+                self.lab.path(at, FAULTS).write_text(f"migrate.{step} error\n")
+                status, said = observe.try_to_migrate(self.lab, probe.pid, to)
+                self.assertNotEqual(status, 0, step)
+                self.assertIn("fault", said)
+                since = time.monotonic()
+                with open(probe.path("leased"), "r+b", buffering=0) as file:
+                    self.assertLess(time.monotonic() - since, 10, (at, step))
+                    opened += 1
+                    self.assertEqual(struct.unpack("QQ", file.read(16)), (0, opened), (at, step))
+                time.sleep(1.5)  # until the file is its own again
+            for _ in self.move_patiently(probe, to):
+                pass
+        self.assertEqual(self.held_files(), 0)
+        self.assert_passes(probe, ["lease"], 3)
+
+    def move_patiently(self, probe, to):
+        """Yields why it did not move at first."""
+        for _ in range(30):
+            status, said = observe.try_to_migrate(self.lab, probe.pid, to)
+            if status == 0:
+                return
+            why = next((words for words in ("being broken", "broken meanwhile", "away from home", "Resource temporarily",
+                                            "just deleted or locked") if words in said), said)
+            yield why
+            time.sleep(0.3)
+        self.fail(said)
 
     def test_a_lock_that_a_tree_shares(self):
         """By an open file that they inherited: it is one lock, until the last of them has closed it."""
