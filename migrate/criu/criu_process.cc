@@ -22,7 +22,8 @@ Result<LocalCriu> LocalCriu::start(const CriuFiles& criu, int images_fd,
   SpawnOptions options;
   if (criu_needs_limits_library())
     options.argv = {"/usr/bin/env", "LD_PRELOAD=" + criu.limits_library};
-  for (const char* word : {criu.program.c_str(), "--no-default-config", kCriuValidation, "swrk", "3"}) {
+  for (const char* word :
+       {criu.program.c_str(), "--no-default-config", kCriuValidation, "swrk", "3"}) {
     options.argv.emplace_back(word);
   }
   options.descriptors = {*rpc.there, images_fd};

@@ -37,7 +37,8 @@ void become_criu(const std::string& criu_dir, std::span<const int> fds) {
   const std::string limits = criu_dir + "/" + kCriuLimitsLibrary;
   std::vector<const char*> argv = {loader.c_str(), "--library-path", criu_dir.c_str()};
   if (criu_needs_limits_library()) argv.insert(argv.end(), {"--preload", limits.c_str()});
-  argv.insert(argv.end(), {criu.c_str(), "--no-default-config", kCriuValidation, "swrk", fd_text, nullptr});
+  argv.insert(argv.end(),
+              {criu.c_str(), "--no-default-config", kCriuValidation, "swrk", fd_text, nullptr});
   const char* envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
   ::execve(loader.c_str(), const_cast<char**>(argv.data()), const_cast<char**>(envp));
   ::_exit(127);

@@ -587,9 +587,7 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& p
     return !found.contains(end.first) && end.second.fd->named_at.empty() &&
            (end.second.fd->kind != FdKind::kPipe || !end.second.fd->holders.empty());
   });
-  if (others) {
-    return Error(ErrorCode::kRefused, kMadeThere);
-  }
+  if (others) return Error(ErrorCode::kRefused, kMadeThere);
   SSI_TRY(add_files(prepared.source, tree, what.to_home));
   prepared.source.check_again = [what, before = look_of(tree),
                                  known = prepared.source.streams](const auto& now) {

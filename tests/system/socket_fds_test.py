@@ -32,7 +32,7 @@ REFUSED = {
         "fd 3 is a unix socket (@x) whose clients are asked for their identity with each message"),
     "datagrams, a pair with another process": (
         "a, b = socket.socketpair(type=socket.SOCK_DGRAM); subprocess.Popen(['sleep', '60'], stdin=a, start_new_session=True); "
-        "a.close(); time.sleep(1)",
+        "a.close(); subprocess.run(['sleep', '1'])",
         "(sleep), who sends it datagrams, which are not relayed yet"),
     "a shared one": (
         "a, b = socket.socketpair(); subprocess.Popen(['sleep', '60'], stdin=a, start_new_session=True); "

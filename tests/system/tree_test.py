@@ -70,8 +70,9 @@ class Tree:
         self.said = b""
         lab.wait_for(lambda: self.words(), 10, "the tree stands")
         self.pids = [int(pid) for pid in self.words()[0].split()]
-        child = lab.path(1, f"/proc/{self.pids[1]}/task/{self.pids[1]}/children").read_text()
-        self.pids.append(int(child))
+        children = lab.path(1, f"/proc/{self.pids[1]}/task/{self.pids[1]}/children")
+        lab.wait_for(lambda: children.read_text(), 10, "its grandchild")
+        self.pids.append(int(children.read_text()))
         # Nobody may wait for it to be read.
         os.set_blocking(self.shell.stdout.fileno(), False)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import observe  # noqa: E402
-from lab import Lab  # noqa: E402
+from lab import Lab, LabError  # noqa: E402
 
 NODES = 3
 MOVES = 50
@@ -111,7 +111,11 @@ class UnixNames(unittest.TestCase):
     def test_who_sends_datagrams(self):
         """As a program that logs: its server stays at home."""
         server = Server(self.lab, "log", "/tmp/log.sock", "datagram", ("one",))
-        self.go_around(server, server.clients_pid)
+        try:
+            self.go_around(server, server.clients_pid)
+        except LabError as error:
+            said = server.answers.read_text() if server.answers.exists() else "nothing"
+            self.fail(f"{error}; the client's last word: {said}")
         counts, word = server.end()
         self.assertEqual(counts["failures"], [], counts)
         self.assertGreater(counts["one"], 10 * MOVES)
