@@ -104,9 +104,10 @@ TEST_CASE("shared memory: with whom") {
     });
     CHECK(opener.facts().fds.back().kind == FdKind::kMemfd);
     munmap(memory, kPage);
-    CHECK(mapper.reason() == "it shares memory with process " + we + ", " +
-                                 std::to_string(opener.pid()) +
-                                 " (migrate_check_t): anonymous shared memory");
+    const std::string other = std::to_string(opener.pid()) + " (migrate_check_t)";
+    const bool we_come_first = getpid() < opener.pid();  // in the order of their numbers
+    CHECK(mapper.reason() == "it shares memory with process " + (we_come_first ? we : other) +
+                                 ", " + (we_come_first ? other : we) + ": anonymous shared memory");
     fd.reset();
     CHECK(opener.reason() == "fd 0 is a memory file (/dev/zero (deleted)) that process " +
                                  std::to_string(mapper.pid()) + " (migrate_check_t) has open, too");
