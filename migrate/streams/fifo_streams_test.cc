@@ -111,6 +111,9 @@ TEST_CASE("it closes its reading end: its own writing breaks, unless others read
   StreamTarget node;
   GuestEnds guest = move_to(node, net, 1);
   guest.in.reset();
+  // Until home has heard of it, it reads for the guest.
+  for (int i = 0; i < 5000 && !net.home.finished(kIn); ++i) ::usleep(1000);
+  REQUIRE(net.home.finished(kIn));
   REQUIRE(write_all(*guest.out, "for others"));
   CHECK(read_exactly(*other, 10) == "for others");
   CHECK_FALSE(comes_within(*guest.out, 0, 100));
