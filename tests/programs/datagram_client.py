@@ -1,5 +1,6 @@
 """Sends datagrams to datagram_server.py: datagram_client.py ADDRESS REPORT [WHO]: "one" is connected and sends all the time, "many" is a
-socket of its own for each; WHO: one of these alone. SIGTERM: how many of each, one line of JSON, goes to REPORT."""
+socket of its own for each; WHO: one of these alone. REPORT is there once "one" is connected; SIGTERM: how many of each, one line of JSON, goes
+to it."""
 
 import json
 import signal
@@ -28,10 +29,9 @@ def main(address, report, *who):
         counts["longest_ms"] = max(counts["longest_ms"], round(1000 * (time.monotonic() - since)))
 
     def run(who):
-        stays = connected() if who == "one" else None
         while not ended.is_set():
             try:
-                if stays:
+                if who == "one":
                     send(stays, who)
                 else:
                     with connected() as made:
@@ -39,8 +39,11 @@ def main(address, report, *who):
             except OSError as error:
                 counts["failures"].append(repr(error))
                 return
-            time.sleep(0.001 if stays else 0.01)
-    threads = [threading.Thread(target=run, args=(who,)) for who in who or ("one", "many")]
+            time.sleep(0.001 if who == "one" else 0.01)
+    who = who or ("one", "many")
+    stays = connected() if "one" in who else None
+    open(report, "w").close()
+    threads = [threading.Thread(target=run, args=(each,)) for each in who]
     for thread in threads:
         thread.start()
     for thread in threads:
