@@ -47,11 +47,7 @@ int on_open_held(Call& call) {
   if (const int error = call.session.stat().describe(**fd, "", reply.attr); error != 0) {
     return error;
   }
-  auto file = std::make_shared<OpenFile>();
-  file->node = call.head.node;
-  file->fd = std::move(fd);
-  file->flags = body.flags;
-  reply.handle = call.session.add_handle(std::move(file), node.fd);
+  reply.handle = call.session.add_handle(call.head.node, std::move(fd), body.flags, node.fd);
   call.reply.append(reply);
   return 0;
 }
