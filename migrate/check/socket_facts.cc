@@ -25,6 +25,7 @@
 #include "migrate/check/fd_facts.h"
 #include "migrate/check/socket_table.h"
 #include "migrate/fds/netlink_socket.h"
+#include "migrate/fds/socket_link.h"
 #include "migrate/fds/unix_diag.h"
 #include "migrate/fds/unix_socket_state.h"
 
@@ -183,10 +184,9 @@ void add_open_sockets(const ProcDir& proc, std::set<fds::SocketInode>& inodes) {
   const auto numbers = proc.list("fd");
   if (!numbers) return;
   for (const std::string& number : *numbers) {
-    constexpr std::string_view kSocket = "socket:[";
     const auto target = proc.link("fd/" + number);
-    if (!target || !target->starts_with(kSocket)) continue;
-    inodes.insert(std::strtoull(target->c_str() + kSocket.size(), nullptr, 10));
+    const auto inode = target ? fds::socket_inode(*target) : std::nullopt;
+    if (inode) inodes.insert(*inode);
   }
 }
 

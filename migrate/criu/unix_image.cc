@@ -9,6 +9,7 @@
 
 #include "criu_images.pb.h"
 #include "migrate/criu/image_entries.h"
+#include "migrate/fds/socket_link.h"
 #include "ssid/wire/carrier/deleted_socket.h"
 
 namespace ssi::migrate {
@@ -25,9 +26,7 @@ SocketState state_of(const image::unix_sk_entry& s) {
           .receive_timeout_us = s.opts().so_rcv_tmo_sec() * kSecond + s.opts().so_rcv_tmo_usec()};
 }
 
-std::string key_of(const image::unix_sk_entry& s) {
-  return "socket:[" + std::to_string(s.ino()) + "]";
-}
+std::string key_of(const image::unix_sk_entry& s) { return fds::socket_link(s.ino()); }
 
 timeval time_of(std::uint64_t us) {
   return {.tv_sec = static_cast<time_t>(us / kSecond),

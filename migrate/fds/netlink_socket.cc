@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "migrate/fds/descriptor.h"
+#include "migrate/fds/socket_link.h"
 
 namespace ssi::fds {
 namespace {
@@ -101,7 +102,7 @@ Result<std::set<std::uint32_t>> netlink_ports(pid_t pid) {
   std::set<std::uint32_t> ports;
   std::error_code ec;
   for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(pid) + "/fd", ec)) {
-    if (!fs::read_symlink(entry.path(), ec).string().starts_with("socket:[")) continue;
+    if (!is_socket_link(fs::read_symlink(entry.path(), ec).string())) continue;
     SSI_ASSIGN(const UniqueFd socket,
                descriptor_of(pid, std::atoi(entry.path().filename().c_str())));
     if (option(*socket, SOL_SOCKET, SO_DOMAIN) == AF_NETLINK) ports.insert(port_of(*socket));

@@ -1,9 +1,8 @@
 #include "ssid/daemon/carrier_streams.h"
 
-#include <charconv>
 #include <optional>
-#include <string_view>
 
+#include "migrate/fds/socket_link.h"
 #include "ssid/base/log.h"
 #include "ssid/base/process_handle.h"
 #include "ssid/wire/carrier/carrier_client.h"
@@ -18,17 +17,6 @@ constexpr std::int32_t kRefreshTimeoutMs = 1000;
 CarrierDirection direction(const migrate::StreamRef& s) {
   if (s.listens()) return CarrierDirection::kGuestAccepts;
   return s.write_end ? CarrierDirection::kGuestWrites : CarrierDirection::kGuestReads;
-}
-
-// "socket:[123]"
-std::optional<std::uint64_t> inode_of_socket(std::string_view key) {
-  constexpr std::string_view kBefore = "socket:[";
-  if (!key.starts_with(kBefore)) return {};
-  key.remove_prefix(kBefore.size());
-  std::uint64_t inode = 0;
-  const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), inode);
-  if (error != std::errc() || std::string_view(end, key.data() + key.size()) != "]") return {};
-  return inode;
 }
 
 }  // namespace
@@ -100,7 +88,7 @@ Result<std::vector<migrate::StreamRef>> CarrierStreams::accepted_by(
   std::vector<migrate::StreamRef> streams;
   for (const AcceptedConnection& c : connections) {
     migrate::StreamRef out{.id = c.out,
-                           .key = "socket:[" + std::to_string(c.inode) + "]",
+                           .key = fds::socket_link(c.inode),
                            .write_end = true,
                            .generation = listener.generation,
                            .socket = c.out,
@@ -119,7 +107,7 @@ Result<std::vector<migrate::StreamRef>> CarrierStreams::accepted_by(
 
 Result<> CarrierStreams::start(const migrate::StreamRef& stream) {
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
-  const auto socket = stream.listens() ? inode_of_socket(stream.local_key) : std::nullopt;
+  const auto socket = stream.listens() ? fds::socket_inode(stream.local_key) : std::nullopt;
   return carrier.start_stream(stream.id, socket.value_or(0));
 }
 
