@@ -70,9 +70,4 @@ struct Plan {
 
 Plan plan(const ClusterLoad& view, const PolicyConfig& config, std::int64_t now_us);
 
-// The best node for one process if it had to be somewhere else than `from` (no node: a new
-// process), by the same cost: for `migrate PID best` and `runon best`. No node if there is none.
-NodeId best_node(const ClusterLoad& view, const PolicyConfig& config, std::int64_t now_us,
-                 NodeId from, NodeId home, double demand, std::uint64_t bytes);
-
 }  // namespace ssi

@@ -381,14 +381,3 @@ TEST_CASE("the sentences of a move have the numbers in them") {
   CHECK(e->best_target == NodeId{2});
   CHECK(text(e->reasons).find("not 1.15 times faster") != std::string::npos);
 }
-
-TEST_CASE("best_node: for a new process, and for one that is to go elsewhere") {
-  ClusterLoad v = view(2, {node(2, 1), node(3, 0), node(4, 0)});
-  CHECK(best_node(v, kConfig, kNow_us, {}, {}, 1, kMiB) == NodeId{3});
-  CHECK(best_node(v, kConfig, kNow_us, {3}, {}, 1, kMiB) == NodeId{4});
-  CHECK(best_node(v, kConfig, kNow_us, {}, {4}, 1, kMiB) == NodeId{4});
-  v.nodes[2].drained = v.nodes[3].drained = true;
-  CHECK(best_node(v, kConfig, kNow_us, {}, {}, 1, kMiB) == NodeId{2});
-  v.nodes[1].up = false;
-  CHECK(best_node(v, kConfig, kNow_us, {1}, {}, 1, kMiB) == NodeId{});
-}

@@ -1,5 +1,3 @@
-// Long because each case needs its own victim, and together they are the contract of
-// become_deputy().
 #include "migrate/deputy/conversion.h"
 
 #include <doctest/doctest.h>
@@ -8,99 +6,25 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <fstream>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "migrate/deputy/deputy_host.h"
 #include "migrate/deputy/filter_check.h"
 #include "migrate/deputy/proc_text.h"
-#include "migrate/deputy/stop_watcher.h"
-#include "migrate/deputy/test_support.h"
+#include "migrate/deputy/test_original.h"
 
 namespace ssi::deputy {
-namespace {
 
 using namespace testing;
-
-std::string why(const Result<>& result) { return result ? "" : result.error().message(); }
-std::string stub_program() { return program("ssid-deputy"); }
-
-// A process in a frozen cgroup, and what it takes to make it a deputy.
-struct Original {
-  TestDir files;
-  Counters counters{files.path("counters")};
-  TestHost host{files.path("deputy.sock")};
-  TestCgroup cgroup;  // after the files, before the family: its destructor lets frozen ones die
-  Family family;
-
-  explicit Original(int threads = 1, const char* how = "busy", std::vector<std::string> before = {})
-      : family(command(std::move(before), threads, how)) {
-    CHECK(counters.wait_counting(threads));
-  }
-  explicit Original(const std::vector<std::string>& words) : family(words) {}
-
-  std::vector<std::string> command(std::vector<std::string> words, int threads, const char* how) {
-    words.insert(words.end(), {program("deputy_test_victim"), files.path("counters"),
-                               std::to_string(threads), how});
-    return words;
-  }
-
-  void hold() const {
-    cgroup.put("cgroup.procs", std::to_string(family.child()));
-    cgroup.freeze();
-  }
-
-  ConversionPlan plan() const {
-    return {.pid = family.child(),
-            .start_time_ticks = start_time_ticks(family.child()).value_or(0),
-            .cgroup_dir = cgroup.dir(),
-            .stub_path = stub_program(),
-            .socket_path = files.path("deputy.sock"),
-            .epoch = {7}};
-  }
-
-  std::string proc(const char* file) const {
-    return read_proc_file(family.child(), file).value_or("gone");
-  }
-  void send(int signo) const { ::kill(family.child(), signo); }
-  void convert() {
-    const auto result = become_deputy(plan());
-    REQUIRE_MESSAGE(result.ok(), why(result));
-  }
-  void convert_and_meet() {
-    convert();
-    cgroup.thaw();
-    REQUIRE(host.accept());
-  }
-  std::string end_with(const ToDeputy& message) {
-    REQUIRE(host.tell(message));
-    return family.heard();
-  }
-};
-
-Exit exit_message(int status) {
-  Exit message;
-  message.status = status;
-  return message;
-}
-Die die_message(int signo) {
-  Die message;
-  message.signo = signo;
-  return message;
-}
-Stop stop_message(int signo) {
-  Stop message;
-  message.signo = signo;
-  return message;
-}
-
-}  // namespace
 
 TEST_CASE(
     "original becomes the deputy: same PID, parent, comm, command line; parent hears nothing") {
@@ -174,48 +98,6 @@ TEST_CASE("sleep(1) and python3 become deputies") {
   }
 }
 
-TEST_CASE("deputy dies of the guest's signal and writes no core") {
-  for (int signo : {SIGKILL, SIGTERM, SIGSEGV, SIGABRT, SIGUSR1, SIGALRM, SIGRTMIN + 3}) {
-    CAPTURE(signo);
-    Original original;
-    original.hold();
-    original.convert_and_meet();
-    CHECK(original.end_with(die_message(signo)) == "killed " + std::to_string(signo));
-  }
-}
-
-TEST_CASE("signals come in order, with code, value and sender; those of the frozen time too") {
-  Original original;
-  original.hold();
-  original.send(SIGUSR1);
-  original.convert();
-  original.send(SIGTERM);
-  original.cgroup.thaw();
-  REQUIRE(original.host.accept());
-  int seen = 0;
-  for (int i = 0; i < 2; ++i) {
-    const auto signal = original.host.next_signal();
-    REQUIRE(signal);
-    CHECK(signal->sender_pid == getpid());
-    CHECK(signal->sender_uid == getuid());
-    CHECK(signal->code == SI_USER);
-    seen |= 1 << signal->signo;
-  }
-  CHECK(seen == ((1 << SIGUSR1) | (1 << SIGTERM)));
-  for (int i = 0; i < 100; ++i) {
-    sigqueue(original.family.child(), SIGRTMIN + 1, {.sival_int = i});
-  }
-  for (int i = 0; i < 100; ++i) {
-    const auto signal = original.host.next_signal();
-    REQUIRE(signal);
-    CHECK(signal->signo == SIGRTMIN + 1);
-    CHECK(static_cast<int>(signal->value) == i);
-    CHECK(signal->code == SI_QUEUE);
-    CHECK(signal->sequence == static_cast<std::uint64_t>(i) + 3);
-  }
-  CHECK(original.family.heard(0).empty());
-}
-
 TEST_CASE("signals that were dumped with the guest are dropped, once") {
   Original original;
   original.hold();
@@ -244,26 +126,6 @@ TEST_CASE("signals that were dumped with the guest are dropped, once") {
   }
 }
 
-TEST_CASE("ssid is restarted: deputy connects again and sends what was not acked") {
-  Original original;
-  original.hold();
-  original.convert_and_meet();
-  original.send(SIGUSR1);
-  REQUIRE(original.host.next());  // read, not acked
-  original.host.hang_up();
-  original.send(SIGUSR2);
-  REQUIRE(original.host.accept());
-  auto signal = original.host.next_signal();
-  REQUIRE(signal);
-  CHECK(signal->signo == SIGUSR1);
-  CHECK(signal->sequence == 1);
-  signal = original.host.next_signal();
-  REQUIRE(signal);
-  CHECK(signal->signo == SIGUSR2);
-  CHECK(signal->sequence == 2);
-  CHECK(original.end_with(exit_message(1)) == "exited 1");
-}
-
 TEST_CASE("under filters that let through only what a deputy calls, it becomes one and lives") {
   for (const int threads : {1, 3}) {
     Original original(threads, "filtered");
@@ -287,48 +149,6 @@ TEST_CASE("under filters that let through only what a deputy calls, it becomes o
     CHECK(original.proc("status").find("\nSeccomp:\t2\n") != std::string::npos);
     CHECK(original.end_with(die_message(SIGTERM)) == "killed " + std::to_string(SIGTERM));
   }
-}
-
-TEST_CASE("garbage to the deputy: it hangs up and lives") {
-  Original original;
-  original.hold();
-  original.convert_and_meet();
-  const std::string garbage(300, 'x');
-  for (std::size_t size : {1UL, 7UL, 8UL, 16UL, 64UL, 300UL}) {
-    REQUIRE(::send(original.host.connection(), garbage.data(), size, 0) > 0);
-    CHECK(!original.host.next());
-    REQUIRE(original.host.accept());
-  }
-  CHECK(original.end_with(exit_message(5)) == "exited 5");
-}
-
-TEST_CASE("guest is stopped: parent sees the same stop, and the continue") {
-  Original original;
-  original.hold();
-  original.convert_and_meet();
-  for (int signo : {SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU}) {
-    CAPTURE(signo);
-    REQUIRE(original.host.tell(stop_message(signo)));
-    CHECK(original.family.heard() == "stopped " + std::to_string(signo));
-    original.send(SIGCONT);
-    CHECK(original.family.heard() == "continued");
-    const auto ended = original.host.next();
-    REQUIRE(ended);
-    REQUIRE(std::holds_alternative<StopEnded>(*ended));
-    CHECK(std::get<StopEnded>(*ended).was_stopped == 1);
-    const auto signal = original.host.next_signal();
-    REQUIRE(signal);
-    CHECK(signal->signo == SIGCONT);
-  }
-  REQUIRE(original.host.tell(stop_message(SIGSTOP)));
-  CHECK(original.family.heard() == "stopped 19");
-  auto peer = peer_of(original.host.connection());
-  REQUIRE(peer.ok());
-  REQUIRE(continue_deputy(*peer->pidfd).ok());
-  CHECK(original.family.heard() == "continued");
-  REQUIRE(original.host.next());  // StopEnded
-  original.send(SIGUSR1);
-  CHECK(original.host.next_signal()->signo == SIGUSR1);  // no SIGCONT before it
 }
 
 TEST_CASE("a stopped original stays stopped as deputy") {
@@ -453,7 +273,7 @@ TEST_CASE(
 }
 
 TEST_CASE("a process of another user becomes a deputy with that user's credentials") {
-  const std::string copy = stub_program();
+  const std::string copy = program("ssid-deputy");
   Original original(2, "busy",
                     {"/usr/bin/setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"});
   // The build directory may be closed to others.
@@ -531,32 +351,6 @@ TEST_CASE("traced by somebody else: refused, and left as it was") {
   waitpid(debugger, nullptr, 0);
   original.convert_and_meet();
   CHECK(original.end_with(exit_message(0)) == "exited 0");
-}
-
-TEST_CASE("a watched deputy: stops are reported, its end reaches the parent at once") {
-  StopWatcher watcher;
-  Original original(4);
-  original.hold();
-  original.convert();
-  REQUIRE(watcher.watch(original.family.child()).ok());
-  original.cgroup.thaw();
-  REQUIRE(original.host.accept());
-  original.send(SIGSTOP);
-  CHECK(original.family.heard() == "stopped 19");
-  REQUIRE(wait_readable(watcher.event_fd(), 5000));
-  CHECK(watcher.take().at(0).kind == StopReport::Kind::kStopped);
-  original.send(SIGCONT);
-  CHECK(original.family.heard() == "continued");
-  CHECK(original.host.next_signal()->signo == SIGCONT);
-  original.send(SIGTERM);
-  CHECK(original.host.next_signal()->signo == SIGTERM);
-  REQUIRE(original.host.tell(stop_message(SIGTSTP)));
-  CHECK(original.family.heard() == "stopped 20");
-  original.send(SIGCONT);
-  CHECK(original.family.heard() == "continued");
-  REQUIRE(original.host.next());  // StopEnded
-  CHECK(original.host.next_signal()->signo == SIGCONT);
-  CHECK(original.end_with(die_message(SIGABRT)) == "killed 6");
 }
 
 // As when ssid is killed in the middle of it: at whatever moment, the old program does not run, the

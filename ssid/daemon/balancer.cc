@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "loadlevel/policy/admission.h"
+#include "loadlevel/policy/best_node.h"
 #include "loadlevel/policy/words.h"
 #include "loadlevel/tracker/environ_mark.h"
 #include "ssid/base/log.h"

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Everything that a process can have open, moved around three nodes while it is used without pause
-(tests/programs/fds_probe.cc), and judged by the program's own last word. Processes at home look on: one has the deleted
+(tests/programs/fds_probe/), and judged by the program's own last word. Processes at home look on: one has the deleted
 file open, too, one tries to take the lock, one talks to it by named pipes.
 Long because it is a list of independent tests, one a kind."""
 
