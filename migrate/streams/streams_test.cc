@@ -232,9 +232,6 @@ TEST_CASE("home's carrier is restarted and exports again: the guest goes on") {
     if (here == nullptr) return Error("down");
     return here->dial()();
   };
-  const auto duplicate = [](const UniqueFd& fd) {
-    return UniqueFd(::fcntl(*fd, F_DUPFD_CLOEXEC, 0));
-  };
   const auto export_both = [&] {
     REQUIRE(net->home.export_fd(1, StreamDirection::kGuestWrites, duplicate(at_home.writer)).ok());
     REQUIRE(net->home.export_fd(2, StreamDirection::kGuestReads, duplicate(from_home.reader)).ok());

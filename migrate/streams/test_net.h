@@ -46,8 +46,11 @@ struct Net {
     cut();
     for (auto& thread : threads) thread.join();
   }
-  StreamTarget::Dial dial() {
-    return [this]() -> Result<std::unique_ptr<Channel>> {
+  StreamTarget::Dial dial() { return dial(home); }
+  // What else answers here by serve(channel).
+  template <typename Server>
+  StreamTarget::Dial dial(Server& server) {
+    return [this, &server]() -> Result<std::unique_ptr<Channel>> {
       if (down) return Error("down");
       int pair[2];
       if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
@@ -55,7 +58,7 @@ struct Net {
       StreamChannel accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
       std::lock_guard lock(mutex);
       open.push_back(accepted);
-      threads.emplace_back([this, accepted] { home.serve(accepted); });
+      threads.emplace_back([&server, accepted] { server.serve(accepted); });
       return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
     };
   }
@@ -65,7 +68,15 @@ struct Net {
       if (const auto channel = weak.lock()) channel->abort();
     }
   }
+  void cut_often(int times) {
+    for (int i = 0; i < times; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      cut();
+    }
+  }
 };
+
+inline UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(*fd, F_DUPFD_CLOEXEC, 0)); }
 
 inline std::string pattern(std::size_t size, unsigned seed = 1) {
   std::mt19937 random(seed);
