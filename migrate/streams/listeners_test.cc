@@ -1,8 +1,6 @@
 // A unix socket of a guest that listens, and whose clients are at home.
 #include <sys/stat.h>
 
-#include <cstring>
-
 #include "migrate/fds/unix_diag.h"
 #include "migrate/streams/listener_home.h"
 #include "migrate/streams/listener_target.h"
@@ -166,19 +164,7 @@ TEST_CASE("a guest that asks with each message who has sent it is told the clien
   const int on = 1;
   REQUIRE(::setsockopt(*accepted, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0);
   REQUIRE(::write(*accepted, "!", 1) == 1);
-  REQUIRE(comes_within(*accepted, POLLIN, kTimeoutMs));
-  char byte = 0;
-  iovec bytes{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  REQUIRE(::recvmsg(*accepted, &message, 0) == 1);
-  ucred sender{};
-  REQUIRE(CMSG_FIRSTHDR(&message) != nullptr);
-  std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
+  const ucred sender = receive_sender(*accepted);
   CHECK(sender.uid == 1234);
   CHECK(sender.gid == 2345);
   accepted.reset();

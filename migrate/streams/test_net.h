@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <random>
 #include <string>
 #include <thread>
@@ -121,6 +122,24 @@ inline std::string read_exactly(int fd, std::size_t size) {
 inline bool comes_within(int fd, short events, int timeout_ms) {
   pollfd entry{fd, events, 0};
   return ::poll(&entry, 1, timeout_ms) == 1;
+}
+
+// Who has sent the byte that comes next. The socket asks for it with SO_PASSCRED.
+inline ucred receive_sender(int fd) {
+  REQUIRE(comes_within(fd, POLLIN, 10'000));
+  char byte = 0;
+  iovec bytes{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  REQUIRE(::recvmsg(fd, &message, 0) == 1);
+  REQUIRE(CMSG_FIRSTHDR(&message) != nullptr);
+  ucred sender{};
+  std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
+  return sender;
 }
 
 }  // namespace ssi::migrate
