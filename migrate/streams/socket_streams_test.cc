@@ -3,10 +3,10 @@
 #include <sys/wait.h>
 
 #include <csignal>
-#include <cstring>
 
 #include "migrate/streams/test_socket.h"
 #include "ssid/base/proc_status.h"
+#include "ssid/wire/unix_socket.h"
 
 using namespace ssi;
 using namespace ssi::migrate;
@@ -155,20 +155,8 @@ TEST_CASE("a descriptor can't be sent over it: both see an end") {
   int from = -1, to = -1;
   SUBCASE("by the guest") { from = *guest.fd, to = *home.peer; }
   SUBCASE("to it") { from = *home.peer, to = *guest.fd; }
-  char byte = 'x';
-  iovec data{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* c = CMSG_FIRSTHDR(&message);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(c), &from, sizeof from);
-  REQUIRE(::sendmsg(from, &message, 0) == 1);
+  const std::byte byte{'x'};
+  REQUIRE(unix_send(from, {&byte, 1}, {&from, 1}, 0).ok());
   CHECK(read_to_end(to).empty());
   CHECK(breaks(from));
 }
