@@ -33,27 +33,6 @@ UniqueFd accept_within(const UniqueFd& listener, int timeout_ms = kTimeoutMs) {
   return UniqueFd(::accept4(*listener, nullptr, nullptr, SOCK_CLOEXEC));
 }
 
-// An owner of the socket at home, until it is told to end.
-struct Owner {
-  pid_t pid = ::fork();
-  UniqueFd handle;
-  Owner() {
-    if (pid == 0) {
-      ::pause();
-      ::_exit(0);
-    }
-    handle = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  }
-  ~Owner() { end(); }
-  void end() {
-    if (pid == 0) return;
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
-    pid = 0;
-  }
-  UniqueFd duplicate() const { return migrate::duplicate(handle); }
-};
-
 // Home has the name "door.home"; each guest listens at a name of its own, for all are in one
 // network namespace here.
 struct Home {
@@ -66,7 +45,7 @@ struct Home {
   explicit Home(std::string called, int backlog = 10, int type = SOCK_STREAM)
       : name(std::move(called)) {
     UniqueFd socket = listen_at(name, backlog, type);
-    REQUIRE(listeners.export_socket(kListener, std::move(socket), owner.duplicate()).ok());
+    REQUIRE(listeners.export_socket(kListener, std::move(socket), owner.pidfd()).ok());
   }
   ~Home() {
     listeners.stop();
@@ -330,7 +309,7 @@ TEST_CASE("it comes home and accepts by itself; who had been accepted for it sti
   const UniqueFd direct = connect_to(home.name);
   CHECK(accept_within(*itself));
   // And away again.
-  REQUIRE(home.listeners.export_socket(kListener, std::move(*itself), home.owner.duplicate()).ok());
+  REQUIRE(home.listeners.export_socket(kListener, std::move(*itself), home.owner.pidfd()).ok());
   Guest again(home, "listeners.guest6c");
   again.start();
   const UniqueFd later = connect_to(home.name);
@@ -345,7 +324,7 @@ TEST_CASE("when the last owner has ended, the name leads nowhere") {
   const UniqueFd client = connect_to(home.name);
   const UniqueFd accepted = accept_within(guest.socket);
   REQUIRE(accepted);
-  home.owner.end();
+  REQUIRE(home.owner.end());
   bool found = true;
   for (int i = 0; i < 500 && found; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));

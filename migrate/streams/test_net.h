@@ -16,6 +16,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "migrate/streams/stream_home.h"
 #include "migrate/streams/stream_target.h"
@@ -78,6 +79,33 @@ struct Net {
 };
 
 inline UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(*fd, F_DUPFD_CLOEXEC, 0)); }
+
+// A process that has something at home, until it is told to end.
+class Owner {
+ public:
+  Owner() {
+    if (pid_ == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+    REQUIRE(pid_ > 0);
+    handle_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  }
+  ~Owner() { (void)end(); }
+  Owner(const Owner&) = delete;
+  Owner& operator=(const Owner&) = delete;
+  UniqueFd pidfd() const { return duplicate(handle_); }
+  // False: it was not there any more.
+  bool end() {
+    if (pid_ == 0) return false;
+    ::kill(pid_, SIGKILL);
+    return ::waitpid(std::exchange(pid_, 0), nullptr, 0) > 0;
+  }
+
+ private:
+  pid_t pid_ = ::fork();
+  UniqueFd handle_;
+};
 
 inline std::string pattern(std::size_t size, unsigned seed = 1) {
   std::mt19937 random(seed);
