@@ -18,6 +18,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <functional>
 
 #include "fs/view/test_home.h"
 #include "fs/view/view.h"
@@ -256,6 +257,21 @@ struct Fixture {
   }
   ~Fixture() { view->unmount(true); }
 
+  // A hundred times, while others use the name all the time.
+  void while_others_use_the_name(const std::function<void()>& once) {
+    for (Actor* user : {&other, &third}) user->tell(Do::kHammer, view_path, 0, view_dir);
+    for (int round = 0; round < 100; ++round) {
+      CAPTURE(round);
+      once();
+    }
+    for (Actor* user : {&other, &third}) {
+      user->tell(Do::kStat, view_path);
+      const Actor::Done hammered = user->hear();
+      CHECK(hammered.error == 0);
+      CHECK(hammered.number > 0);
+      CHECK(user->hear().error == 0);
+    }
+  }
   // Who accepts the connection that `who` makes to that path; 0: nobody.
   int reached(Actor& who, const std::string& path, Actor& acceptor, int number) {
     acceptor.tell(Do::kAccept, {}, number);
@@ -379,9 +395,7 @@ TEST_CASE_FIXTURE(Fixture, "what a rebuilt process unlinks goes at home only if 
 }
 
 TEST_CASE_FIXTURE(Fixture, "others may use the name all the time, before, meanwhile and after") {
-  for (Actor* user : {&other, &third}) user->tell(Do::kHammer, view_path, 0, view_dir);
-  for (int round = 0; round < 100; ++round) {
-    CAPTURE(round);
+  while_others_use_the_name([&] {
     view->rebuild_sockets(cgroup.path, true);
     CHECK(guest.try_to(Do::kStat, view_path) == ENOENT);
     CHECK(guest.try_to(Do::kUnlink, view_path) == ENOENT);
@@ -391,14 +405,7 @@ TEST_CASE_FIXTURE(Fixture, "others may use the name all the time, before, meanwh
     view->rebuild_sockets(cgroup.path, false);
     CHECK(guest.try_to(Do::kStat, view_path) == 0);
     check_has_its_name(guest);
-  }
-  for (Actor* user : {&other, &third}) {
-    user->tell(Do::kStat, view_path);
-    const Actor::Done hammered = user->hear();
-    CHECK(hammered.error == 0);
-    CHECK(hammered.number > 0);
-    CHECK(user->hear().error == 0);
-  }
+  });
   check_home_is_untouched();
 }
 
@@ -493,20 +500,11 @@ struct DeletedFixture : Fixture {
   }
   void others_see(const std::string& what) {
     put_at_home(what);
-    for (Actor* user : {&other, &third}) user->tell(Do::kHammer, view_path, 0, view_dir);
-    for (int round = 0; round < 100; ++round) {
-      CAPTURE(round);
+    while_others_use_the_name([&] {
       view->rebuild_sockets(cgroup.path, true);
       bind_and_unlink(true);
       view->rebuild_sockets(cgroup.path, false);
-    }
-    for (Actor* user : {&other, &third}) {
-      user->tell(Do::kStat, view_path);
-      const Actor::Done hammered = user->hear();
-      CHECK(hammered.error == 0);
-      CHECK(hammered.number > 0);
-      CHECK(user->hear().error == 0);
-    }
+    });
     check_home_has_what_it_had();
   }
 };

@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -29,6 +28,7 @@
 #include "migrate/check/check.h"
 #include "migrate/check/test_subject.h"
 #include "ssid/base/unique_fd.h"
+#include "ssid/wire/unix_socket.h"
 
 namespace ssi::check {
 namespace {
@@ -41,20 +41,8 @@ FdKind only_kind(const std::function<void()>& open_it) {
 }
 
 void send_descriptor(int to, int fd) {
-  char byte = 'x';
-  iovec data{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* c = CMSG_FIRSTHDR(&message);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof fd);
-  std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
-  (void)!sendmsg(to, &message, 0);
+  const std::byte byte{'x'};
+  (void)unix_send(to, {&byte, 1}, {&fd, 1}, 0).ok();
 }
 
 }  // namespace

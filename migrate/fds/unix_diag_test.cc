@@ -12,6 +12,7 @@
 
 #include "migrate/fds/unix_socket_state.h"
 #include "ssid/base/unique_fd.h"
+#include "ssid/wire/unix_socket.h"
 
 namespace ssi::fds {
 namespace {
@@ -103,21 +104,9 @@ TEST_CASE("descriptors in a queue are seen, and stay there") {
   for (const int type : {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET}) {
     const Pair pair(type), sent(SOCK_STREAM);
     for (int i = 0; i < 3; ++i) {
-      char byte = 'x';
-      iovec data{&byte, 1};
-      alignas(cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {};
-      msghdr message{};
-      message.msg_iov = &data;
-      message.msg_iovlen = 1;
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      cmsghdr* c = CMSG_FIRSTHDR(&message);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(2 * sizeof(int));
-      const int fds[2] = {*sent.a, *sent.b};
-      std::memcpy(CMSG_DATA(c), fds, sizeof fds);
-      REQUIRE(::sendmsg(*pair.a, &message, 0) == 1);
+      const std::byte byte{'x'};
+      const int fds[] = {*sent.a, *sent.b};
+      REQUIRE(unix_send(*pair.a, {&byte, 1}, fds, 0).ok());
     }
     for (int again = 0; again < 2; ++again) {
       const auto seen = peek_descriptors(*pair.b, 6);

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "migrate/pages/staged_memory.h"
+#include "ssid/wire/unix_socket.h"
 
 namespace ssi::migrate {
 namespace {
@@ -58,38 +59,18 @@ bool register_memory(int uffd, char* memory, std::size_t bytes) {
   if (uffd < 0 || ::ioctl(uffd, UFFDIO_API, &api) != 0 || !register_memory(uffd, memory, kBytes)) {
     ::_exit(2);
   }
-  char byte = 0;
-  iovec iov{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr header{};
-  header.msg_iov = &iov;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  cmsghdr* c = CMSG_FIRSTHDR(&header);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(c), &uffd, sizeof uffd);
-  ::sendmsg(socket, &header, 0);
+  std::byte byte{};
+  (void)unix_send(socket, {&byte, 1}, {&uffd, 1}, 0).ok();
   ::close(uffd);
   ::recv(socket, &byte, 1, 0);  // the pager stands
   ::_exit(body(memory) ? 0 : 1);
 }
 
 UniqueFd receive_fd(int socket) {
-  char byte;
-  iovec iov{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  msghdr header{};
-  header.msg_iov = &iov;
-  header.msg_iovlen = 1;
-  header.msg_control = control;
-  header.msg_controllen = sizeof control;
-  REQUIRE(::recvmsg(socket, &header, MSG_CMSG_CLOEXEC) == 1);
-  int fd;
-  std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof fd);
-  return UniqueFd(fd);
+  auto message = unix_recv(socket, 1, 1, 0);
+  REQUIRE(message.ok());
+  REQUIRE(message->descriptors.size() == 1);
+  return std::move(message->descriptors[0]);
 }
 
 StagedMemory staged(char* memory) {

@@ -1,14 +1,8 @@
 // A datagram socket of a guest that others at home reach by its name.
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-
-#include <cstddef>
-#include <cstring>
 #include <optional>
 
 #include "migrate/fds/unix_socket_state.h"
-#include "migrate/streams/test_net.h"
+#include "migrate/streams/test_socket.h"
 
 using namespace ssi;
 using namespace ssi::migrate;
@@ -17,26 +11,15 @@ namespace {
 
 constexpr StreamId kId = 5;
 
-struct Name {
-  sockaddr_un address{};
-  socklen_t bytes = 0;
-  explicit Name(const std::string& name) {
-    address.sun_family = AF_UNIX;
-    std::memcpy(address.sun_path + 1, name.data(), name.size());
-    bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  }
-  const sockaddr* raw() const { return reinterpret_cast<const sockaddr*>(&address); }
-};
-
 UniqueFd bound_to(const std::string& name) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const Name at(name);
+  const AbstractName at(name);
   REQUIRE(::bind(*fd, at.raw(), at.bytes) == 0);
   return fd;
 }
 bool send_to(const std::string& name, const std::string& message, int flags = 0) {
   const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  const Name at(name);
+  const AbstractName at(name);
   return ::sendto(*fd, message.data(), message.size(), flags, at.raw(), at.bytes) >= 0;
 }
 std::optional<std::string> receive(const UniqueFd& fd, int timeout_ms = 10'000) {
@@ -81,7 +64,7 @@ struct Guest {
     StreamTarget::Attach attach{kId, generation, StreamDirection::kGuestReads, 0, home.net.dial()};
     attach.address = std::string(1, '\0') + name;
     attach.root = UniqueFd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    attach.network = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    attach.network = own_network();
     const auto end = node.attach(std::move(attach));
     REQUIRE(end.ok());
     CHECK_FALSE(*end);  // criu makes it
@@ -101,7 +84,7 @@ TEST_CASE("datagrams for a guest's name at home come to the guest, whole and in 
   CHECK(receive(guest.socket) == "early");
   std::thread sender([&] {
     const UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    const Name at(home.name);
+    const AbstractName at(home.name);
     REQUIRE(::connect(*fd, at.raw(), at.bytes) == 0);
     for (unsigned i = 0; i < 500; ++i) {
       const std::string message = pattern(i % 100 == 99 ? 150'000 : i, i);

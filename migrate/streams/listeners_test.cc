@@ -1,14 +1,10 @@
 // A unix socket of a guest that listens, and whose clients are at home.
 #include <sys/stat.h>
-#include <sys/un.h>
-
-#include <cstddef>
-#include <cstring>
 
 #include "migrate/fds/unix_diag.h"
 #include "migrate/streams/listener_home.h"
 #include "migrate/streams/listener_target.h"
-#include "migrate/streams/test_net.h"
+#include "migrate/streams/test_socket.h"
 
 using namespace ssi;
 using namespace ssi::migrate;
@@ -18,58 +14,24 @@ namespace {
 constexpr StreamId kListener = 9;
 constexpr int kTimeoutMs = 10'000;
 
-bool is_root() { return ::geteuid() == 0; }
-
-struct Name {
-  sockaddr_un address{};
-  socklen_t bytes = 0;
-};
-Name abstract(const std::string& name) {
-  Name made;
-  made.address.sun_family = AF_UNIX;
-  std::memcpy(made.address.sun_path + 1, name.data(), name.size());
-  made.bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  return made;
-}
 // backlog 0: it does not listen yet.
 UniqueFd listen_at(const std::string& name, int backlog = 10, int type = SOCK_STREAM) {
   UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-  const Name at = abstract(name);
-  REQUIRE(::bind(*fd, reinterpret_cast<const sockaddr*>(&at.address), at.bytes) == 0);
+  const AbstractName at(name);
+  REQUIRE(::bind(*fd, at.raw(), at.bytes) == 0);
   if (backlog > 0) REQUIRE(::listen(*fd, backlog) == 0);
   return fd;
 }
 UniqueFd connect_to(const std::string& name, int type = SOCK_STREAM) {
   UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
-  const Name at = abstract(name);
-  if (::connect(*fd, reinterpret_cast<const sockaddr*>(&at.address), at.bytes) != 0) fd.reset();
+  const AbstractName at(name);
+  if (::connect(*fd, at.raw(), at.bytes) != 0) fd.reset();
   return fd;
 }
 UniqueFd accept_within(const UniqueFd& listener, int timeout_ms = kTimeoutMs) {
   if (!comes_within(*listener, POLLIN, timeout_ms)) return UniqueFd();
   return UniqueFd(::accept4(*listener, nullptr, nullptr, SOCK_CLOEXEC));
 }
-
-// An owner of the socket at home, until it is told to end.
-struct Owner {
-  pid_t pid = ::fork();
-  UniqueFd handle;
-  Owner() {
-    if (pid == 0) {
-      ::pause();
-      ::_exit(0);
-    }
-    handle = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  }
-  ~Owner() { end(); }
-  void end() {
-    if (pid == 0) return;
-    ::kill(pid, SIGKILL);
-    ::waitpid(pid, nullptr, 0);
-    pid = 0;
-  }
-  UniqueFd duplicate() const { return UniqueFd(::fcntl(*handle, F_DUPFD_CLOEXEC, 0)); }
-};
 
 // Home has the name "door.home"; each guest listens at a name of its own, for all are in one
 // network namespace here.
@@ -83,26 +45,14 @@ struct Home {
   explicit Home(std::string called, int backlog = 10, int type = SOCK_STREAM)
       : name(std::move(called)) {
     UniqueFd socket = listen_at(name, backlog, type);
-    REQUIRE(listeners.export_socket(kListener, std::move(socket), owner.duplicate()).ok());
+    REQUIRE(listeners.export_socket(kListener, std::move(socket), owner.pidfd()).ok());
   }
   ~Home() {
     listeners.stop();
     net.home.stop();
     net.cut();
   }
-  ListenerTarget::Dial dial() {
-    return [this]() -> Result<std::unique_ptr<Channel>> {
-      if (net.down) return Error("down");
-      int pair[2];
-      if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return Error::from_errno("pair");
-      StreamChannel accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
-      std::lock_guard lock(net.mutex);
-      net.open.push_back(accepted);
-      net.threads.emplace_back([this, accepted] { listeners.serve(accepted); });
-      return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
-    };
-  }
+  ListenerTarget::Dial dial() { return net.dial(listeners); }
 };
 
 struct Guest {
@@ -126,7 +76,7 @@ struct Guest {
     attach.address = std::string(1, '\0') + name;
     attach.socket_type = type;
     attach.root = UniqueFd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    attach.network = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    attach.network = own_network();
     REQUIRE(listeners.attach(std::move(attach)).ok());
   }
   ~Guest() {
@@ -193,19 +143,7 @@ TEST_CASE("a guest that asks with each message who has sent it is told the clien
   const int on = 1;
   REQUIRE(::setsockopt(*accepted, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0);
   REQUIRE(::write(*accepted, "!", 1) == 1);
-  REQUIRE(comes_within(*accepted, POLLIN, kTimeoutMs));
-  char byte = 0;
-  iovec bytes{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
-  msghdr message{};
-  message.msg_iov = &bytes;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  REQUIRE(::recvmsg(*accepted, &message, 0) == 1);
-  ucred sender{};
-  REQUIRE(CMSG_FIRSTHDR(&message) != nullptr);
-  std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
+  const ucred sender = receive_sender(*accepted);
   CHECK(sender.uid == 1234);
   CHECK(sender.gid == 2345);
   accepted.reset();
@@ -371,7 +309,7 @@ TEST_CASE("it comes home and accepts by itself; who had been accepted for it sti
   const UniqueFd direct = connect_to(home.name);
   CHECK(accept_within(*itself));
   // And away again.
-  REQUIRE(home.listeners.export_socket(kListener, std::move(*itself), home.owner.duplicate()).ok());
+  REQUIRE(home.listeners.export_socket(kListener, std::move(*itself), home.owner.pidfd()).ok());
   Guest again(home, "listeners.guest6c");
   again.start();
   const UniqueFd later = connect_to(home.name);
@@ -386,7 +324,7 @@ TEST_CASE("when the last owner has ended, the name leads nowhere") {
   const UniqueFd client = connect_to(home.name);
   const UniqueFd accepted = accept_within(guest.socket);
   REQUIRE(accepted);
-  home.owner.end();
+  REQUIRE(home.owner.end());
   bool found = true;
   for (int i = 0; i < 500 && found; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -448,8 +386,8 @@ TEST_CASE("a guest closes a socket on which it has never listened: its name is f
   bool is_free = false;
   for (int i = 0; i < 1000 && !is_free; ++i) {
     const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    const Name at = abstract(home.name);
-    is_free = ::bind(*fd, reinterpret_cast<const sockaddr*>(&at.address), at.bytes) == 0;
+    const AbstractName at(home.name);
+    is_free = ::bind(*fd, at.raw(), at.bytes) == 0;
     if (!is_free) std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   CHECK(is_free);

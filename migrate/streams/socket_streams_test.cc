@@ -1,81 +1,17 @@
 // A unix socket of a guest whose other end stays at home.
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <csignal>
-#include <cstring>
 
-#include "migrate/streams/test_net.h"
+#include "migrate/streams/test_socket.h"
 #include "ssid/base/proc_status.h"
+#include "ssid/wire/unix_socket.h"
 
 using namespace ssi;
 using namespace ssi::migrate;
 
 namespace {
-
-constexpr StreamId kOut = 1, kIn = 2;  // seen from the guest
-
-// The process at the other end, and home, which has the guest's own socket.
-struct Home {
-  Net net;
-  UniqueFd peer;
-  std::uint64_t generation = 0;
-
-  Home() {
-    int pair[2];
-    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-    peer = UniqueFd(pair[0]);
-    UniqueFd guests(pair[1]);
-    UniqueFd second(::fcntl(*guests, F_DUPFD_CLOEXEC, 0));
-    REQUIRE(net.home.export_fd(kOut, StreamDirection::kGuestWrites, std::move(guests)).ok());
-    REQUIRE(net.home.export_fd(kIn, StreamDirection::kGuestReads, std::move(second)).ok());
-  }
-};
-
-UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(*fd, F_DUPFD_CLOEXEC, 0)); }
-
-// A guest on a node: what it has in place of its socket.
-struct Guest {
-  Home& home;
-  StreamTarget& node;
-  std::uint64_t generation;
-  UniqueFd fd;
-
-  Guest(Home& at_home, StreamTarget& where)
-      : home(at_home), node(where), generation(++at_home.generation) {
-    const UniqueFd network(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-    for (const StreamId id : {kOut, kIn}) {
-      const auto direction =
-          id == kOut ? StreamDirection::kGuestWrites : StreamDirection::kGuestReads;
-      StreamTarget::Attach attach{id, generation, direction, 0, home.net.dial()};
-      attach.socket = kOut;
-      attach.network = duplicate(network);
-      auto end = node.attach(std::move(attach));
-      REQUIRE(end.ok());
-      fd = std::move(*end);  // the same for both
-    }
-  }
-  void start() {
-    REQUIRE(node.start(kOut).ok());
-    REQUIRE(node.start(kIn).ok());
-  }
-  void drain() {
-    REQUIRE(node.drain(kOut, 10000).ok());
-    REQUIRE(node.drain(kIn, 10000).ok());
-  }
-  void resume() {
-    REQUIRE(node.resume(kOut).ok());
-    REQUIRE(node.resume(kIn).ok());
-  }
-  // It has gone on to another node.
-  void leave() {
-    for (const StreamId id : {kOut, kIn}) (void)node.close(id, generation).ok();
-    fd.reset();
-  }
-};
-
-std::string read_all(int fd) { return read_to_end(fd); }
 
 bool breaks(int fd) {
   // What was on its way when the other end went is not told any more.
@@ -86,23 +22,16 @@ bool breaks(int fd) {
   return false;
 }
 
-bool is_root() { return ::geteuid() == 0; }
-
 }  // namespace
 
 TEST_CASE("what a guest and a process at home say to each other, over lost connections") {
   if (!is_root()) return;
-  Home home;
+  SocketHome home(SOCK_STREAM);
   StreamTarget node;
-  Guest guest(home, node);
+  SocketGuest guest(home, node);
   guest.start();
   const std::string out = pattern(3 << 20, 1), in = pattern(3 << 20, 2);
-  std::thread cutter([&] {
-    for (int i = 0; i < 10; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      home.net.cut();
-    }
-  });
+  std::thread cutter([&] { home.net.cut_often(10); });
   std::thread guest_writes([&] { CHECK(write_all(*guest.fd, out)); });
   std::thread peer_writes([&] { CHECK(write_all(*home.peer, in)); });
   std::string got_in;
@@ -114,21 +43,21 @@ TEST_CASE("what a guest and a process at home say to each other, over lost conne
 
 TEST_CASE("one direction is shut, the other goes on") {
   if (!is_root()) return;
-  Home home;
+  SocketHome home(SOCK_STREAM);
   StreamTarget node;
-  Guest guest(home, node);
+  SocketGuest guest(home, node);
   guest.start();
   SUBCASE("by the guest") {
     REQUIRE(write_all(*guest.fd, "the last word"));
     REQUIRE(::shutdown(*guest.fd, SHUT_WR) == 0);
-    CHECK(read_all(*home.peer) == "the last word");
+    CHECK(read_to_end(*home.peer) == "the last word");
     REQUIRE(write_all(*home.peer, "heard"));
     CHECK(read_exactly(*guest.fd, 5) == "heard");
   }
   SUBCASE("by the other") {
     REQUIRE(write_all(*home.peer, "the last word"));
     REQUIRE(::shutdown(*home.peer, SHUT_WR) == 0);
-    CHECK(read_all(*guest.fd) == "the last word");
+    CHECK(read_to_end(*guest.fd) == "the last word");
     REQUIRE(write_all(*guest.fd, "heard"));
     CHECK(read_exactly(*home.peer, 5) == "heard");
   }
@@ -136,36 +65,36 @@ TEST_CASE("one direction is shut, the other goes on") {
 
 TEST_CASE("the other end is closed") {
   if (!is_root()) return;
-  Home home;
+  SocketHome home(SOCK_STREAM);
   StreamTarget node;
-  Guest guest(home, node);
+  SocketGuest guest(home, node);
   guest.start();
   SUBCASE("at home") {
     REQUIRE(write_all(*home.peer, "farewell"));
     home.peer.reset();
-    CHECK(read_all(*guest.fd) == "farewell");
+    CHECK(read_to_end(*guest.fd) == "farewell");
     CHECK(breaks(*guest.fd));
   }
   SUBCASE("by the guest") {
     REQUIRE(write_all(*guest.fd, "farewell"));
     guest.fd.reset();
-    CHECK(read_all(*home.peer) == "farewell");
+    CHECK(read_to_end(*home.peer) == "farewell");
     CHECK(breaks(*home.peer));
   }
   SUBCASE("the guest has ended, and its home knows") {
     guest.fd.reset();
     (void)home.net.home.close(kOut, 1000).ok();
     (void)home.net.home.close(kIn, 1000).ok();
-    CHECK(read_all(*home.peer).empty());
+    CHECK(read_to_end(*home.peer).empty());
     CHECK(breaks(*home.peer));
   }
 }
 
 TEST_CASE("a writer waits for a reader who does not read") {
   if (!is_root()) return;
-  Home home;
+  SocketHome home(SOCK_STREAM);
   StreamTarget node;
-  Guest guest(home, node);
+  SocketGuest guest(home, node);
   guest.start();
   const std::string much(64 << 10, 'x');
   for (const int fd : {*guest.fd, *home.peer}) {
@@ -186,16 +115,15 @@ TEST_CASE("a writer waits for a reader who does not read") {
 
 TEST_CASE("a guest moves on with what it has not read, or stays after all") {
   if (!is_root()) return;
-  Home home;
+  SocketHome home(SOCK_STREAM);
   const std::string out = pattern(2 << 20, 1), in = pattern(2 << 20, 2);
   std::string got_out, got_in;
   std::thread peer_reads([&] { got_out = read_exactly(*home.peer, out.size()); });
   std::thread peer_writes([&] { CHECK(write_all(*home.peer, in)); });
   std::mt19937 random(4);
-  std::vector<std::unique_ptr<StreamTarget>> nodes;
-  for (int i = 0; i < 3; ++i) nodes.push_back(std::make_unique<StreamTarget>());
+  StreamTarget nodes[3];
   std::size_t at = 0;
-  const auto work = [&](Guest& guest) {
+  const auto work = [&](SocketGuest& guest) {
     const std::size_t to_write = std::min<std::size_t>(out.size() - at, random() % 150000 + 1);
     const std::size_t to_read =
         std::min<std::size_t>(in.size() - got_in.size(), random() % 150000 + 1);
@@ -207,20 +135,11 @@ TEST_CASE("a guest moves on with what it has not read, or stays after all") {
     REQUIRE(piece.size() == to_read);
     got_in += piece;
   };
-  for (int i = 0; at < out.size() || got_in.size() < in.size(); ++i) {
-    Guest guest(home, *nodes[static_cast<std::size_t>(i) % 3]);
-    guest.start();
-    work(guest);
-    if (i % 4 == 0) home.net.cut();
+  const auto is_more = [&] { return at < out.size() || got_in.size() < in.size(); };
+  const auto linger = [&] {
     if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    guest.drain();
-    if (i % 3 == 0) {  // the move is called off
-      guest.resume();
-      work(guest);
-      guest.drain();
-    }
-    guest.leave();
-  }
+  };
+  work_and_move_on(home, nodes, is_more, work, linger);
   peer_reads.join();
   peer_writes.join();
   CHECK((got_out == out));
@@ -229,28 +148,16 @@ TEST_CASE("a guest moves on with what it has not read, or stays after all") {
 
 TEST_CASE("a descriptor can't be sent over it: both see an end") {
   if (!is_root()) return;
-  Home home;
+  SocketHome home(SOCK_STREAM);
   StreamTarget node;
-  Guest guest(home, node);
+  SocketGuest guest(home, node);
   guest.start();
   int from = -1, to = -1;
   SUBCASE("by the guest") { from = *guest.fd, to = *home.peer; }
   SUBCASE("to it") { from = *home.peer, to = *guest.fd; }
-  char byte = 'x';
-  iovec data{&byte, 1};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* c = CMSG_FIRSTHDR(&message);
-  c->cmsg_level = SOL_SOCKET;
-  c->cmsg_type = SCM_RIGHTS;
-  c->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(c), &from, sizeof from);
-  REQUIRE(::sendmsg(from, &message, 0) == 1);
-  CHECK(read_all(to).empty());
+  const std::byte byte{'x'};
+  REQUIRE(unix_send(from, {&byte, 1}, {&from, 1}, 0).ok());
+  CHECK(read_to_end(to).empty());
   CHECK(breaks(from));
 }
 
@@ -278,25 +185,13 @@ TEST_CASE("who asks at home with each message who has sent it is told the guest,
     StreamTarget node;
     StreamTarget::Attach attach{kOut, 1, StreamDirection::kGuestWrites, 0, net.dial()};
     attach.socket = kOut;
-    attach.network = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    attach.network = own_network();
     attach.socket_type = type;
     const auto guest = node.attach(std::move(attach));
     REQUIRE(guest.ok());
     REQUIRE(node.start(kOut).ok());
     REQUIRE(::send(**guest, "x", 1, 0) == 1);
-    REQUIRE(comes_within(*peer, POLLIN, 10'000));
-    char byte = 0;
-    iovec bytes{&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
-    msghdr message{};
-    message.msg_iov = &bytes;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    REQUIRE(::recvmsg(*peer, &message, 0) == 1);
-    REQUIRE(CMSG_FIRSTHDR(&message) != nullptr);
-    ucred sender{};
-    std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
+    const ucred sender = receive_sender(*peer);
     CHECK(sender.pid == deputy);
     CHECK(sender.uid == 1234);
     CHECK(sender.gid == 2345);

@@ -3,6 +3,31 @@
 using namespace ssi;
 using namespace ssi::migrate;
 
+namespace {
+
+// A long text that goes in at `writer` comes out whole, though connections are lost meanwhile.
+void check_long_text(Net& net, UniqueFd& writer, const UniqueFd& reader) {
+  const std::string text = pattern(4 << 20);
+  std::thread writing([&] {
+    CHECK(write_all(*writer, text));
+    writer.reset();
+  });
+  std::thread trouble([&] { net.cut_often(20); });
+  const std::string got = read_to_end(*reader);
+  writing.join();
+  trouble.join();
+  CHECK(got.size() == text.size());
+  CHECK(got == text);
+}
+
+int unread_bytes(const Pipe& pipe) {
+  int waiting = -1;
+  REQUIRE(::ioctl(*pipe.reader, FIONREAD, &waiting) == 0);
+  return waiting;
+}
+
+}  // namespace
+
 TEST_CASE("what a guest writes arrives at home whole, also over cut connections") {
   Net net;
   Pipe at_home;
@@ -11,22 +36,7 @@ TEST_CASE("what a guest writes arrives at home whole, also over cut connections"
   auto guest = target.attach({1, 1, StreamDirection::kGuestWrites, 65536, net.dial()});
   REQUIRE(guest.ok());
   REQUIRE(target.start(1).ok());
-  const std::string text = pattern(4 << 20);
-  std::thread writer([&] {
-    CHECK(write_all(**guest, text));
-    guest->reset();
-  });
-  std::thread trouble([&] {
-    for (int i = 0; i < 20; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      net.cut();
-    }
-  });
-  const std::string got = read_to_end(*at_home.reader);
-  writer.join();
-  trouble.join();
-  CHECK(got.size() == text.size());
-  CHECK(got == text);
+  check_long_text(net, *guest, at_home.reader);
   CHECK(target.close(1, 1).ok());
   CHECK(net.home.close(1, 1000).ok());
 }
@@ -39,22 +49,7 @@ TEST_CASE("what a guest reads arrives whole, also over cut connections") {
   auto guest = target.attach({1, 1, StreamDirection::kGuestReads, 65536, net.dial()});
   REQUIRE(guest.ok());
   REQUIRE(target.start(1).ok());
-  const std::string text = pattern(4 << 20);
-  std::thread writer([&] {
-    CHECK(write_all(*at_home.writer, text));
-    at_home.writer.reset();
-  });
-  std::thread trouble([&] {
-    for (int i = 0; i < 20; ++i) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-      net.cut();
-    }
-  });
-  const std::string got = read_to_end(**guest);
-  writer.join();
-  trouble.join();
-  CHECK(got.size() == text.size());
-  CHECK(got == text);
+  check_long_text(net, at_home.writer, *guest);
 }
 
 TEST_CASE("a reader at home that goes away breaks the guest's pipe") {
@@ -162,18 +157,14 @@ TEST_CASE("a full pipe at home stops the guest, and no more than a pipe is under
 TEST_CASE("streams end with the process at home they belong to") {
   Net net;
   Pipe out, in, never;
-  const pid_t owner = ::fork();
-  if (owner == 0) {
-    ::pause();
-    ::_exit(0);
-  }
-  const auto pidfd = [&] {
-    return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, owner, 0)));
-  };
+  Owner owner;
   auto& home = net.home;
-  REQUIRE(home.export_fd(1, StreamDirection::kGuestWrites, std::move(out.writer), pidfd()).ok());
-  REQUIRE(home.export_fd(2, StreamDirection::kGuestReads, std::move(in.reader), pidfd()).ok());
-  REQUIRE(home.export_fd(3, StreamDirection::kGuestWrites, std::move(never.writer), pidfd()).ok());
+  REQUIRE(
+      home.export_fd(1, StreamDirection::kGuestWrites, std::move(out.writer), owner.pidfd()).ok());
+  REQUIRE(
+      home.export_fd(2, StreamDirection::kGuestReads, std::move(in.reader), owner.pidfd()).ok());
+  REQUIRE(home.export_fd(3, StreamDirection::kGuestWrites, std::move(never.writer), owner.pidfd())
+              .ok());
   StreamTarget target;
   auto writes = target.attach({1, 1, StreamDirection::kGuestWrites, 0, net.dial()});
   auto reads = target.attach({2, 1, StreamDirection::kGuestReads, 0, net.dial()});
@@ -182,8 +173,7 @@ TEST_CASE("streams end with the process at home they belong to") {
   for (const StreamId id : {1, 2}) REQUIRE(target.start(id).ok());
   REQUIRE(write_all(**writes, "last words"));
   CHECK_FALSE(comes_within(*never.reader, POLLIN, 50));
-  ::kill(owner, SIGKILL);
-  REQUIRE(::waitpid(owner, nullptr, 0) == owner);
+  REQUIRE(owner.end());
   CHECK(read_to_end(*never.reader).empty());
   writes->reset();  // the guest ended: what is under way arrives
   CHECK(read_to_end(*out.reader) == "last words");
@@ -194,31 +184,16 @@ TEST_CASE("streams end with the process at home they belong to") {
 TEST_CASE("a stream of several processes ends with the last of them") {
   Net net;
   Pipe out;
-  const auto child = [] {
-    const pid_t pid = ::fork();
-    if (pid == 0) {
-      ::pause();
-      ::_exit(0);
-    }
-    return pid;
-  };
-  const auto end = [](pid_t pid) {
-    ::kill(pid, SIGKILL);
-    REQUIRE(::waitpid(pid, nullptr, 0) == pid);
-  };
-  const auto pidfd = [](pid_t pid) {
-    return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  };
-  const pid_t first = child(), second = child();
+  Owner first, second;
   auto& home = net.home;
   REQUIRE(
-      home.export_fd(1, StreamDirection::kGuestWrites, std::move(out.writer), pidfd(first)).ok());
-  REQUIRE(home.add_owner(1, pidfd(second)).ok());
-  CHECK(home.add_owner(2, pidfd(second)).error().code() == ErrorCode::kGone);
-  end(first);
+      home.export_fd(1, StreamDirection::kGuestWrites, std::move(out.writer), first.pidfd()).ok());
+  REQUIRE(home.add_owner(1, second.pidfd()).ok());
+  CHECK(home.add_owner(2, second.pidfd()).error().code() == ErrorCode::kGone);
+  REQUIRE(first.end());
   CHECK_FALSE(comes_within(*out.reader, POLLIN, 50));
   CHECK(home.has(1));
-  end(second);
+  REQUIRE(second.end());
   CHECK(read_to_end(*out.reader).empty());
   CHECK(home.size() == 0);
 }
@@ -231,9 +206,6 @@ TEST_CASE("home's carrier is restarted and exports again: the guest goes on") {
     Net* here = now;
     if (here == nullptr) return Error("down");
     return here->dial()();
-  };
-  const auto duplicate = [](const UniqueFd& fd) {
-    return UniqueFd(::fcntl(*fd, F_DUPFD_CLOEXEC, 0));
   };
   const auto export_both = [&] {
     REQUIRE(net->home.export_fd(1, StreamDirection::kGuestWrites, duplicate(at_home.writer)).ok());
@@ -301,48 +273,35 @@ TEST_CASE("rubbish ends a stream's connection, and nothing else") {
 TEST_CASE("before the start not a byte is taken from home's pipe") {
   Net net;
   Pipe at_home;
-  REQUIRE(
-      net.home.export_fd(1, StreamDirection::kGuestReads, UniqueFd(::dup(*at_home.reader))).ok());
-  REQUIRE(::write(*at_home.writer, "later", 5) == 5);
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestReads, duplicate(at_home.reader)).ok());
+  REQUIRE(write_all(*at_home.writer, "later"));
   StreamTarget target;
-  auto end = target.attach({.id = 1,
-                            .generation = 1,
-                            .direction = StreamDirection::kGuestReads,
-                            .capacity = 0,
-                            .dial = net.dial()});
-  REQUIRE(end.ok());
+  auto guest = target.attach({1, 1, StreamDirection::kGuestReads, 0, net.dial()});
+  REQUIRE(guest.ok());
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  int waiting = 0;
-  REQUIRE(::ioctl(*at_home.reader, FIONREAD, &waiting) == 0);
-  CHECK(waiting == 5);
+  CHECK(unread_bytes(at_home) == 5);
   REQUIRE(target.start(1).ok());
   char bytes[6] = {};
-  CHECK(::read(**end, bytes, 5) == 5);
+  CHECK(::read(**guest, bytes, 5) == 5);
   CHECK(std::string(bytes) == "later");
 }
 
 TEST_CASE("on demand: the guest gets what it waits for, and the others at home the rest") {
   Net net;
   Pipe at_home;
-  REQUIRE(
-      net.home.export_fd(1, StreamDirection::kGuestReads, UniqueFd(::dup(*at_home.reader))).ok());
-  REQUIRE(::write(*at_home.writer, "guestothers", 11) == 11);
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestReads, duplicate(at_home.reader)).ok());
+  REQUIRE(write_all(*at_home.writer, "guestothers"));
   StreamTarget target;
-  auto end = target.attach({.id = 1,
-                            .generation = 1,
-                            .direction = StreamDirection::kGuestReads,
-                            .capacity = 0,
-                            .dial = net.dial(),
-                            .on_demand = true});
-  REQUIRE(end.ok());
+  StreamTarget::Attach attach{1, 1, StreamDirection::kGuestReads, 0, net.dial()};
+  attach.on_demand = true;
+  auto guest = target.attach(std::move(attach));
+  REQUIRE(guest.ok());
   REQUIRE(target.start(1).ok());
   std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  int waiting = 0;
-  REQUIRE(::ioctl(*at_home.reader, FIONREAD, &waiting) == 0);
-  CHECK(waiting == 11);
+  CHECK(unread_bytes(at_home) == 11);
   REQUIRE(target.demand(1, 5).ok());
   char bytes[16] = {};
-  CHECK(::read(**end, bytes, sizeof bytes) == 5);
+  CHECK(::read(**guest, bytes, sizeof bytes) == 5);
   CHECK(std::string(bytes) == "guest");
   char rest[16] = {};
   CHECK(::read(*at_home.reader, rest, sizeof rest) == 6);
@@ -350,5 +309,5 @@ TEST_CASE("on demand: the guest gets what it waits for, and the others at home t
   // The end of the file is seen when the guest waits again.
   at_home.writer.reset();
   REQUIRE(target.demand(1, 5).ok());
-  CHECK(::read(**end, bytes, sizeof bytes) == 0);
+  CHECK(::read(**guest, bytes, sizeof bytes) == 0);
 }

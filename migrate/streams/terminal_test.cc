@@ -74,7 +74,7 @@ struct Relay {
   Relay() {
     for (const StreamId id : {kOut, kIn}) {
       UniqueFd owner(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
-      UniqueFd fd(::fcntl(*user.slave, F_DUPFD_CLOEXEC, 0));
+      UniqueFd fd = duplicate(user.slave);
       const auto direction =
           id == kOut ? StreamDirection::kGuestWrites : StreamDirection::kGuestReads;
       REQUIRE(net.home.export_fd(id, direction, std::move(fd), std::move(owner)).ok());

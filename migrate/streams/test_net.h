@@ -12,9 +12,11 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstring>
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "migrate/streams/stream_home.h"
 #include "migrate/streams/stream_target.h"
@@ -46,8 +48,11 @@ struct Net {
     cut();
     for (auto& thread : threads) thread.join();
   }
-  StreamTarget::Dial dial() {
-    return [this]() -> Result<std::unique_ptr<Channel>> {
+  StreamTarget::Dial dial() { return dial(home); }
+  // What else answers here by serve(channel).
+  template <typename Server>
+  StreamTarget::Dial dial(Server& server) {
+    return [this, &server]() -> Result<std::unique_ptr<Channel>> {
       if (down) return Error("down");
       int pair[2];
       if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
@@ -55,7 +60,7 @@ struct Net {
       StreamChannel accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
       std::lock_guard lock(mutex);
       open.push_back(accepted);
-      threads.emplace_back([this, accepted] { home.serve(accepted); });
+      threads.emplace_back([&server, accepted] { server.serve(accepted); });
       return std::unique_ptr<Channel>(new SocketChannel(UniqueFd(pair[0])));
     };
   }
@@ -65,6 +70,41 @@ struct Net {
       if (const auto channel = weak.lock()) channel->abort();
     }
   }
+  void cut_often(int times) {
+    for (int i = 0; i < times; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      cut();
+    }
+  }
+};
+
+inline UniqueFd duplicate(const UniqueFd& fd) { return UniqueFd(::fcntl(*fd, F_DUPFD_CLOEXEC, 0)); }
+
+// A process that has something at home, until it is told to end.
+class Owner {
+ public:
+  Owner() {
+    if (pid_ == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+    REQUIRE(pid_ > 0);
+    handle_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
+  }
+  ~Owner() { (void)end(); }
+  Owner(const Owner&) = delete;
+  Owner& operator=(const Owner&) = delete;
+  UniqueFd pidfd() const { return duplicate(handle_); }
+  // False: it was not there any more.
+  bool end() {
+    if (pid_ == 0) return false;
+    ::kill(pid_, SIGKILL);
+    return ::waitpid(std::exchange(pid_, 0), nullptr, 0) > 0;
+  }
+
+ private:
+  pid_t pid_ = ::fork();
+  UniqueFd handle_;
 };
 
 inline std::string pattern(std::size_t size, unsigned seed = 1) {
@@ -110,6 +150,24 @@ inline std::string read_exactly(int fd, std::size_t size) {
 inline bool comes_within(int fd, short events, int timeout_ms) {
   pollfd entry{fd, events, 0};
   return ::poll(&entry, 1, timeout_ms) == 1;
+}
+
+// Who has sent the byte that comes next. The socket asks for it with SO_PASSCRED.
+inline ucred receive_sender(int fd) {
+  REQUIRE(comes_within(fd, POLLIN, 10'000));
+  char byte = 0;
+  iovec bytes{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  REQUIRE(::recvmsg(fd, &message, 0) == 1);
+  REQUIRE(CMSG_FIRSTHDR(&message) != nullptr);
+  ucred sender{};
+  std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
+  return sender;
 }
 
 }  // namespace ssi::migrate
