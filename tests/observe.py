@@ -63,6 +63,11 @@ def _is_frozen(proc):
     return "frozen 1" in events
 
 
+def nothing_left(lab):
+    """An end is told before the last cgroup is removed."""
+    lab.wait_for(lambda: not left_over(lab), 20, "nothing is left in ssid's cgroups")
+
+
 def left_over(lab):
     """What is in ssid's cgroups for processes and their criu, on all nodes that are up."""
     up = [node for node in lab.numbers() if lab.init_pid(node) is not None]

@@ -88,13 +88,19 @@ class Reasons {
   void add(bool so, std::string reason) {
     if (so) reasons_.push_back(std::move(reason));
   }
+  void add_passing(std::string reason) {
+    reasons_.push_back(std::move(reason));
+    ++passing_;
+  }
   std::optional<Refusal> take() {
     if (reasons_.empty()) return {};
-    return Refusal{std::move(reasons_)};
+    const bool all_pass = passing_ == reasons_.size();
+    return Refusal{std::move(reasons_), all_pass};
   }
 
  private:
   std::vector<std::string> reasons_;
+  std::size_t passing_ = 0;
 };
 
 void check_kind_of_process(const ProcessFacts& facts, const CheckContext& context,
@@ -104,8 +110,8 @@ void check_kind_of_process(const ProcessFacts& facts, const CheckContext& contex
                                         "-bit program; only 64-bit ones can be moved");
   reasons.add(facts.tracer.pid != 0, "it is traced by a debugger, process " + text(facts.tracer));
   if (facts.vfork_child) {
-    reasons.add(true, "it waits for its child " + list(facts.children) +
-                          ", which still runs in its memory (vfork)");
+    reasons.add_passing("it waits for its child " + list(facts.children) +
+                        ", which still runs in its memory (vfork)");
   } else {
     reasons.add(!facts.children.empty(),
                 "it has " + count(facts.children.size(), "child process", "child processes") +

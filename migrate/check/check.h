@@ -27,7 +27,8 @@ struct CheckContext {
 
 struct Refusal {
   std::vector<std::string>
-      reasons;  // never empty; the most basic first; each one line in plain words
+      reasons;          // never empty; the most basic first; each one line in plain words
+  bool passes = false;  // all of them are over in a moment: another time may be better
   const std::string& reason() const { return reasons.front(); }
 };
 

@@ -49,6 +49,9 @@ TEST_CASE("each reason in plain words") {
           "and 2 more");
     facts.vfork_child = true;
     CHECK(reason(facts).ends_with("which still runs in its memory (vfork)"));
+    CHECK(check(facts, {})->passes);
+    facts.tracer = {99, "gdb"};
+    CHECK_FALSE(check(facts, {})->passes);
   }
   SUBCASE("debugger") {
     facts.tracer = {99, "gdb"};

@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cctype>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <sstream>
 
@@ -78,6 +80,25 @@ Result<std::vector<std::string>> ProcDir::list(const std::string& name) const {
 
 std::string ProcDir::path(const std::string& file) const {
   return "/proc/self/fd/" + std::to_string(*dir_) + "/" + file;
+}
+
+std::vector<pid_t> children_of(const ProcDir& proc, const std::string& tid) {
+  std::istringstream text(proc.read("task/" + tid + "/children").value_or(""));
+  return {std::istream_iterator<pid_t>(text), {}};
+}
+
+std::set<pid_t> pids_of_tree(pid_t root) {
+  std::set<pid_t> found;
+  for (std::vector<pid_t> left{root}; !left.empty();) {
+    const pid_t pid = left.back();
+    left.pop_back();
+    const auto proc = ProcDir::open(pid);
+    if (!proc || !found.insert(pid).second) continue;
+    for (const std::string& tid : proc->list("task").value_or(std::vector<std::string>{})) {
+      std::ranges::copy(children_of(*proc, tid), std::back_inserter(left));
+    }
+  }
+  return found;
 }
 
 std::vector<pid_t> all_processes() {

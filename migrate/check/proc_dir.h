@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,12 @@ class ProcDir {
   pid_t pid_;
   UniqueFd dir_;
 };
+
+// Of one thread of it; none if that has ended.
+std::vector<pid_t> children_of(const ProcDir& proc, const std::string& tid);
+
+// A process and all below it, as they are found one after the other; empty if it is gone.
+std::set<pid_t> pids_of_tree(pid_t root);
 
 // All processes there are now; some may have ended when you look.
 std::vector<pid_t> all_processes();

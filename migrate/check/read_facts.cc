@@ -129,12 +129,10 @@ Result<> read_program(const ProcDir& proc, ProcessFacts& facts) {
 Result<> read_family(const ProcDir& proc, ProcessFacts& facts) {
   SSI_ASSIGN(const std::vector<std::string> tids, proc.list("task"));
   for (const auto& tid : tids) {
-    auto text = proc.read("task/" + tid + "/children");
     auto status = proc.read("task/" + tid + "/status");
-    if (!text || !status) continue;  // that thread has ended
+    if (!status) continue;  // that thread has ended
     facts.pending_sigtrap |= has_sigtrap(*status, "SigPnd");
-    std::istringstream pids(*text);
-    for (pid_t child; pids >> child;) {
+    for (const pid_t child : children_of(proc, tid)) {
       facts.children.push_back(name_of(child));
       facts.vfork_child |= ::syscall(SYS_kcmp, proc.pid(), child, KCMP_VM, 0, 0) == 0;
     }

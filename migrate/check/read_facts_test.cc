@@ -147,7 +147,9 @@ TEST_CASE("children, threads, a waiting vfork, a debugger, a filter, a namespace
   CHECK(parent.reason().starts_with(
       "it has 1 child process, which only `migrate --tree` moves along: "));
   CHECK(!parent.facts().vfork_child);
-  kill(parent.facts().children[0].pid, SIGKILL);
+  const pid_t child = parent.facts().children[0].pid;
+  CHECK(pids_of_tree(parent.pid()) == std::set{parent.pid(), child});
+  kill(child, SIGKILL);
 
   const Subject vforked([] {
     // The other thread waits in vfork for a child that never execs.

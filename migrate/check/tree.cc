@@ -79,10 +79,11 @@ Tree seen_as_one(Tree tree) {
 }
 
 std::optional<Refusal> check_tree(const Tree& tree, const CheckContext& context) {
-  Refusal all;
+  Refusal all{.passes = true};
   for (const ProcessFacts& facts : tree) {
     auto refusal = check(facts, context);
     if (!refusal) continue;
+    all.passes &= refusal->passes;
     const bool first = &facts == &tree.front();
     for (std::string& reason : refusal->reasons) {
       all.reasons.push_back(first ? std::move(reason)

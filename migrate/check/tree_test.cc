@@ -43,6 +43,9 @@ TEST_CASE("a child is no reason any more, one that still runs in its parent's me
   CHECK(reason(seen_as_one(tree)).empty());
   tree[0].vfork_child = true;
   CHECK(reason(seen_as_one(tree)).ends_with("which still runs in its memory (vfork)"));
+  CHECK(check_tree(seen_as_one(tree), {})->passes);
+  tree[1].pending_sigtrap = true;
+  CHECK_FALSE(check_tree(seen_as_one(tree), {})->passes);
 }
 
 TEST_CASE("a reason against another than the first names it") {

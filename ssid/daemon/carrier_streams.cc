@@ -5,6 +5,7 @@
 #include "migrate/fds/socket_link.h"
 #include "ssid/base/log.h"
 #include "ssid/base/process_handle.h"
+#include "ssid/daemon/outer_ends.h"
 #include "ssid/wire/carrier/carrier_client.h"
 
 namespace ssi {
@@ -27,8 +28,10 @@ Result<> CarrierStreams::export_at_home(const migrate::StreamRef& stream, int fd
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
   SSI_TRY(carrier.export_stream(stream.id, direction(stream), fd, first.pidfd()));
   for (std::size_t i = 1; i < pids.size(); ++i) {
-    SSI_ASSIGN(const auto other, ProcessHandle::open(pids[i]));
-    SSI_TRY(carrier.own_stream(stream.id, other.pidfd()));
+    const auto other = ProcessHandle::open(pids[i]);
+    if (!other && other.error().code() == ErrorCode::kGone) return just_ended(pids[i]);
+    if (!other) return other.error();
+    SSI_TRY(carrier.own_stream(stream.id, other->pidfd()));
   }
   return {};
 }

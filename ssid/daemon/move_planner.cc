@@ -1,31 +1,25 @@
 #include "ssid/daemon/move_planner.h"
 
-#include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <random>
 #include <set>
 #include <span>
 #include <thread>
 
-#include "loadlevel/policy/words.h"
-#include "migrate/check/check.h"
 #include "migrate/check/files_to_hold.h"
 #include "migrate/check/pty_facts.h"
 #include "migrate/check/read_facts.h"
 #include "migrate/check/tree.h"
 #include "migrate/check/waiting.h"
-#include "migrate/deputy/filter_check.h"
-#include "migrate/fds/relay_ends.h"
 #include "migrate/fds/unix_socket_state.h"
 #include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
+#include "ssid/daemon/outer_ends.h"
 
 namespace ssi {
 namespace {
@@ -34,39 +28,9 @@ using check::FdFact;
 using check::FdKind;
 using migrate::StreamRef;
 
-constexpr std::size_t kTreeMax = 512;  // processes
-constexpr std::size_t kEndsMax = 150;  // criu is given them in one message
 constexpr std::chrono::milliseconds kGoneWithin{100};
 constexpr const char* kMadeThere =
     "it has a pipe or socket to a process that stays (made where it runs now)";
-
-// The process, or with what is below it if that has to move along; seen as one.
-Result<check::Tree> facts_of(pid_t pid, Below below) {
-  if (below == Below::kStays) {
-    SSI_ASSIGN(auto facts, check::read_facts(pid));
-    if (facts.children.empty() || facts.shared_memory.empty()) return check::Tree{std::move(facts)};
-  }
-  SSI_ASSIGN(auto tree, check::read_tree_facts(pid, kTreeMax));
-  // What shares memory with its children can't leave them.
-  if (below == Below::kStays && !check::shares_memory_inside(tree)) tree.resize(1);
-  return tree.size() > 1 ? check::seen_as_one(std::move(tree)) : std::move(tree);
-}
-
-// The deputy of an original lives under its filters; a guest has its deputy.
-Result<> check_filters(const check::Tree& tree, bool is_guest) {
-  for (const check::ProcessFacts& facts : tree) {
-    auto result = deputy::check_filters(facts.name.pid, is_guest);
-    if (result) continue;
-    if (&facts == &tree.front()) return result;
-    if (result.error().code() == ErrorCode::kGone) {
-      return Error(ErrorCode::kBusy,
-                   "process " + std::to_string(facts.name.pid) + " has just ended");
-    }
-    return std::move(result).context("process " + std::to_string(facts.name.pid) + " (" +
-                                     facts.name.comm + ") of its tree");
-  }
-  return {};
-}
 
 std::uint64_t rss_bytes(const check::Tree& tree) {
   std::uint64_t kb = 0;
@@ -97,71 +61,6 @@ std::vector<pid_t> below_the_first(const check::Tree& tree) {
     pids.push_back(facts.name.pid);
   }
   return pids;
-}
-
-std::uint64_t random_id() {
-  std::random_device random;
-  return (std::uint64_t{random()} << 32) | random();
-}
-
-// Pipes and unix sockets whose other end is outside, and terminals, by their keys: one whatever
-// number of descriptors, or processes, have it.
-struct OuterEnd {
-  const FdFact* fd = nullptr;
-  pid_t holder = 0;
-};
-Result<UniqueFd> taken(const OuterEnd& end) {
-  SSI_ASSIGN(const auto holder, ProcessHandle::open(end.holder));
-  UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, holder.pidfd(), end.fd->number, 0)));
-  if (!held) return Error::from_errno("take descriptor " + std::to_string(end.fd->number));
-  return held;
-}
-using OuterEnds = std::map<std::string, OuterEnd>;
-OuterEnds outer_ends(const check::Tree& tree) {
-  OuterEnds ends;
-  for (const check::ProcessFacts& facts : tree) {
-    for (const FdFact& fd : facts.fds) {
-      if (fd.in_flight) continue;  // both ends move, or neither
-      const bool outer =
-          (fd.kind == FdKind::kTty && !fd.pty_inside) || fd.relayed() || !fd.named_at.empty() ||
-          (fd.kind == FdKind::kPipe && !fd.other_end_inside) ||
-          (fd.kind == FdKind::kFifo && fds::way_of(check::fifo_of(fd)) == fds::FifoWay::kStream);
-      if (outer) ends.emplace(fd.key, OuterEnd{&fd, facts.name.pid});
-    }
-  }
-  return ends;
-}
-
-Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
-  SSI_ASSIGN(auto tree, facts_of(pid, below));
-  check::CheckContext context;
-  context.is_guest = is_guest;
-  if (auto refusal = check::check_tree(tree, context)) {
-    return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
-  }
-  SSI_TRY(check_filters(tree, is_guest));
-  if (const auto ends = outer_ends(tree).size(); ends > kEndsMax) {
-    return Error(ErrorCode::kRefused, "it has " + std::to_string(ends) +
-                                          " pipes and connections to processes that stay, more "
-                                          "than " +
-                                          std::to_string(kEndsMax));
-  }
-  return tree;
-}
-
-// A terminal that is open as /dev/tty, too.
-std::string also_key(const check::Tree& tree, const std::string& key) {
-  for (const check::ProcessFacts& facts : tree) {
-    const auto same = std::ranges::find(facts.fds, key, &FdFact::same_as);
-    if (same != facts.fds.end()) return same->key;
-  }
-  return "";
-}
-
-std::set<std::string> keys(const check::Tree& tree) {
-  std::set<std::string> all;
-  for (const auto& [key, end] : outer_ends(tree)) all.merge(std::set{key, also_key(tree, key)});
-  return all;
 }
 
 std::vector<net::MovedSocket> sockets_of(const check::Tree& tree) {
@@ -243,15 +142,6 @@ std::set<std::string> keys_of_clients(const std::vector<StreamRef>& streams) {
   return clients;
 }
 
-// Those with somebody at home.
-std::set<std::string> keys_of_connections(const check::Tree& tree) {
-  std::set<std::string> connections;
-  for (const auto& [key, end] : outer_ends(tree)) {
-    if (end.fd->kind == FdKind::kUnixSocket && end.fd->relayed()) connections.insert(key);
-  }
-  return connections;
-}
-
 Look look_of(const check::Tree& tree) {
   Look look{below_the_first(tree), keys(tree)};
   for (const std::string& key : keys_of_connections(tree)) look.ends.erase(key);
@@ -296,8 +186,6 @@ std::set<std::string> deleted_sockets_of(const check::Tree& tree) {
   }
   return keys;
 }
-
-std::vector<StreamRef> streams_of(const FdFact& fd, int held);
 
 // That have come since the offer.
 Result<> add_connections(migrate::FrozenFacts& facts, const check::Tree& tree,
@@ -382,58 +270,9 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
     return facts;
   }
   if (!std::ranges::includes(clients, keys_of_connections(tree))) {
-    return Error(ErrorCode::kRefused, kMadeThere);
+    return Error(ErrorCode::kBusy, kMadeThere);  // it was not there before
   }
   return facts;
-}
-
-std::uint32_t type_of(int socket) {
-  int type = SOCK_STREAM;
-  socklen_t size = sizeof type;
-  (void)::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size);
-  return static_cast<std::uint32_t>(type);
-}
-
-// `held`: that descriptor, or a duplicate.
-std::vector<StreamRef> streams_of(const FdFact& fd, int held) {
-  const int pipe_bytes = ::fcntl(held, F_GETPIPE_SZ);
-  const auto capacity = static_cast<std::uint32_t>(pipe_bytes > 0 ? pipe_bytes : 65536);
-  StreamRef stream{.id = random_id(),
-                   .key = fd.key,
-                   .write_end = may_write(fd),
-                   .capacity = capacity,
-                   .on_demand = !may_write(fd) && !fd.readers.empty(),
-                   .fifo_mode = fd.kind == FdKind::kFifo ? fd.mode : 0U};
-  if (!fd.named_at.empty()) {
-    stream.address = fd.named_at;
-    stream.number = fd.number;
-    stream.write_end = false;
-    stream.socket_type = type_of(held);
-    return {stream};
-  }
-  if (fd.kind == FdKind::kUnixSocket) {
-    const auto peer = fds::peer_identity(held);
-    stream.peer_uid = peer.uid;
-    stream.peer_gid = peer.gid;
-    stream.socket_type = type_of(held);
-    stream.socket = stream.id;
-    stream.write_end = true;
-    if (stream.socket_type == SOCK_DGRAM) return {stream};  // nothing comes
-    StreamRef input = stream;
-    input.id = random_id();
-    input.write_end = false;
-    return {stream, input};
-  }
-  if (fd.kind != FdKind::kTty) return {stream};
-  // Others at home read it, or may: nothing is taken from it that the process does not wait for.
-  StreamRef input = stream;
-  stream.write_end = true;
-  stream.on_demand = false;
-  input.id = random_id();
-  input.write_end = false;
-  input.on_demand = true;
-  stream.terminal = input.terminal = stream.id;
-  return {stream, input};
 }
 
 // Nothing that the guest left behind here (whose parent has ended) may be in its cgroup: it would

@@ -9,6 +9,7 @@
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
 #include "ssid/daemon/guest_record.h"
+#include "ssid/daemon/movable.h"
 
 namespace ssi {
 
@@ -17,10 +18,6 @@ struct PreparedMove {
   migrate::MoveSource source;
   std::vector<UniqueFd> held;  // descriptors that source.to_export names
 };
-
-// The processes below the one that moves. kStays: they may not be there, but those that share
-// memory with it, which move along.
-enum class Below : std::uint8_t { kStays, kMovesAlong };
 
 // A guest's, in this node's /proc.
 struct GuestPids {

@@ -166,11 +166,15 @@ ProcessControl::Mover ProcessControl::mover_of(SsiPid pid, bool tree) const {
 }
 
 Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to) const {
-  if (!mover.record) {
+  const auto original = [&] {
     return prepare_original(group_.self(), mover.pid.pid, to, Epoch{1}, mover.below);
-  }
+  };
+  if (!mover.record && mover.below == Below::kStays) return original();
+  if (!mover.record) return at_rest(mover.pid.pid, original);
   if (mover.pids.first != 0) {
-    return prepare_guest(*mover.record, mover.pids, to, realms_.socket_path(mover.pid.home));
+    return at_rest(mover.pids.first, [&] {
+      return prepare_guest(*mover.record, mover.pids, to, realms_.socket_path(mover.pid.home));
+    });
   }
   if (mover.record->living().empty() || !mover.record->over.contains(mover.pid.pid)) {
     return Error(ErrorCode::kGone, "it has just ended");

@@ -129,7 +129,7 @@ class DeletedNames(unittest.TestCase):
         errors = self.lab.path(1, "/root/errors").read_text()
         self.assertTrue(self.report.read_text().splitlines()[-1].startswith("good:"), self.report.read_text() + errors)
         print(self.report.read_text(), flush=True)
-        self.lab.wait_for(lambda: not observe.left_over(self.lab), 10, "nothing is left in ssid's cgroups")
+        observe.nothing_left(self.lab)
 
     def comes_home(self):
         """When the names are free. `own` is that of one of its own, beside which the first can't be bound there."""

@@ -191,7 +191,7 @@ class Faults(unittest.TestCase):
         self.assertEqual(observe.copies(self.lab, probe.report_path), [])
         numbers = probe.numbers()
         self.assertEqual(numbers, list(range(1, len(numbers) + 1)), "it ran twice, or went back in time")
-        self.lab.wait_for(lambda: not observe.left_over(self.lab), 10, "nothing is left in ssid's cgroups")
+        observe.nothing_left(self.lab)
 
     def check_works(self, probe):
         """It answers, moves on, and its parent sees its end."""

@@ -251,7 +251,7 @@ class Fds(unittest.TestCase):
         self.assertEqual({kind: word for kind, (word, _) in words.items()}, dict.fromkeys(kinds, "ok"))
         self.assertTrue(all(rounds >= moves for _, rounds in words.values()), words)
         self.assertEqual((last, status), (["PASS"], 0))
-        self.assertEqual(observe.left_over(self.lab), [])
+        observe.nothing_left(self.lab)
 
     def moves_well(self, name, kinds):
         probe = Probe(self.lab, name, kinds)
@@ -628,7 +628,7 @@ class Fds(unittest.TestCase):
         word, homes, total = report.read_text().splitlines()[1].rsplit(" ", 2)
         self.assertEqual((word, int(homes)), ("good", written))
         self.rows.append(["fifo of a tree", moves, int(total), f"{homes} from home"])
-        self.assertEqual(observe.left_over(self.lab), [])
+        observe.nothing_left(self.lab)
 
     def both_ends_move(self, name, programs):
         """Whatever is written comes out once, by the guest or at home. Some moves come to nothing."""

@@ -147,7 +147,7 @@ class ManyGuests(unittest.TestCase):
             self.assertEqual(observe.migrate(self.lab, guest.pid, guest.node, node=guest.home)["to"], guest.node)
         self.wait_all_there()
         self.assert_all_good(self.guests)
-        self.lab.wait_for(lambda: not observe.left_over(self.lab), 20, "nothing is left in ssid's cgroups")
+        observe.nothing_left(self.lab)
 
     def test_a_node_without_power_takes_its_guests_along(self):
         """Those of a node that goes down, and no others; also when it comes back at once."""

@@ -73,7 +73,7 @@ class Ptys(unittest.TestCase):
         self.assertTrue(found, word)
         self.assertEqual(status, 0)
         self.assertGreaterEqual(int(found[1]), rounds)
-        self.lab.wait_for(lambda: not observe.left_over(self.lab), 10, "nothing is left in ssid's cgroups")
+        observe.nothing_left(self.lab)
         return found
 
     def test_around_three_nodes_while_somebody_types(self):

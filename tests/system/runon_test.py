@@ -34,7 +34,7 @@ class Runon(unittest.TestCase):
 
     def tearDown(self):
         """Nothing is left of any of them."""
-        self.lab.wait_for(lambda: not observe.left_over(self.lab), 10, "nothing is left in ssid's cgroups")
+        observe.nothing_left(self.lab)
 
     def run_on(self, node, *command, **options):
         """As typed on node 1."""

@@ -47,7 +47,7 @@ class Seccomp(unittest.TestCase):
         program.kill(signal.SIGCONT)
         self.assertEqual(program.end(), 42)
         self.assertEqual(program.rest_of_output(), "PASS\n")
-        self.assertEqual(observe.left_over(self.lab), [])
+        observe.nothing_left(self.lab)
 
     def test_a_killed_one_is_seen_as_killed(self):
         program = self.start("killed", "mkdir")

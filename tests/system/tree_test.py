@@ -23,6 +23,13 @@ FAULTS = "/run/ssid/faults"
 PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "tree.py"
 GOOD = re.compile(r"good: (\d+) lines, (\d+) counted, ends \[(.*)\]")
 
+TARGETS = 3000
+BUSY = f"""
+all: $(addsuffix .made,$(shell seq {TARGETS}))
+%.made:
+\tfor i in 1 2 3 4 5; do test -e enough || sleep 0.05 | cat; done; echo one >>$@
+"""
+
 # Three processes of three users, one of them with another user's rights; each looks at itself all the time, and ends with
 # another status than 7 if anything changed.
 USERS = r"""
@@ -110,7 +117,7 @@ class Trees(unittest.TestCase):
         observe.wait_for_loads(cls.lab)
 
     def tearDown(self):
-        self.lab.wait_for(lambda: not observe.left_over(self.lab), 10, "nothing is left in ssid's cgroups")
+        observe.nothing_left(self.lab)
 
     def tree(self):
         tree = Tree(self.lab, self.id().rpartition(".")[2])
@@ -240,6 +247,25 @@ class Trees(unittest.TestCase):
         self.lab.wait_for(lambda: not observe.exists(self.lab, 1, child), 10, "the child has ended")
         self.lab.run(1, ["kill", str(pid)])
         self.assertEqual(shell.wait(10), 5)
+
+    def test_a_tree_in_which_others_begin_and_end_all_the_time(self):
+        """`make -j8`: one asks until it has been met at rest, and it goes on wherever it is."""
+        place = self.lab.path(1, "/root/busy")
+        place.mkdir()
+        (place / "Makefile").write_text(BUSY)
+        shell = self.lab.popen(1, ["sh", "-c", "cd /root/busy; make -s -j8 >log 2>&1 & echo $!; wait $!"], stdout=subprocess.PIPE, text=True)
+        pid, frozen = int(shell.stdout.readline()), []
+        while len(frozen) < 9:
+            moved = observe.ask(self.lab, 1, "migrate", "--tree", str(pid), str((len(frozen) + 1) % len(NODES) + 1), "--wait", timeout=60)
+            frozen.append(moved["frozen_ms"])
+        (place / "enough").touch()
+        self.assertEqual(shell.wait(120), 0, (place / "log").read_text())
+        shell.stdout.close()
+        made = sorted(int(path.stem) for path in place.glob("*.made"))
+        self.assertEqual(made, list(range(1, TARGETS + 1)))
+        self.assertEqual({(place / f"{n}.made").read_text() for n in made}, {"one\n"})
+        self.assertEqual((place / "log").read_text(), "")
+        print(f"\n9 moves of make -j8, frozen {min(frozen):.0f} to {max(frozen):.0f} ms", flush=True)
 
     def children(self, pid):
         return [int(p) for p in self.lab.path(1, f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -70,7 +70,7 @@ class UnixNames(unittest.TestCase):
             self.assertEqual(counts[who]["failures"], [], counts)
             self.assertGreater(counts[who]["rounds"], rounds, counts)
         self.assertTrue(word.startswith("good:"), word)
-        self.lab.wait_for(lambda: not observe.left_over(self.lab), 10, "nothing is left in ssid's cgroups")
+        observe.nothing_left(self.lab)
         print(f"\n{counts}, {word}", flush=True)
 
     def around(self, name, address):
