@@ -18,9 +18,11 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <thread>
 
 #include "migrate/check/check.h"
+#include "migrate/check/proc_dir.h"
 #include "migrate/check/test_subject.h"
 #include "ssid/base/unique_fd.h"
 

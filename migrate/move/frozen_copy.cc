@@ -1,5 +1,6 @@
 #include "migrate/move/frozen_copy.h"
 
+#include <signal.h>
 #include <sys/xattr.h>
 
 #include <cstdlib>
@@ -32,9 +33,21 @@ std::vector<HeldOriginal> held_in(const FreezerCgroup& all) {
   return held;
 }
 
+std::string origin_of(const std::string& dir) {
+  char text[4096];
+  const ssize_t n = ::getxattr(dir.c_str(), kOriginAttribute, text, sizeof text);
+  return {text, n > 0 ? static_cast<std::size_t>(n) : 0};
+}
+
+std::string own_cgroup(const FreezerCgroup& all, pid_t pid) {
+  return all.dir() + "/" + std::to_string(pid);
+}
+
 Result<> hold_one(const FreezerRoot& root, const FreezerCgroup& all, pid_t pid) {
-  SSI_ASSIGN(const std::string origin, root.cgroup_of(pid));
-  SSI_ASSIGN(auto cgroup, FreezerCgroup::create(all.dir() + "/" + std::to_string(pid)));
+  SSI_ASSIGN(std::string origin, root.cgroup_of(pid));
+  if (origin == own_cgroup(all, pid)) return {};
+  if (origin.starts_with(all.dir() + "/")) origin = origin_of(origin);  // its parent's
+  SSI_ASSIGN(auto cgroup, FreezerCgroup::create(own_cgroup(all, pid)));
   if (::setxattr(cgroup.dir().c_str(), kOriginAttribute, origin.data(), origin.size(), 0) != 0) {
     return Error::from_errno("remember the cgroup");
   }
@@ -47,6 +60,37 @@ Result<> leave_all(const FreezerCgroup& all) {
     SSI_TRY(leave_moving_cgroup(original.cgroup));
   }
   return all.remove();
+}
+
+// Those that have ended leave their cgroups.
+Result<> hold_all(const FreezerRoot& root, const FreezerCgroup& all, const std::set<pid_t>& pids) {
+  for (const pid_t pid : pids) {
+    auto held = hold_one(root, all, pid);
+    if (!held && held.error().code() != ErrorCode::kGone) return held;
+  }
+  for (const HeldOriginal& original : held_in(all)) {
+    SSI_ASSIGN(const auto inside, original.cgroup.pids());
+    if (inside.empty()) SSI_TRY(original.cgroup.remove());
+    for (const pid_t pid : inside) {  // some have left the tree, their parent having ended
+      if (!pids.contains(pid)) (void)put_in(origin_of(original.cgroup.dir()), pid);
+    }
+  }
+  return {};
+}
+
+// Who is frozen begins no other; who is not yet, is there in the next round.
+Result<> freeze_all_of(const FreezerRoot& root, const FreezerCgroup& all,
+                       const std::function<std::set<pid_t>()>& tree) {
+  constexpr int kRoundsMax = 20;
+  std::set<pid_t> held;
+  for (int round = 0; round < kRoundsMax; ++round) {
+    const auto now = tree();
+    if (round > 1 && now == held) return {};
+    SSI_TRY(hold_all(root, all, now));
+    held = now;
+    if (round > 0) SSI_TRY(all.freeze(kFreezeTimeout));
+  }
+  return Error(ErrorCode::kBusy, "its processes begin others faster than they can be stopped");
 }
 
 }  // namespace
@@ -65,6 +109,18 @@ Result<FrozenCopy> FrozenCopy::hold_originals(const FreezerRoot& root, const Cop
     }
   }
   return copy;
+}
+
+Result<FrozenCopy> FrozenCopy::freeze_tree(const FreezerRoot& root, const CopyName& name,
+                                           pid_t first,
+                                           const std::function<std::set<pid_t>()>& tree) {
+  SSI_ASSIGN(auto cgroup, FreezerCgroup::create(root.moving(name)));
+  FrozenCopy copy(std::move(cgroup), true);
+  auto frozen = freeze_all_of(root, copy.cgroup_, tree);
+  if (frozen && !tree().contains(first)) frozen = Error(ErrorCode::kGone, "it has ended meanwhile");
+  if (frozen) return copy;
+  (void)copy.thaw();
+  return std::move(frozen).error().context("freeze");
 }
 
 Result<FrozenCopy> FrozenCopy::hold_guest(const FreezerRoot& root, const CopyName& current) {
@@ -86,6 +142,16 @@ FrozenCopy::FrozenCopy(FrozenCopy&& other) noexcept
 
 FrozenCopy::~FrozenCopy() { SSI_CHECK(decided_); }
 
+HeldForLook::~HeldForLook() {
+  if (copy_) (void)copy_->thaw();
+}
+
+FrozenCopy HeldForLook::take() {
+  FrozenCopy copy = std::move(copy_.value());
+  copy_.reset();
+  return copy;
+}
+
 Result<> FrozenCopy::thaw() {
   decided_ = true;
   SSI_TRY(cgroup_.thaw());
@@ -102,21 +168,24 @@ Result<std::vector<HeldOriginal>> part_originals(const FreezerCgroup& all) {
 }
 
 Result<> leave_moving_cgroup(const FreezerCgroup& cgroup) {
-  char text[4096];
-  const ssize_t n = ::getxattr(cgroup.dir().c_str(), kOriginAttribute, text, sizeof text);
+  constexpr int kRoundsMax = 20;
   // Its own cgroup may have been removed meanwhile (a session that ended): then to the nearest one
   // above.
-  std::string origin(text, n > 0 ? static_cast<std::size_t>(n) : 0);
-  SSI_ASSIGN(const auto pids, cgroup.pids());
-  for (const pid_t pid : pids) {
-    auto put = put_in(origin, pid);
-    while (!put && origin.size() > 1) {
-      origin.resize(origin.rfind('/'));
-      put = put_in(origin, pid);
+  std::string origin = origin_of(cgroup.dir());
+  // Who is in it may begin another one there until it has left.
+  for (int round = 0;; ++round) {
+    SSI_ASSIGN(const auto pids, cgroup.pids());
+    for (const pid_t pid : pids) {
+      auto put = put_in(origin, pid);
+      while (!put && origin.size() > 1 && ::kill(pid, 0) == 0) {
+        origin.resize(origin.rfind('/'));
+        put = put_in(origin, pid);
+      }
+      if (!put && ::kill(pid, 0) == 0) return put;
     }
-    SSI_TRY(std::move(put));
+    auto removed = cgroup.remove();
+    if (removed || round == kRoundsMax) return removed;
   }
-  return cgroup.remove();
 }
 
 }  // namespace ssi::migrate

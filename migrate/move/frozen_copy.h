@@ -5,6 +5,10 @@
 // attributes tell the next ssid what it was about.
 #pragma once
 
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <set>
 #include <vector>
 
 #include "migrate/freezer/freezer_cgroup.h"
@@ -19,6 +23,11 @@ class FrozenCopy {
   // Frozen by freeze(), all at once.
   static Result<FrozenCopy> hold_originals(const FreezerRoot& root, const CopyName& name,
                                            const std::vector<pid_t>& pids);
+  // A tree of originals in which processes begin and end all the time: likewise, and frozen
+  // already, each in its own cgroup. `tree`: who is in it at the moment; its first process is
+  // `first`. kGone: that one has ended.
+  static Result<FrozenCopy> freeze_tree(const FreezerRoot& root, const CopyName& name, pid_t first,
+                                        const std::function<std::set<pid_t>()>& tree);
   // A guest, in the cgroup it lives in. Frozen by freeze().
   static Result<FrozenCopy> hold_guest(const FreezerRoot& root, const CopyName& current);
   // What an earlier ssid left behind in moving/NAME.
@@ -44,6 +53,23 @@ class FrozenCopy {
   FreezerCgroup cgroup_;
   bool original_;
   bool decided_ = false;
+};
+
+// A copy that was frozen for a closer look: goes on when this ends, unless it was taken.
+class HeldForLook {
+ public:
+  using Clock = std::chrono::steady_clock;
+  HeldForLook(FrozenCopy copy, Clock::time_point since) : copy_(std::move(copy)), since_(since) {}
+  HeldForLook(const HeldForLook&) = delete;
+  HeldForLook& operator=(const HeldForLook&) = delete;
+  ~HeldForLook();
+
+  Clock::time_point since() const { return since_; }
+  FrozenCopy take();
+
+ private:
+  std::optional<FrozenCopy> copy_;
+  Clock::time_point since_;
 };
 
 // One of the originals in moving/NAME, in a cgroup of its own.

@@ -73,7 +73,7 @@ class SourceMove {
     auto held = hold();
     if (!held) return call_off(std::move(held).error());
     FrozenCopy copy = std::move(*held);
-    frozen_since_ = Clock::now();
+    frozen_since_ = source_.held ? source_.held->since() : Clock::now();
     auto carried = carry_over(copy);
     if (!carried) {
       const bool busy = carried.error().code() == ErrorCode::kBusy;
@@ -104,7 +104,9 @@ class SourceMove {
     images_.emplace(std::move(images));
     SSI_TRY(start_criu());
     const auto since = Clock::now();
-    if (source_.below.empty()) {
+    if (source_.held) {
+      report_.why_not_copied = "it stood still already";
+    } else if (source_.below.empty()) {
       SSI_TRY(early_.run());
       report_.why_not_copied = early_.why_not();
     } else {
@@ -149,6 +151,7 @@ class SourceMove {
   }
 
   Result<FrozenCopy> hold() {
+    if (source_.held) return source_.held->take();
     if (source_.guest) return FrozenCopy::hold_guest(env_.freezer, *source_.guest);
     std::vector<pid_t> pids{source_.host_pid};
     pids.insert(pids.end(), source_.below.begin(), source_.below.end());

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 
 #include "migrate/fds/pty.h"
 #include "migrate/move/environment.h"
+#include "migrate/move/frozen_copy.h"
 #include "migrate/move/move_link.h"
 #include "migrate/move/ticket.h"
 
@@ -56,6 +58,8 @@ struct MoveSource {
   // not taken yet?
   std::vector<net::MovedSocket> doors;
   std::function<Result<bool>()> anybody_waits;
+  // Set: it stands still already, because it could not be looked at while it ran.
+  std::unique_ptr<HeldForLook> held;
   bool holds_files = false;  // some are to be held by home meanwhile
   // Called when it is frozen: is it still what was checked and what `streams` say? `accepted`: the
   // connections that came by its listening sockets where it is.

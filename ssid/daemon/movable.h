@@ -6,7 +6,6 @@
 
 #include <cstdint>
 
-#include "migrate/check/proc_dir.h"
 #include "migrate/check/tree.h"
 #include "ssid/base/result.h"
 
@@ -18,16 +17,5 @@ enum class Below : std::uint8_t { kStays, kMovesAlong };
 
 // It, and what moves along, seen as one. kRefused with every reason; kBusy with one that passes.
 Result<check::Tree> movable(pid_t pid, Below below, bool is_guest);
-
-// What `look` finds at the tree below `root`. If that changed meanwhile its parts were not seen at
-// one moment, and what it is refused for may have passed already: kBusy.
-template <typename Look>
-auto at_rest(pid_t root, Look look) -> decltype(look()) {
-  const auto before = check::pids_of_tree(root);
-  auto found = look();
-  if (found || found.error().code() != ErrorCode::kRefused) return found;
-  if (check::pids_of_tree(root) == before) return found;
-  return Error(ErrorCode::kBusy, found.error().message());
-}
 
 }  // namespace ssi

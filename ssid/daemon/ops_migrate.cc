@@ -57,10 +57,16 @@ class Wish : public std::enable_shared_from_this<Wish> {
   void tried(Result<json> result) {
     if (result) return responder_->reply(*result);
     const Error& why = result.error();
-    if (why.code() != ErrorCode::kBusy || !args_.value("wait", false)) {
+    // A tree that changed while it was looked at is looked at once more, while it stands still.
+    const bool once_more = args_.value("tree", false) && !args_.value("waited", false);
+    if (why.code() != ErrorCode::kBusy || (!once_more && !args_.value("wait", false))) {
       return responder_->error(why);
     }
     if (responder_->cancelled()) return;
+    if (once_more) {
+      args_["waited"] = true;
+      return try_once();
+    }
     if (why.message() != told_) {
       told_ = why.message();
       (void)responder_->more({{"pid", args_["pid"]}, {"waiting", told_}});
@@ -110,7 +116,7 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
     return done(json{
         {"pid", pid->to_string()}, {"from", from.value}, {"to", to->value}, {"dry_run", true}});
   }
-  context.control.migrate_from_here(*pid, *to, {.tree = tree},
+  context.control.migrate_from_here(*pid, *to, {.tree = tree, .again = args.value("waited", false)},
                                     [=](Result<migrate::MoveReport> report) {
                                       if (!report) return done(report.error());
                                       done(report_json(*pid, from, *to, *report));

@@ -6,19 +6,23 @@
 #include <boost/asio/post.hpp>
 #include <thread>
 
+#include "migrate/check/proc_dir.h"
 #include "migrate/move/frozen_copy.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
+#include "ssid/daemon/restless_tree.h"
 #include "ssid/wire/carrier/carrier_client.h"
 
 namespace ssi {
 namespace asio = boost::asio;
 using migrate::CopyName;
 using migrate::FreezerCgroup;
+using migrate::FrozenCopy;
 using migrate::MoveTicket;
 
 namespace {
 
+constexpr Epoch kFirstEpoch{1};   // of an original's first move
 constexpr int kKilled = SIGKILL;  // as a wait status: ended by SIGKILL
 constexpr std::chrono::milliseconds kFlushBeforeEnd = std::chrono::seconds(1);
 constexpr std::chrono::milliseconds kFlushBeforeStop = std::chrono::seconds(1);
@@ -165,16 +169,12 @@ ProcessControl::Mover ProcessControl::mover_of(SsiPid pid, bool tree) const {
   return mover;
 }
 
-Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to) const {
-  const auto original = [&] {
-    return prepare_original(group_.self(), mover.pid.pid, to, Epoch{1}, mover.below);
-  };
-  if (!mover.record && mover.below == Below::kStays) return original();
-  if (!mover.record) return at_rest(mover.pid.pid, original);
+Result<PreparedMove> ProcessControl::look(const Mover& mover, NodeId to) const {
+  if (!mover.record) {
+    return prepare_original(group_.self(), mover.pid.pid, to, kFirstEpoch, mover.below);
+  }
   if (mover.pids.first != 0) {
-    return at_rest(mover.pids.first, [&] {
-      return prepare_guest(*mover.record, mover.pids, to, realms_.socket_path(mover.pid.home));
-    });
+    return prepare_guest(*mover.record, mover.pids, to, realms_.socket_path(mover.pid.home));
   }
   if (mover.record->living().empty() || !mover.record->over.contains(mover.pid.pid)) {
     return Error(ErrorCode::kGone, "it has just ended");
@@ -183,9 +183,39 @@ Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to) cons
                                         ", with which its tree began, has ended");
 }
 
-Result<Moves::OutgoingMove> ProcessControl::outgoing(const Mover& mover, NodeId to) const {
+Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to, bool again) const {
+  Mover now = mover;
+  TreeToMove tree;
+  tree.look = [&] { return look(now, to); };
+  if (!mover.record) {
+    if (mover.below == Below::kStays) return tree.look();
+    tree.first = mover.pid.pid;
+    tree.hold = [&] {
+      return FrozenCopy::freeze_tree(freezer_, {mover.pid, kFirstEpoch}, tree.first,
+                                     [&] { return check::pids_of_tree(tree.first); });
+    };
+    return prepare_tree(tree, again);
+  }
+  if (mover.pids.first == 0) return tree.look();
+  tree.first = mover.pids.first;
+  tree.hold = [&]() -> Result<FrozenCopy> {
+    SSI_ASSIGN(auto copy, FrozenCopy::hold_guest(freezer_, mover.record->name()));
+    auto frozen = copy.freeze();
+    auto inside = copy.cgroup().pids();
+    if (frozen && inside) {
+      now.pids.all = std::move(*inside);
+      return copy;
+    }
+    (void)copy.thaw();
+    return frozen ? std::move(inside).error() : std::move(frozen).error();
+  };
+  return prepare_tree(tree, again);
+}
+
+Result<Moves::OutgoingMove> ProcessControl::outgoing(const Mover& mover, NodeId to,
+                                                     bool again) const {
   Moves::OutgoingMove move;
-  SSI_ASSIGN(move.prepared, prepare(mover, to));
+  SSI_ASSIGN(move.prepared, prepare(mover, to, again));
   move.address = group_.address_of(to);
   move.port = options_.link_port;
   return move;
@@ -225,7 +255,7 @@ void ProcessControl::migrate_from_here(SsiPid wanted, NodeId to, const Wish& wis
   moves_.start_out(
       pid,
       [this, mover, to, enablement, term, wish]() -> Result<Moves::OutgoingMove> {
-        SSI_ASSIGN(auto move, outgoing(mover, to));
+        SSI_ASSIGN(auto move, outgoing(mover, to, wish.again));
         MoveTicket& ticket = move.prepared.ticket;
         ticket.term = term;
         ticket.enablement = enablement;
@@ -245,7 +275,7 @@ void ProcessControl::migrate_from_here(SsiPid wanted, NodeId to, const Wish& wis
 }
 
 Result<> ProcessControl::check_from_here(SsiPid pid, bool tree) const {
-  SSI_TRY(prepare(mover_of(pid, tree), group_.self()));
+  SSI_TRY(look(mover_of(pid, tree), group_.self()));
   return {};
 }
 

@@ -104,7 +104,8 @@ class ProcessControl {
     bool must_leave = false;
     double demand = 1;
     double source_slowdown = 1;
-    bool tree = false;  // with all that are below it
+    bool tree = false;   // with all that are below it
+    bool again = false;  // the wish was busy before
   };
   // The process runs here. Checks, then moves it; one of a tree that was moved as one: the tree.
   void migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, MigrateDone done);
@@ -146,8 +147,10 @@ class ProcessControl {
     GuestPids pids{};
   };
   Mover mover_of(SsiPid pid, bool tree) const;
-  Result<PreparedMove> prepare(const Mover& mover, NodeId to) const;
-  Result<Moves::OutgoingMove> outgoing(const Mover& mover, NodeId to) const;
+  Result<PreparedMove> look(const Mover& mover, NodeId to) const;
+  // It may stand still already.
+  Result<PreparedMove> prepare(const Mover& mover, NodeId to, bool again) const;
+  Result<Moves::OutgoingMove> outgoing(const Mover& mover, NodeId to, bool again) const;
   void to_guest(group::Signal signal);
   void deliver(const group::Signal& signal);
   void signal_after_refresh(const group::Signal& signal, const migrate::StreamRef& terminal);

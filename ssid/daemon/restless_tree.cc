@@ -1,0 +1,25 @@
+#include "ssid/daemon/restless_tree.h"
+
+#include <chrono>
+#include <memory>
+#include <utility>
+
+#include "migrate/check/proc_dir.h"
+
+namespace ssi {
+
+Result<PreparedMove> prepare_tree(const TreeToMove& tree, bool again) {
+  const auto before = check::pids_of_tree(tree.first);
+  if (!again || before.size() == 1) {
+    auto prepared = tree.look();
+    if (check::pids_of_tree(tree.first) == before) return prepared;
+  }
+  const auto since = std::chrono::steady_clock::now();
+  SSI_ASSIGN(auto copy, tree.hold());
+  auto held = std::make_unique<migrate::HeldForLook>(std::move(copy), since);
+  SSI_ASSIGN(auto prepared, tree.look());
+  prepared.source.held = std::move(held);
+  return prepared;
+}
+
+}  // namespace ssi
