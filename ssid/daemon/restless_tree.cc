@@ -7,12 +7,23 @@
 #include "migrate/check/proc_dir.h"
 
 namespace ssi {
+namespace {
+
+// Or for what a process did that had begun and ended before one could see that.
+bool is_refused_again(const TreeToMove& tree, const Error& before) {
+  const auto now = tree.look();
+  return !now && now.error().message() == before.message();
+}
+
+}  // namespace
 
 Result<PreparedMove> prepare_tree(const TreeToMove& tree, bool again) {
   const auto before = check::pids_of_tree(tree.first);
   if (!again || before.size() == 1) {
     auto prepared = tree.look();
-    if (check::pids_of_tree(tree.first) == before) return prepared;
+    const bool same = check::pids_of_tree(tree.first) == before;
+    if (same && (prepared || before.size() == 1)) return prepared;
+    if (same && is_refused_again(tree, prepared.error())) return prepared;
   }
   const auto since = std::chrono::steady_clock::now();
   SSI_ASSIGN(auto copy, tree.hold());

@@ -295,7 +295,9 @@ class Emulator(unittest.TestCase):
     def counts_on(self):
         """New numbers come, and what is shown has neither gap nor repetition."""
         def numbers(lines):
-            return [int(text) for text in lines if text.isdigit()]
+            # One may stand behind what was typed at that moment.
+            ends = [re.search(r"\d+$", text) for text in lines if not text.startswith("pid")]
+            return [int(end.group()) for end in ends if end]
 
         last = self.window.wait_for(lambda lines: numbers(lines)[-1:], "a number")[0]
         shown = self.window.wait_for(lambda lines: numbers(lines)[-1:] > [last + 4] and numbers(lines), "more numbers")

@@ -255,6 +255,18 @@ class Trees(unittest.TestCase):
         (place / "Makefile").write_text(BUSY)
         shell = self.lab.popen(1, ["sh", "-c", "cd /root/busy; make -s -j8 >log 2>&1 & echo $!; wait $!"], stdout=subprocess.PIPE, text=True)
         pid, frozen = int(shell.stdout.readline()), []
+        for at, to, what in ((1, 2, "error"), (1, 2, "kill"), (1, 3, None), (3, 1, "kill"), (3, 2, None), (2, 1, None)):
+            # Before the offer; it stands still by then, and runs where it was afterwards.
+            before = self.lab.services(at)["ssid"]["restarts"]
+            if what:
+                self.faults(at, text=f"migrate.before_freeze {what}\n")
+            said = self.lab.run(6 - at - to, ["migrate", "--tree", str(pid), str(to), *([] if what else ["--wait"])], check=False, timeout=60)
+            self.assertEqual(said.returncode == 0, what is None, said)
+            if what == "kill":
+                self.lab.wait_for(lambda at=at, before=before: self.is_back(at, before), 10, "ssid is back")
+                self.lab.wait_for(lambda: all(observe.ask(self.lab, n, "cluster")["table_valid"] for n in NODES), SETTLED_S, "the table")
+            seen = len(list(place.glob("*.made")))
+            self.lab.wait_for(lambda seen=seen: len(list(place.glob("*.made"))) > seen, 10, "the build goes on")
         while len(frozen) < 9:
             moved = observe.ask(self.lab, 1, "migrate", "--tree", str(pid), str((len(frozen) + 1) % len(NODES) + 1), "--wait", timeout=60)
             frozen.append(moved["frozen_ms"])
