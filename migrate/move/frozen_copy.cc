@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "ssid/base/log.h"
+
 namespace ssi::migrate {
 namespace {
 
@@ -80,11 +82,11 @@ Result<> hold_all(const FreezerRoot& root, const FreezerCgroup& all, const std::
 
 // Who is frozen begins no other; who is not yet, is there in the next round.
 Result<> freeze_all_of(const FreezerRoot& root, const FreezerCgroup& all,
-                       const std::function<std::set<pid_t>()>& tree) {
+                       const std::function<Result<std::set<pid_t>>()>& tree) {
   constexpr int kRoundsMax = 20;
   std::set<pid_t> held;
   for (int round = 0; round < kRoundsMax; ++round) {
-    const auto now = tree();
+    SSI_ASSIGN(const auto now, tree());
     if (round > 1 && now == held) return {};
     SSI_TRY(hold_all(root, all, now));
     held = now;
@@ -113,11 +115,11 @@ Result<FrozenCopy> FrozenCopy::hold_originals(const FreezerRoot& root, const Cop
 
 Result<FrozenCopy> FrozenCopy::freeze_tree(const FreezerRoot& root, const CopyName& name,
                                            pid_t first,
-                                           const std::function<std::set<pid_t>()>& tree) {
+                                           const std::function<Result<std::set<pid_t>>()>& tree) {
   SSI_ASSIGN(auto cgroup, FreezerCgroup::create(root.moving(name)));
   FrozenCopy copy(std::move(cgroup), true);
   auto frozen = freeze_all_of(root, copy.cgroup_, tree);
-  if (frozen && !tree().contains(first)) frozen = Error(ErrorCode::kGone, "it has ended meanwhile");
+  if (frozen && ::kill(first, 0) != 0) frozen = Error(ErrorCode::kGone, "it has ended meanwhile");
   if (frozen) return copy;
   (void)copy.thaw();
   return std::move(frozen).error().context("freeze");
@@ -143,7 +145,8 @@ FrozenCopy::FrozenCopy(FrozenCopy&& other) noexcept
 FrozenCopy::~FrozenCopy() { SSI_CHECK(decided_); }
 
 HeldForLook::~HeldForLook() {
-  if (copy_) (void)copy_->thaw();
+  if (!copy_) return;
+  if (auto thawed = copy_->thaw(); !thawed) log_error("thaw: {}", thawed.error().message());
 }
 
 FrozenCopy HeldForLook::take() {

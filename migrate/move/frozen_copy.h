@@ -24,10 +24,10 @@ class FrozenCopy {
   static Result<FrozenCopy> hold_originals(const FreezerRoot& root, const CopyName& name,
                                            const std::vector<pid_t>& pids);
   // A tree of originals in which processes begin and end all the time: likewise, and frozen
-  // already, each in its own cgroup. `tree`: who is in it at the moment; its first process is
-  // `first`. kGone: that one has ended.
+  // already, each in its own cgroup. `tree`: who is in it at the moment, or why that can't be
+  // taken; its first process is `first`. kGone: that one has ended.
   static Result<FrozenCopy> freeze_tree(const FreezerRoot& root, const CopyName& name, pid_t first,
-                                        const std::function<std::set<pid_t>()>& tree);
+                                        const std::function<Result<std::set<pid_t>>()>& tree);
   // A guest, in the cgroup it lives in. Frozen by freeze().
   static Result<FrozenCopy> hold_guest(const FreezerRoot& root, const CopyName& current);
   // What an earlier ssid left behind in moving/NAME.

@@ -183,7 +183,7 @@ Result<PreparedMove> ProcessControl::look(const Mover& mover, NodeId to) const {
                                         ", with which its tree began, has ended");
 }
 
-Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to, bool again) const {
+Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to, bool again) {
   Mover now = mover;
   TreeToMove tree;
   tree.look = [&] { return look(now, to); };
@@ -192,7 +192,11 @@ Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to, bool
     tree.first = mover.pid.pid;
     tree.hold = [&] {
       return FrozenCopy::freeze_tree(freezer_, {mover.pid, kFirstEpoch}, tree.first,
-                                     [&] { return check::pids_of_tree(tree.first); });
+                                     [&]() -> Result<std::set<pid_t>> {
+                                       auto pids = check::pids_of_tree(tree.first);
+                                       SSI_TRY(claims_.claim(mover.pid, pids));
+                                       return pids;
+                                     });
     };
     return prepare_tree(tree, again);
   }
@@ -212,10 +216,13 @@ Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to, bool
   return prepare_tree(tree, again);
 }
 
-Result<Moves::OutgoingMove> ProcessControl::outgoing(const Mover& mover, NodeId to,
-                                                     bool again) const {
+Result<Moves::OutgoingMove> ProcessControl::outgoing(const Mover& mover, NodeId to, bool again) {
   Moves::OutgoingMove move;
+  const pid_t first = mover.record ? mover.pids.first : mover.pid.pid;
+  if (first != 0) SSI_TRY(claims_.claim(mover.pid, {first}));
   SSI_ASSIGN(move.prepared, prepare(mover, to, again));
+  const auto& below = move.prepared.source.below;
+  SSI_TRY(claims_.claim(mover.pid, {below.begin(), below.end()}));
   move.address = group_.address_of(to);
   move.port = options_.link_port;
   return move;
@@ -266,6 +273,7 @@ void ProcessControl::migrate_from_here(SsiPid wanted, NodeId to, const Wish& wis
         return move;
       },
       [this, pid, done = std::move(done)](Result<migrate::MoveReport> report) {
+        claims_.release(pid);
         const auto held = held_signals_.extract(pid);
         if (!held.empty()) {
           for (const group::Signal& signal : held.mapped()) to_guest(signal);

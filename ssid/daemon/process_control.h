@@ -24,6 +24,7 @@
 #include "ssid/daemon/deputies.h"
 #include "ssid/daemon/guests.h"
 #include "ssid/daemon/home_net.h"
+#include "ssid/daemon/move_claims.h"
 #include "ssid/daemon/moves.h"
 #include "ssid/daemon/pipe_demand.h"
 #include "ssid/daemon/realms.h"
@@ -149,8 +150,8 @@ class ProcessControl {
   Mover mover_of(SsiPid pid, bool tree) const;
   Result<PreparedMove> look(const Mover& mover, NodeId to) const;
   // It may stand still already.
-  Result<PreparedMove> prepare(const Mover& mover, NodeId to, bool again) const;
-  Result<Moves::OutgoingMove> outgoing(const Mover& mover, NodeId to, bool again) const;
+  Result<PreparedMove> prepare(const Mover& mover, NodeId to, bool again);
+  Result<Moves::OutgoingMove> outgoing(const Mover& mover, NodeId to, bool again);
   void to_guest(group::Signal signal);
   void deliver(const group::Signal& signal);
   void signal_after_refresh(const group::Signal& signal, const migrate::StreamRef& terminal);
@@ -204,6 +205,7 @@ class ProcessControl {
   Guests guests_;
   StopReports stop_reports_;
   Deputies deputies_;
+  MoveClaims claims_;
   Moves moves_;
   std::map<SsiPid, Epoch> ends_;  // proposed, not yet decided
   std::map<SsiPid, std::vector<group::Signal>>

@@ -298,6 +298,30 @@ class Trees(unittest.TestCase):
         self.lab.run(1, ["kill", str(pid), str(child)])
         parent.wait(10)
 
+    def test_one_of_them_is_moved_meanwhile(self):
+        """Each of both wishes comes true or is refused; there is one of each process."""
+        code = ("import os, time\nprint(os.getpid(), flush=True)\npid = os.fork()\n"
+                "pid == 0 and print(os.getpid(), flush=True)\nwhile True: time.sleep(0.01)")
+        ends = []
+        for of_one_first in (False, True):
+            for delay in range(5):
+                parent = self.lab.popen(
+                    1, ["/usr/bin/python3", "-c", code], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+                self.addCleanup(parent.stdout.close)
+                pid, child = (int(parent.stdout.readline()) for _ in range(2))
+                wishes = [["migrate", "--tree", str(pid), "3"], ["migrate", str(child), "2"]]
+                asked = []
+                for wish in reversed(wishes) if of_one_first else wishes:
+                    asked.append(self.lab.popen(1, wish, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+                    time.sleep(delay * 0.02)
+                ends.append(tuple(each.wait(60) == 0 for each in (reversed(asked) if of_one_first else asked)))
+                self.lab.run(1, ["kill", str(child), str(pid)])
+                parent.wait(10)
+                self.lab.wait_for(lambda pids=[pid, child]: self.places(pids) == [[], []], 10, "none is left")
+                observe.nothing_left(self.lab)
+        for which in (0, 1):
+            self.assertTrue(any(end[which] for end in ends), ends)
+
     # Whoever dies
 
     def faults(self, node, mode="a+", text=""):
