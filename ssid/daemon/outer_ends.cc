@@ -2,15 +2,13 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <random>
 
+#include "migrate/fds/descriptor.h"
 #include "migrate/fds/relay_ends.h"
 #include "migrate/fds/unix_socket_state.h"
-#include "ssid/base/process_handle.h"
 
 namespace ssi {
 namespace {
@@ -33,12 +31,8 @@ Error just_ended(pid_t pid) {
 }
 
 Result<UniqueFd> taken(const OuterEnd& end) {
-  const auto holder = ProcessHandle::open(end.holder);
-  if (!holder && holder.error().code() == ErrorCode::kGone) return just_ended(end.holder);
-  if (!holder) return holder.error();
-  UniqueFd held(static_cast<int>(::syscall(SYS_pidfd_getfd, holder->pidfd(), end.fd->number, 0)));
-  if (!held && errno == ESRCH) return just_ended(end.holder);
-  if (!held) return Error::from_errno("take descriptor " + std::to_string(end.fd->number));
+  auto held = fds::descriptor_of(end.holder, end.fd->number);
+  if (!held && held.error().code() == ErrorCode::kGone) return just_ended(end.holder);
   return held;
 }
 
