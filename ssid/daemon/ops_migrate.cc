@@ -58,15 +58,13 @@ class Wish : public std::enable_shared_from_this<Wish> {
     if (result) return responder_->reply(*result);
     const Error& why = result.error();
     // A tree that changed while it was looked at is looked at once more, while it stands still.
-    const bool once_more = args_.value("tree", false) && !args_.value("waited", false);
+    const bool once_more = args_.value("tree", false) && !args_.value("again", false);
     if (why.code() != ErrorCode::kBusy || (!once_more && !args_.value("wait", false))) {
       return responder_->error(why);
     }
     if (responder_->cancelled()) return;
-    if (once_more) {
-      args_["waited"] = true;
-      return try_once();
-    }
+    args_["again"] = true;
+    if (once_more) return try_once();
     if (why.message() != told_) {
       told_ = why.message();
       (void)responder_->more({{"pid", args_["pid"]}, {"waiting", told_}});
@@ -116,7 +114,7 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
     return done(json{
         {"pid", pid->to_string()}, {"from", from.value}, {"to", to->value}, {"dry_run", true}});
   }
-  context.control.migrate_from_here(*pid, *to, {.tree = tree, .again = args.value("waited", false)},
+  context.control.migrate_from_here(*pid, *to, {.tree = tree, .again = args.value("again", false)},
                                     [=](Result<migrate::MoveReport> report) {
                                       if (!report) return done(report.error());
                                       done(report_json(*pid, from, *to, *report));
