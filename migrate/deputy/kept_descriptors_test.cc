@@ -2,12 +2,17 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <cstring>
 #include <fstream>
 
 #include "migrate/deputy/test_original.h"
 #include "ssid/base/deputy_lock.h"
+#include "ssid/base/deputy_lock_wire.h"
 
 namespace ssi::deputy {
 
@@ -103,6 +108,32 @@ TEST_CASE("what a deputy is asked to lock it locks, and is a deputy as before") 
   ::close(mine);
   original.send(SIGUSR1);
   CHECK(original.end_with(exit_message(37)) == "exited 37");
+}
+
+TEST_CASE(
+    "somebody has taken its name: it is a deputy all the same, and listens as soon as it may") {
+  TestDir dir;
+  const std::string path = dir.path("locked");
+  Original original({"/usr/bin/python3", "-c", kProgram, path});
+  for (int i = 0; i < 5000 && ::access((path + ".ready").c_str(), F_OK) != 0; ++i) ::usleep(1000);
+  const pid_t pid = original.family.child();
+  const std::string name = kDeputyLockName + std::to_string(pid);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path + 1, name.data(), name.size());
+  UniqueFd taken(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  REQUIRE(::bind(*taken, reinterpret_cast<const sockaddr*>(&address),
+                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size())) == 0);
+  REQUIRE(::listen(*taken, 1) == 0);
+  original.hold();
+  original.convert_and_meet();
+  auto lock = bytes_from(F_WRLCK, 50, 1);
+  const auto asked = lock_by_deputy(pid, 40, F_SETLK, lock, std::chrono::milliseconds(200));
+  REQUIRE_FALSE(asked.ok());
+  CHECK(asked.error().message().starts_with("somebody else has the name"));
+  taken.reset();
+  CHECK(lock_by_deputy(pid, 40, F_SETLK, lock, std::chrono::seconds(5)).value_or(-1) == 0);
+  CHECK(original.end_with(exit_message(3)) == "exited 3");
 }
 
 }  // namespace ssi::deputy

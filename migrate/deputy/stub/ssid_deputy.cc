@@ -39,6 +39,7 @@ constexpr int kMsgNosignal = 0x4000, kMsgDontwait = 0x40, kMsgTrunc = 0x20;
 constexpr short kPollIn = 1, kPollErr = 8, kPollHup = 16;
 constexpr int kSolSocket = 1, kSoPeercred = 17;
 constexpr int kFGetlk = 5, kFSetlk = 6;
+constexpr int kNameAgainMs = 500;
 constexpr int kAskedMs = 1000;  // who connects asks at once
 constexpr int kWnohang = 1;
 constexpr unsigned long kSigIgn = 1;
@@ -168,10 +169,6 @@ class Deputy {
                                                   kSockCloexec | kSockNonblock))) < 0) {
       nap();  // short of memory or descriptors: there is nothing better to do than try again
     }
-    if (keep_ != nullptr && *keep_ != 0) {
-      while (!listen_for_locks()) nap();
-    }
-    backoff_ns_ = kBackoffNsMin;
   }
 
   [[noreturn]] void run() {
@@ -180,10 +177,12 @@ class Deputy {
         nap();
         continue;
       }
+      // Somebody may have taken the name: that keeps it from nothing else.
+      const bool wants_name = keep_ != nullptr && *keep_ != 0 && locks_ < 0 && !listen_for_locks();
       const bool may_read = sent_ - acked_ < kWindow;
       PollFd fds[3] = {
           {socket_, kPollIn, 0}, {may_read ? signals_ : -1, kPollIn, 0}, {locks_, kPollIn, 0}};
-      if (sys::call(__NR_poll, sys::arg(fds), 3, -1) < 0) continue;
+      if (sys::call(__NR_poll, sys::arg(fds), 3, wants_name ? kNameAgainMs : -1) < 0) continue;
       if (fds[2].revents != 0) serve_lock();
       if (fds[0].revents != 0 && !receive(fds[0].revents)) continue;
       if (fds[1].revents != 0) take_signal();
@@ -197,6 +196,7 @@ class Deputy {
     if (backoff_ns_ < kBackoffNsMax) backoff_ns_ *= 2;
   }
 
+  // At once, or not at all.
   bool listen_for_locks() {
     sockaddr_un address{};
     address.sun_family = kAfUnix;
