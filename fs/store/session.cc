@@ -112,7 +112,7 @@ NodeTable::SharedFd Session::lock_file(std::uint64_t node, std::uint64_t owner, 
   {
     std::lock_guard lock(mutex_);
     const auto it = lock_files_.find({node, owner});
-    if (it != lock_files_.end()) return it->second;
+    if (it != lock_files_.end()) return it->second.fd;
   }
   NodeTable::Node found;
   if (!make) {
@@ -141,20 +141,29 @@ NodeTable::SharedFd Session::lock_file(std::uint64_t node, std::uint64_t owner, 
   };
   NodeTable::SharedFd file(new UniqueFd(std::move(fd)), unlock_and_close);
   std::lock_guard lock(mutex_);
-  return lock_files_.emplace(std::pair{node, owner}, std::move(file)).first->second;
+  return lock_files_.try_emplace({node, owner}, LockFile{std::move(file), nullptr})
+      .first->second.fd;
 }
 
-void Session::set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd) {
+HeldFiles::SharedLocks Session::lock_deputy(std::uint64_t node, std::uint64_t owner) {
   std::lock_guard lock(mutex_);
-  lock_files_[{node, owner}].swap(fd);  // the old one is closed after the lock
+  const auto it = lock_files_.find({node, owner});
+  return it == lock_files_.end() ? nullptr : it->second.deputy;
+}
+
+void Session::set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd,
+                            HeldFiles::SharedLocks deputy) {
+  LockFile file{std::move(fd), std::move(deputy)};  // the old one is closed after the lock
+  std::lock_guard lock(mutex_);
+  std::swap(lock_files_[{node, owner}], file);
 }
 
 void Session::drop_lock_file(std::uint64_t node, std::uint64_t owner) {
-  NodeTable::SharedFd fd;  // let go after the lock
+  LockFile file;  // let go after the lock
   std::lock_guard lock(mutex_);
   const auto it = lock_files_.find({node, owner});
   if (it == lock_files_.end()) return;
-  fd = std::move(it->second);
+  file = std::move(it->second);
   lock_files_.erase(it);
 }
 

@@ -62,8 +62,11 @@ class Session {
   // The open file that holds the record locks of `owner` on a node; made if `make`. Null: none, see
   // errno.
   NodeTable::SharedFd lock_file(std::uint64_t node, std::uint64_t owner, bool make);
+  // Who has them instead; null: nobody.
+  HeldFiles::SharedLocks lock_deputy(std::uint64_t node, std::uint64_t owner);
   // Instead of one that it made: what holds them already.
-  void set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd);
+  void set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd,
+                     HeldFiles::SharedLocks deputy);
   void drop_lock_file(std::uint64_t node, std::uint64_t owner);
   void end();
 
@@ -74,6 +77,10 @@ class Session {
     FrameBuffer last_reply;  // of the last op that must not be done twice
     bool has_reply = false;
   };
+  struct LockFile {
+    NodeTable::SharedFd fd;
+    HeldFiles::SharedLocks deputy;
+  };
   Lane& lane(std::uint32_t number);
 
   const Options options_;
@@ -83,7 +90,7 @@ class Session {
   NodeTable nodes_;
   mutable std::mutex mutex_;
   std::unordered_map<std::uint64_t, std::shared_ptr<OpenFile>> handles_;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, NodeTable::SharedFd> lock_files_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, LockFile> lock_files_;
   std::map<std::uint32_t, std::unique_ptr<Lane>> lanes_;
   std::uint64_t next_handle_ = 1;
   bool ended_ = false;

@@ -95,6 +95,9 @@ struct NoFiles : fds::FilePort {
   Result<UniqueFd> open(std::uint32_t, const fds::HeldFile&) override {
     return Error("no files here");
   }
+  Result<std::uint64_t> leave_locks(int, pid_t, const fds::HeldFile&) override {
+    return Error("no files here");
+  }
   Result<std::uint64_t> hold_locks(std::uint32_t, int, pid_t) override {
     return Error("no files here");
   }

@@ -293,15 +293,18 @@ class SourceMove {
         return Error("it has more than " + std::to_string(fds::kHeldFilesMax) +
                      " deleted or locked files");
       }
-      SSI_ASSIGN(taken.file.id, hold_at_home(wanted, *taken.fd).context(wanted.where));
+      SSI_ASSIGN(taken.file.id, hold_at_home(wanted, taken).context(wanted.where));
       held_.push_back(std::move(taken.file));
     }
     return {};
   }
-  Result<std::uint64_t> hold_at_home(const fds::FileToHold& wanted, int fd) {
+  Result<std::uint64_t> hold_at_home(const fds::FileToHold& wanted, const fds::TakenFile& taken) {
     const std::uint32_t home = ticket_.pid.home.value;
-    if (!wanted.of_process || !wanted.at_home) return env_.files.hold(home, fd);
-    return env_.files.hold_locks(home, fd, wanted.pid);
+    if (fds::stays_with_deputy(wanted)) {
+      return env_.files.leave_locks(*taken.fd, wanted.pid, taken.file);
+    }
+    if (!wanted.of_process || !wanted.at_home) return env_.files.hold(home, *taken.fd);
+    return env_.files.hold_locks(home, *taken.fd, wanted.pid);
   }
   // criu is to find their queues empty.
   Result<> take_ptys(const std::vector<fds::PtyToMove>& ptys) {

@@ -58,6 +58,7 @@ class Carrier {
     return targets_.refresh_terminal(m.id, m.timeout_ms);
   }
   Result<std::uint64_t> hold_file(UniqueFd fd);
+  Result<std::uint64_t> hold_locks(UniqueFd fd, const HoldLocksOf& wanted);
   Result<UniqueFd> open_held_file(std::uint64_t id);
   void release_file(std::uint64_t id) { store_.held().release(id); }
   // Now and then: what movers held and forgot.

@@ -546,9 +546,6 @@ class Fds(unittest.TestCase):
     def test_write_locks_of_a_process_move_on_and_stay_out_of_home(self):
         """Home's store has them, from the moment when they were taken away from home."""
         program, pid, tell = self.record_locker()
-        self.assertEqual(tell("write 10 5"), "done")
-        self.assertIn("record lock for writing", observe.try_to_migrate(self.lab, pid, 2)[1])
-        self.assertEqual(tell("free"), "done")
         observe.migrate(self.lab, pid, 2)
         self.assertEqual(tell("write 10 5"), "done")
         contender = Contender(self.lab.path(1, "/root/record"),
@@ -573,6 +570,70 @@ class Fds(unittest.TestCase):
         self.lab.run(1, ["kill", "-KILL", str(pid)])
         program.wait(10)
         self.lab.wait_for(lambda: self.free_bytes(fcntl.F_WRLCK) == list(range(30)), 10, "its end drops them")
+
+    def test_write_locks_of_a_process_leave_home_with_their_deputy(self):
+        """Somebody at home tries to read-lock them all the time. What the guest does with them its deputy does."""
+        program, pid, tell = self.record_locker()
+        self.assertEqual([tell("write 10 10"), tell("read 5 100")], ["done", "done"])
+        contender = Contender(self.lab.path(1, "/root/record"),
+                              lambda file: fcntl.fcntl(file, F_OFD_SETLK, record_lock(fcntl.F_RDLCK, 15, 1)))
+        self.addCleanup(contender.stop)
+        for step in ("after_freeze", "after_restore") * 3:
+            self.lab.path(1, FAULTS).write_text(f"migrate.{step} error\n")
+            self.assertIn("fault", observe.try_to_migrate(self.lab, pid, 2)[1])
+            self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(10), *range(20, 30)])
+        observe.migrate(self.lab, pid, 2)
+        for step in ("after_freeze", "after_restore"):
+            self.lab.path(2, FAULTS).write_text(f"migrate.{step} error\n")
+            self.assertIn("fault", observe.try_to_migrate(self.lab, pid, 3)[1])
+        for i in range(MOVES - 1):
+            observe.migrate(self.lab, pid, 3 - i % 2)
+            time.sleep(BETWEEN_S)
+        self.assertIn("can't come home without a gap", observe.try_to_migrate(self.lab, pid, 1)[1])
+        contender.stop()
+        self.assertGreater(contender.tries, MOVES)
+        self.assertEqual(contender.taken, 0, f"of {contender.tries} tries")
+        self.rows.append(["write lock of a process, from home", MOVES, contender.tries, "never got it"])
+        self.assertEqual(self.held_files(), 0)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(10), *range(20, 30)])
+        self.assertEqual(tell("free 3 12"), "done")  # bytes 12 to 14
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(10), *range(12, 15), *range(20, 30)])
+        self.assertEqual(tell("write 1 4"), "done")
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK, 8), [*range(4), *range(5, 8)])
+        self.assertEqual(tell("end"), "")
+        program.wait(10)
+        self.lab.wait_for(lambda: self.free_bytes(fcntl.F_WRLCK) == list(range(30)), 10, "its end drops them")
+
+    def test_a_write_lock_that_left_home_comes_home_for_reading(self):
+        _, pid, tell = self.record_locker()
+        self.assertEqual(tell("write 10 5"), "done")
+        observe.migrate(self.lab, pid, 2)
+        self.assertEqual(tell("read 10 5"), "done")
+        observe.migrate(self.lab, pid, 1)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), list(range(30)))
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), [*range(5), *range(15, 30)])
+        self.assertEqual(tell("close"), "done")
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), list(range(30)))
+
+    def test_write_locks_that_left_home_end_with_the_descriptor_or_the_process(self):
+        _, pid, tell = self.record_locker()
+        self.assertEqual(tell("write 10 5"), "done")
+        observe.migrate(self.lab, pid, 2)
+        observe.migrate(self.lab, pid, 3)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(5), *range(15, 30)])
+        self.assertEqual(tell("close"), "done")  # of any descriptor of the file
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), list(range(30)))
+        self.assertEqual(tell("write 10 5"), "done")
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(5), *range(15, 30)])
+        self.assertEqual(tell("free"), "done")
+        for signal, where in (("KILL", 2), ("TERM", 3)):
+            program, pid, tell = self.record_locker()
+            self.assertEqual(tell("write 20 6"), "done")
+            observe.migrate(self.lab, pid, where)
+            self.assertEqual(self.free_bytes(fcntl.F_RDLCK, 20), [*range(6)])
+            self.lab.run(1, ["kill", f"-{signal}", str(pid)])
+            program.wait(10)
+            self.lab.wait_for(lambda: self.free_bytes(fcntl.F_WRLCK) == list(range(30)), 10, "its end drops them")
 
     def test_named_pipes_both_ways(self):
         self.lab.path(1, "/root/piped").mkdir()

@@ -132,6 +132,13 @@ Result<std::uint64_t> CarrierClient::hold_file(int fd) {
   return held.id;
 }
 
+Result<std::uint64_t> CarrierClient::hold_locks(int fd, const HoldLocksOf& locks) {
+  const int fds[] = {fd};
+  SSI_ASSIGN(const CarrierBytes bytes, ask(encode_request(CarrierOp::kHoldLocks, locks), fds));
+  SSI_ASSIGN(const auto held, decode_message<HeldFileRef>(bytes));
+  return held.id;
+}
+
 Result<UniqueFd> CarrierClient::open_held_file(std::uint64_t id) {
   UniqueFd fd;
   SSI_TRY(ask(encode_request(CarrierOp::kOpenHeldFile, HeldFileRef{id}), {}, &fd));

@@ -67,6 +67,8 @@ class CarrierClient {
   // Home: the open file is kept for a process that moves (held_file.h); its number. Views find it
   // by that until it is released.
   Result<std::uint64_t> hold_file(int fd);
+  // A file of this node, and the record locks that a process of it keeps as a deputy.
+  Result<std::uint64_t> hold_locks(int fd, const HoldLocksOf& locks);
   // Home: a duplicate of what is held. kGone: nothing.
   Result<UniqueFd> open_held_file(std::uint64_t id);
   Result<> release_file(std::uint64_t id);

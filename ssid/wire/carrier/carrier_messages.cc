@@ -187,6 +187,12 @@ void fields(Io& io, AcceptedConnections& m) {
   io(m.connections);
 }
 template <typename Io>
+void fields(Io& io, HoldLocksOf& m) {
+  io(m.pid);
+  io(m.number);
+  io(m.ranges);
+}
+template <typename Io>
 void fields(Io& io, HeldFileRef& m) {
   io(m.id);
 }
@@ -316,6 +322,7 @@ SSI_CARRIER_MESSAGE(DetachStream)
 SSI_CARRIER_MESSAGE(StreamRef)
 SSI_CARRIER_MESSAGE(AttachListener)
 SSI_CARRIER_MESSAGE(AcceptedConnections)
+SSI_CARRIER_MESSAGE(HoldLocksOf)
 SSI_CARRIER_MESSAGE(HeldFileRef)
 SSI_CARRIER_MESSAGE(CarrierStats)
 SSI_CARRIER_MESSAGE(ViewList)

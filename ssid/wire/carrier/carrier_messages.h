@@ -45,6 +45,7 @@ enum class CarrierOp : std::uint32_t {
   kRebuildSockets = 23,
   kAttachListener = 24,
   kAcceptedBy = 25,
+  kHoldLocks = 26,  // with the file
 };
 
 enum class CarrierDirection : std::uint32_t {
@@ -158,6 +159,12 @@ struct AcceptedConnection {
 };
 struct AcceptedConnections {
   std::vector<AcceptedConnection> connections;
+};
+// Record locks that their owner keeps when it becomes a deputy.
+struct HoldLocksOf {
+  std::int32_t pid = 0;
+  std::int32_t number = -1;             // its descriptor of that file
+  std::vector<std::uint64_t> ranges{};  // of each: start, end, type
 };
 struct HeldFileRef {
   std::uint64_t id = 0;
