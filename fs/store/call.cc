@@ -50,6 +50,8 @@ constexpr Entry kOps[] = {
     {Op::kAdopt, on_adopt, true},
     {Op::kHoldLocks, on_hold_locks, false},
     {Op::kAdoptLocks, on_adopt_locks, true},
+    {Op::kWatch, on_watch, true},
+    {Op::kNews, on_news, false},
 };
 
 const Entry* entry_of(Op op) {

@@ -73,5 +73,8 @@ int on_unhold(Call&);
 int on_adopt(Call&);
 int on_hold_locks(Call&);
 int on_adopt_locks(Call&);
+// ops_watches.cc: what others do to files that a guest watches
+int on_watch(Call&);
+int on_news(Call&);
 
 }  // namespace ssi::fs

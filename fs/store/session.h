@@ -12,6 +12,7 @@
 #include "fs/store/digest_cache.h"
 #include "fs/store/held_files.h"
 #include "fs/store/node_table.h"
+#include "fs/store/watches.h"
 #include "ssid/wire/carrier/channel.h"
 
 namespace ssi::fs {
@@ -51,6 +52,7 @@ class Session {
   DigestCache& digests() { return digests_; }
   HeldFiles& held() { return held_; }
   NodeTable& nodes() { return nodes_; }
+  Watches& watches() { return watches_; }
   std::uint64_t add_handle(std::shared_ptr<OpenFile> file, const NodeTable::SharedFd& node_fd);
   std::shared_ptr<OpenFile> handle(std::uint64_t id);
   std::shared_ptr<OpenFile> take_handle(std::uint64_t id);
@@ -78,6 +80,7 @@ class Session {
   DigestCache& digests_;
   HeldFiles& held_;
   NodeTable nodes_;
+  Watches watches_;
   mutable std::mutex mutex_;
   std::unordered_map<std::uint64_t, std::shared_ptr<OpenFile>> handles_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, NodeTable::SharedFd> lock_files_;
