@@ -50,9 +50,7 @@ int Watches::watch(int fd, std::uint64_t tag, std::uint32_t mask) {
   if (mask == 0) {
     if (known == watches_.end()) return 0;
     drain_locked();
-    ::inotify_rm_watch(*inotify_, known->first);
-    watches_.erase(known);
-    any_ = !watches_.empty();
+    forget_locked(known->first);
     return 0;
   }
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
@@ -77,6 +75,7 @@ Watches::Doing::Doing(Watches& watches, OwnChange change) : watches_(watches) {
 Watches::Doing::~Doing() {
   std::lock_guard lock(watches_.mutex_);
   watches_.drain_locked();
+  watches_.drop_deleted_locked(*change_);
   watches_.doing_.erase(change_);
 }
 
@@ -111,8 +110,10 @@ void Watches::note_locked(std::uint32_t mask, std::uint32_t cookie, int number, 
   }
   if ((mask & IN_DELETE_SELF) != 0) return;
   const Watch& watch = found->second;
-  if (!is_own_locked(watch, mask, name)) add_locked({watch.tag, mask, cookie, name});
-  if (*name == '\0' && (mask & IN_ATTRIB) != 0) say_if_deleted_locked(number);
+  if (is_own_locked(watch, mask, name)) return;
+  // The loss of the last name is told as one thing, of which a kernel makes both.
+  if (*name == '\0' && (mask & IN_ATTRIB) != 0 && say_if_deleted_locked(number)) return;
+  add_locked({watch.tag, mask, cookie, name});
 }
 
 void Watches::add_locked(News news) {
@@ -140,17 +141,42 @@ bool Watches::is_own_locked(const Watch& watch, std::uint32_t mask, const char* 
   return false;
 }
 
-// A watch on what nobody can find any more ends; also if the guest itself has deleted it: its
-// kernel has said so, and hears nothing more of it.
-void Watches::say_if_deleted_locked(int number) {
+// A watch on what nobody can find any more ends.
+bool Watches::say_if_deleted_locked(int number) {
   const auto found = watches_.find(number);
+  if (found == watches_.end()) return false;
+  const Watch& watch = found->second;
   struct stat st {};
-  if (found == watches_.end() || ::fstat(*found->second.fd, &st) != 0 || st.st_nlink != 0) return;
+  if (::fstat(*watch.fd, &st) != 0 || st.st_nlink != 0 || is_in_hands_locked(watch)) return false;
   const std::uint32_t directory = S_ISDIR(st.st_mode) ? std::uint32_t{IN_ISDIR} : 0;
-  add_locked({found->second.tag, IN_DELETE_SELF | directory, 0, {}});
+  add_locked({watch.tag, IN_DELETE_SELF | directory, 0, {}});
+  forget_locked(number);
+  return true;
+}
+
+void Watches::forget_locked(int number) {
   ::inotify_rm_watch(*inotify_, number);
-  watches_.erase(found);
+  watches_.erase(number);
   any_ = !watches_.empty();
+}
+
+// Is a request about it under way?
+bool Watches::is_in_hands_locked(const Watch& watch) const {
+  return std::ranges::any_of(doing_, [&](const OwnChange& change) {
+    return std::ranges::any_of(change.files,
+                               [&](const OwnChange::File& own) { return own.file == watch.file; });
+  });
+}
+
+// What a guest has deleted itself its own kernel tells of, when it is time there.
+void Watches::drop_deleted_locked(const OwnChange& change) {
+  for (const OwnChange::File& own : change.files) {
+    const auto found = std::ranges::find_if(
+        watches_, [&](const auto& watch) { return watch.second.file == own.file; });
+    struct stat st {};
+    if (found == watches_.end() || ::fstat(*found->second.fd, &st) != 0) continue;
+    if (st.st_nlink == 0) forget_locked(found->first);
+  }
 }
 
 void Watches::wait_for(std::chrono::milliseconds time) const {
@@ -177,7 +203,7 @@ Watches::Taken Watches::take(std::chrono::milliseconds wait, std::size_t count_m
   // Nobody says that a directory was deleted, as long as somebody has it.
   std::vector<int> numbers;
   for (const auto& [number, watch] : watches_) numbers.push_back(number);
-  for (const int number : numbers) say_if_deleted_locked(number);
+  for (const int number : numbers) (void)say_if_deleted_locked(number);
 
   Taken taken;
   taken.lost = std::exchange(lost_, false);

@@ -105,7 +105,10 @@ class Watches {
   void note_locked(std::uint32_t mask, std::uint32_t cookie, int number, const char* name);
   void add_locked(News news);
   bool is_own_locked(const Watch& watch, std::uint32_t mask, const char* name) const;
-  void say_if_deleted_locked(int number);
+  bool say_if_deleted_locked(int number);
+  bool is_in_hands_locked(const Watch& watch) const;
+  void drop_deleted_locked(const OwnChange& change);
+  void forget_locked(int number);
   void wait_for(std::chrono::milliseconds time) const;
 
   UniqueFd inotify_, stop_;

@@ -12,6 +12,8 @@ namespace ssi::fs {
 void ViewOps::open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
   ViewFs& fs = fs_of(request);
   const ViewNodePtr node = fs.nodes_.get(ino);
+  if (told_open(request, node, info)) return;
+  fs.watch_news_.note_caller(fuse_req_ctx(request)->pid);
   const auto flags = static_cast<std::uint32_t>(info->flags);
   const OpenBody body{flags, 0};
   OpenReply opened;

@@ -34,17 +34,19 @@ class Home {
   void start() { store_ = std::make_unique<Store>(Store::Options{.root = root_}); }
   void stop() {
     store_->stop();
-    for (auto& thread : threads_) thread.join();
-    threads_.clear();
+    join();
     store_.reset();
   }
   // Breaks the connections, keeps the sessions.
   void cut() {
-    for (const auto& weak : accepted_) {
+    std::vector<std::weak_ptr<SocketChannel>> accepted;
+    {
+      std::lock_guard lock(mutex_);
+      accepted.swap(accepted_);
+    }
+    for (const auto& weak : accepted) {
       if (const auto channel = weak.lock()) channel->abort();
     }
-    for (auto& thread : threads_) thread.join();
-    threads_.clear();
   }
   Result<std::unique_ptr<Channel>> dial() {
     int pair[2];
@@ -64,6 +66,15 @@ class Home {
   }
 
  private:
+  void join() {
+    std::vector<std::thread> threads;
+    {
+      std::lock_guard lock(mutex_);
+      threads.swap(threads_);
+    }
+    for (auto& thread : threads) thread.join();
+  }
+
   std::string root_;
   std::unique_ptr<Store> store_;
   std::mutex mutex_;  // a view dials from several threads

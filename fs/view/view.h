@@ -62,6 +62,7 @@ class View {
     std::uint64_t writes = 0, write_bytes = 0;
     std::uint64_t twin_reads = 0, twin_read_bytes = 0;  // from this node's own files
     std::uint64_t twins_found = 0, twins_rejected = 0;
+    std::size_t watched = 0;  // files of which home tells what others do
   };
   Stats stats() const;
 

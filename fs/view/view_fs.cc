@@ -22,6 +22,8 @@ constexpr std::chrono::milliseconds kLockRetry{10};
 // What a lock that another open file of this node really holds costs who does not want to wait.
 constexpr std::chrono::milliseconds kReleaseWithin{30};
 constexpr std::chrono::milliseconds kHousekeeping{500};
+// Without its asking, the kernel lets nobody watch a file of which it was told longer ago.
+constexpr int kRoundsBelieved = 4;
 constexpr int kQuietRounds = 10;  // of the above; then it waits for the next request
 
 std::int64_t now_ms() {
@@ -39,12 +41,17 @@ ViewFs::ViewFs(View::Options options, DigestCache& digests)
       }),
       remote_(options_.remote, nodes_),
       twins_(options_.twins, remote_, nodes_, digests),
-      socket_rebuilds_(&cgroup_has_thread) {}
+      socket_rebuilds_(&cgroup_has_thread),
+      teller_({options_.mountpoint,
+               [this](std::uint64_t parent, const std::string& name) { expire(parent, name); }},
+              nodes_),
+      watch_news_(remote_, nodes_, teller_) {}
 
 ViewFs::~ViewFs() {
   unmount(true);
   remote_.goodbye();
   remote_.give_up();
+  watch_news_.stop();
   {
     std::lock_guard lock(house_mutex_);
     stop_ = true;
@@ -209,6 +216,7 @@ void ViewFs::run_housekeeping() {
     lock.unlock();
     try_locks();
     remote_.send_forgets();
+    if (is_for_guests() && quiet_rounds <= kRoundsBelieved) watch_news_.look(device_);
     lock.lock();
   }
   for (const auto& wait : lock_waits_) {
@@ -517,12 +525,21 @@ void ViewFs::refresh() {
     if (node->is_root) continue;
     const auto [parent, name] = nodes_.place(*node);
     if (parent) {
-      // Expired, not invalidated: an invalidated name loses what is mounted on it (a realm's
-      // /proc).
-      fuse_lowlevel_notify_expire_entry(session_, nodes_.kernel_id(*parent), name.c_str(),
-                                        name.size(), FUSE_LL_EXPIRE_ONLY);
+      expire(nodes_.kernel_id(*parent), name);
     }
   }
+}
+
+// Expired, not invalidated: an invalidated name loses what is mounted on it (a realm's /proc).
+void ViewFs::expire(std::uint64_t parent, const std::string& name) {
+  fuse_lowlevel_notify_expire_entry(session_, parent, name.c_str(), name.size(),
+                                    FUSE_LL_EXPIRE_ONLY);
+}
+
+bool ViewFs::is_known_at_home(ViewNode& node) const {
+  if (node.is_root) return true;
+  std::lock_guard lock(node.mutex);
+  return node.store_serial != 0;
 }
 
 View::Stats ViewFs::stats() const {
@@ -541,6 +558,7 @@ View::Stats ViewFs::stats() const {
   stats.twin_read_bytes = twin_read_bytes_;
   stats.twins_found = twins_.found();
   stats.twins_rejected = twins_.rejected();
+  stats.watched = watch_news_.watched();
   return stats;
 }
 

@@ -12,6 +12,8 @@
 
 #include "fs/view/socket_rebuilds.h"
 #include "fs/view/view.h"
+#include "fs/view/watch_news.h"
+#include "fs/view/watch_teller.h"
 
 namespace ssi::fs {
 
@@ -64,6 +66,10 @@ class ViewFs {
   static Caller caller_of(fuse_req_t request);
   // Not for a node's users (/cluster/node).
   bool is_for_guests() const { return options_.remote.hello.realm != 0; }
+  // Not a ghost (watch_teller.h).
+  bool is_known_at_home(ViewNode& node) const;
+  // The kernel is to ask for the name again; what is mounted on it stays.
+  void expire(std::uint64_t parent, const std::string& name);
   double timeout_s() const { return options_.timeout_s; }
   std::int64_t timeout_ms() const { return static_cast<std::int64_t>(options_.timeout_s * 1000); }
   struct stat stat_of(const Attr& attr) const;
@@ -100,6 +106,8 @@ class ViewFs {
   Remote remote_;
   Twins twins_;
   SocketRebuilds socket_rebuilds_;
+  WatchTeller teller_;
+  WatchNews watch_news_;
   fuse_session* session_ = nullptr;
   UniqueFd fuse_fd_;
   std::atomic<std::uint64_t> root_dev_{0};

@@ -1,0 +1,77 @@
+// What others do at home to files that processes here watch (inotify), from home to this kernel.
+//
+// FUSE is told of no watch. But the kernel lets nobody watch a file that it was told of longer ago
+// than it believes such things (a second) without asking again; so there can be new watches only
+// for a little while after requests, and only then it is looked for them, in /proc, twice a second
+// at most: of the callers and of whoever is in their cgroups. While something is watched a thread
+// asks home for news, and has the kernel told (watch_teller.h).
+//
+// What is not told: what happens at home in the second in which a guest begins to watch.
+//
+// Owned by the view. note_caller() by any thread, look() by one.
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "fs/view/remote.h"
+#include "fs/view/view_node.h"
+#include "fs/view/watch_found.h"
+#include "fs/view/watch_teller.h"
+
+namespace ssi::fs {
+
+class WatchNews {
+ public:
+  WatchNews(Remote& remote, NodeIndex& nodes, WatchTeller& teller)
+      : remote_(remote), nodes_(nodes), teller_(teller) {}
+  ~WatchNews() { stop(); }
+
+  // Somebody uses the view: he may watch, too.
+  void note_caller(pid_t thread);
+  // Looks for watches if it is time. Home hears of those that are new, and that are no more.
+  void look(std::uint64_t device);
+  void stop();
+  std::size_t watched() const;  // nodes
+
+ private:
+  struct Watched {
+    ViewNodePtr node;
+    std::uint32_t mask = 0;
+  };
+
+  std::set<pid_t> watchers();
+  bool tell_home(const Watched& watched, std::uint32_t mask);
+  void run();
+  bool ask_for_news();
+  void watch_again();
+  bool is_watched(std::uint64_t node) const;
+
+  Remote& remote_;
+  NodeIndex& nodes_;
+  WatchTeller& teller_;
+
+  std::mutex callers_mutex_;
+  std::set<pid_t> callers_;  // since it was looked for watches last
+
+  // Of look().
+  std::set<std::string> cgroups_;
+  std::set<pid_t> threads_;
+  std::chrono::steady_clock::time_point not_before_{};
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::map<std::uint64_t, Watched> watched_;
+  std::uint64_t serial_ = 0;  // of the store that knows of them
+  bool stop_ = false;
+  std::thread thread_;  // from the first watch on
+};
+
+}  // namespace ssi::fs

@@ -1,0 +1,286 @@
+// Watches (inotify) on a view that the kernel has really mounted: a watcher there hears what a
+// watcher at home hears, whoever did it. As root, with /dev/fuse.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstring>
+#include <fstream>
+#include <map>
+
+#include "fs/view/test_home.h"
+#include "fs/view/view.h"
+
+using namespace ssi;
+using namespace ssi::fs;
+
+namespace {
+
+constexpr std::uint32_t kChanges =
+    IN_CREATE | IN_DELETE | IN_MOVE | IN_ATTRIB | IN_MODIFY | IN_DELETE_SELF | IN_MOVE_SELF;
+
+// An inotify instance, and what it has heard: "WATCH:EVENT name", cookies as numbers from 1 on.
+class Watcher {
+ public:
+  Watcher() : fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {}
+  int watch(const std::string& path, std::uint32_t mask) {
+    return ::inotify_add_watch(*fd_, path.c_str(), mask);
+  }
+  void unwatch(int number) { REQUIRE(::inotify_rm_watch(*fd_, number) == 0); }
+  // Waits until that many were heard, and then whether there are more.
+  std::string hear(std::size_t count) {
+    std::string all;
+    for (std::size_t i = 0; i < count; ++i) {
+      if (queue_.empty()) read(10'000);
+      if (queue_.empty()) return all + "(nothing more)";
+      all += queue_.front() + "\n";
+      queue_.erase(queue_.begin());
+    }
+    return all + rest(0);
+  }
+  std::string rest(int wait_ms) {
+    read(wait_ms);
+    std::string all;
+    for (const auto& event : queue_) all += event + "\n";
+    queue_.clear();
+    return all;
+  }
+  std::size_t count() {
+    read(0);
+    return queue_.size();
+  }
+
+ private:
+  void read(int wait_ms) {
+    pollfd poll{*fd_, POLLIN, 0};
+    if (::poll(&poll, 1, wait_ms) <= 0) return;
+    alignas(inotify_event) char buffer[64 << 10];
+    const ssize_t got = ::read(*fd_, buffer, sizeof buffer);
+    for (ssize_t at = 0; at < got;) {
+      inotify_event event;
+      std::memcpy(&event, buffer + at, sizeof event);
+      const char* const name = event.len > 0 ? buffer + at + sizeof event : "";
+      at += static_cast<ssize_t>(sizeof event + event.len);
+      static constexpr std::pair<std::uint32_t, const char*> kNames[] = {
+          {IN_ISDIR, "dir-"},          {IN_CREATE, "create"},    {IN_DELETE, "delete"},
+          {IN_MODIFY, "modify"},       {IN_ATTRIB, "attrib"},    {IN_MOVED_FROM, "from"},
+          {IN_MOVED_TO, "to"},         {IN_DELETE_SELF, "gone"}, {IN_OPEN, "open"},
+          {IN_MOVE_SELF, "moved"},     {IN_ACCESS, "access"},    {IN_CLOSE_NOWRITE, "read"},
+          {IN_CLOSE_WRITE, "written"}, {IN_IGNORED, "ignored"},  {IN_Q_OVERFLOW, "overflow"},
+      };
+      std::string text = std::to_string(event.wd) + ":";
+      for (const auto& [bit, called] : kNames) text += (event.mask & bit) != 0 ? called : "";
+      if (event.cookie != 0) {
+        text += std::to_string(cookies_.emplace(event.cookie, cookies_.size() + 1).first->second);
+      }
+      if (event.len > 0) text += std::string(" ") + name;
+      queue_.push_back(text);
+    }
+  }
+
+  UniqueFd fd_;
+  std::vector<std::string> queue_;
+  std::map<std::uint32_t, std::size_t> cookies_;
+};
+
+void write_to(const std::string& path, std::string_view text) {
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644));
+  REQUIRE(fd);
+  REQUIRE(::write(*fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+}
+
+struct Fixture {
+  Fixture() {
+    std::filesystem::create_directory(at_home);
+    std::filesystem::create_directory(home_dir.path + "/e");
+    std::filesystem::create_directory(mount_dir.path + "/view");
+    View::Options options;
+    options.mountpoint = mount_dir.path + "/view";
+    options.remote.dial = [this] { return home.dial(); };
+    options.remote.hello.realm = 1;
+    auto mounted = View::mount(std::move(options), digests);
+    if (!mounted) FAIL(mounted.error().message());
+    view = std::move(mounted).value();
+  }
+  ~Fixture() { view->unmount(true); }
+
+  // Both watch the same.
+  void watch(const std::string& path, std::uint32_t mask) {
+    REQUIRE(guest.watch(mount_dir.path + "/view" + path, mask) > 0);
+    REQUIRE(local.watch(home_dir.path + path, mask) > 0);
+  }
+  void await_watched(std::size_t count) {
+    for (int i = 0; i < 1000 && view->stats().watched != count; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    REQUIRE(view->stats().watched == count);
+  }
+  void check_same() {
+    const std::size_t count = local.count();
+    CHECK(count > 0);
+    const std::string expected = local.rest(0);
+    CHECK(guest.hear(count) == expected);
+  }
+  void check_nothing_more() { CHECK(guest.rest(300).empty()); }
+
+  TempDir home_dir, mount_dir;
+  const std::string at_home = home_dir.path + "/d";
+  const std::string here = mount_dir.path + "/view/d";
+  Home home{home_dir.path};
+  DigestCache digests;
+  std::unique_ptr<View> view;
+  Watcher guest, local;
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "a watcher hears what others do at home, once and in order") {
+  watch("/d", kChanges);
+  await_watched(1);
+  for (int round = 0; round < 3; ++round) {
+    write_to(at_home + "/a", "one");
+    REQUIRE(::chmod((at_home + "/a").c_str(), 0600) == 0);
+    REQUIRE(::rename((at_home + "/a").c_str(), (at_home + "/b").c_str()) == 0);
+    REQUIRE(::mkdir((at_home + "/s").c_str(), 0755) == 0);
+    REQUIRE(::symlink("x", (at_home + "/l").c_str()) == 0);
+    REQUIRE(::link((at_home + "/b").c_str(), (at_home + "/h").c_str()) == 0);
+    REQUIRE(::mkfifo((at_home + "/p").c_str(), 0600) == 0);
+    REQUIRE(::rename((at_home + "/s").c_str(), (at_home + "/t").c_str()) == 0);
+    REQUIRE(::rmdir((at_home + "/t").c_str()) == 0);
+    for (const char* name : {"/b", "/l", "/h", "/p"}) {
+      REQUIRE(::unlink((at_home + name).c_str()) == 0);
+    }
+    check_same();
+  }
+  check_nothing_more();
+}
+
+TEST_CASE_FIXTURE(Fixture, "what comes from and goes to where nobody looks has one half only") {
+  watch("/d", kChanges);
+  await_watched(1);
+  write_to(home_dir.path + "/e/f", "text");
+  REQUIRE(::rename((home_dir.path + "/e/f").c_str(), (at_home + "/f").c_str()) == 0);
+  REQUIRE(::rename((at_home + "/f").c_str(), (home_dir.path + "/e/g").c_str()) == 0);
+  check_same();
+  check_nothing_more();
+}
+
+TEST_CASE_FIXTURE(Fixture, "when it hears of a file it finds it as it is at home") {
+  watch("/d", IN_CREATE | IN_MODIFY | IN_DELETE);
+  await_watched(1);
+  struct stat st {};
+  for (int i = 0; i < 20; ++i) {
+    CHECK(::stat((here + "/f").c_str(), &st) != 0);  // the kernel has it that there is none
+    write_to(at_home + "/f", "first");
+    CHECK(guest.hear(2) == "1:create f\n1:modify f\n");
+    REQUIRE(::stat((here + "/f").c_str(), &st) == 0);
+    CHECK(st.st_size == 5);
+    write_to(at_home + "/f", " second");
+    CHECK(guest.hear(1) == "1:modify f\n");
+    std::ifstream file(here + "/f");
+    std::string text;
+    std::getline(file, text);
+    CHECK(text == "first second");
+    REQUIRE(::unlink((at_home + "/f").c_str()) == 0);
+    CHECK(guest.hear(1) == "1:delete f\n");
+  }
+  struct stat at {};
+  REQUIRE(::stat((home_dir.path + "/d").c_str(), &at) == 0);
+  CHECK(at.st_nlink == 2);
+  CHECK(std::filesystem::is_empty(at_home));
+}
+
+TEST_CASE_FIXTURE(Fixture, "what the realm does itself is heard once, and so is what others do") {
+  watch("/d", kChanges);
+  await_watched(1);
+  for (int i = 0; i < 20; ++i) {
+    write_to(here + "/own", "a");
+    REQUIRE(::rename((here + "/own").c_str(), (here + "/own2").c_str()) == 0);
+    REQUIRE(::chmod((here + "/own2").c_str(), 0600) == 0);
+    check_same();
+    write_to(at_home + "/others", "b");
+    write_to(at_home + "/own2", "b");
+    check_same();
+    REQUIRE(::unlink((here + "/own2").c_str()) == 0);
+    REQUIRE(::unlink((here + "/others").c_str()) == 0);
+    check_same();
+  }
+  check_nothing_more();
+}
+
+TEST_CASE_FIXTURE(Fixture, "watched files and directories of a watched directory hear once, too") {
+  write_to(at_home + "/f", "x");
+  std::filesystem::create_directory(at_home + "/s");
+  watch("/d", kChanges);
+  watch("/d/f", kChanges);
+  watch("/d/s", kChanges);
+  await_watched(3);
+  for (int i = 0; i < 5; ++i) {
+    write_to(at_home + "/f", "y");
+    REQUIRE(::chmod((at_home + "/f").c_str(), i % 2 == 0 ? 0600 : 0644) == 0);
+    REQUIRE(::chmod((at_home + "/s").c_str(), i % 2 == 0 ? 0700 : 0755) == 0);
+    write_to(at_home + "/s/inner", "z");
+    check_same();
+  }
+  check_nothing_more();
+}
+
+TEST_CASE_FIXTURE(Fixture, "a file that is moved and deleted says so to who watches it alone") {
+  write_to(at_home + "/f", "x");
+  std::filesystem::create_directory(at_home + "/s");
+  watch("/d/f", kChanges);
+  watch("/d/s", kChanges);
+  await_watched(2);
+  REQUIRE(::rename((at_home + "/f").c_str(), (at_home + "/g").c_str()) == 0);
+  REQUIRE(::rename((at_home + "/s").c_str(), (at_home + "/t").c_str()) == 0);
+  write_to(at_home + "/g", "y");
+  check_same();
+  REQUIRE(::unlink((at_home + "/g").c_str()) == 0);
+  CHECK(guest.hear(3) == "1:attrib\n1:gone\n1:ignored\n");
+  REQUIRE(::rmdir((at_home + "/t").c_str()) == 0);
+  CHECK(guest.hear(2) == "2:gone\n2:ignored\n");
+  check_nothing_more();
+  await_watched(0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "openings by others are told when they end") {
+  write_to(at_home + "/f", "x");
+  watch("/d", IN_OPEN | IN_CLOSE);
+  await_watched(1);
+  (void)guest.rest(100);
+  std::ifstream(at_home + "/f").get();
+  CHECK(guest.hear(2) == "1:open f\n1:read f\n");
+  write_to(at_home + "/f", "y");
+  CHECK(guest.hear(2) == "1:open f\n1:written f\n");
+  check_nothing_more();
+}
+
+TEST_CASE_FIXTURE(Fixture, "who watches no more costs home nothing, and may watch again") {
+  const int number = guest.watch(here, kChanges);
+  await_watched(1);
+  guest.unwatch(number);
+  struct stat st {};
+  (void)::stat(here.c_str(), &st);
+  await_watched(0);
+  CHECK(guest.hear(1) == "1:ignored\n");
+  REQUIRE(guest.watch(here, kChanges) == 2);
+  await_watched(1);
+  write_to(at_home + "/f", "x");
+  CHECK(guest.hear(2) == "2:create f\n2:modify f\n");
+}
+
+TEST_CASE_FIXTURE(Fixture, "a broken connection loses nothing") {
+  watch("/d", kChanges);
+  await_watched(1);
+  for (int i = 0; i < 10; ++i) {
+    write_to(at_home + "/a" + std::to_string(i), "x");
+    home.cut();
+    write_to(at_home + "/b" + std::to_string(i), "x");
+  }
+  check_same();
+  check_nothing_more();
+}
