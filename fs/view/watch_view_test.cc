@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,6 +49,17 @@ class Watcher {
     for (const auto& event : queue_) all += event + "\n";
     queue_.clear();
     return all;
+  }
+  // Until the queue is empty.
+  std::string all() {
+    std::string all;
+    for (std::string more = rest(0); !more.empty(); more = rest(0)) all += more;
+    return all;
+  }
+  int waiting_bytes() const {
+    int bytes = 0;
+    REQUIRE(::ioctl(*fd_, FIONREAD, &bytes) == 0);
+    return bytes;
   }
   std::size_t count() {
     read(0);
@@ -283,4 +295,23 @@ TEST_CASE_FIXTURE(Fixture, "a broken connection loses nothing") {
   }
   check_same();
   check_nothing_more();
+}
+
+TEST_CASE_FIXTURE(Fixture,
+                  "a home that has forgotten what it was to tell makes the queue overflow") {
+  REQUIRE(guest.watch(here, IN_CREATE | IN_DELETE) == 1);
+  await_watched(1);
+  home.stop();
+  write_to(at_home + "/unheard", "x");
+  home.start();
+  const std::string overflow = "-1:overflow\n";
+  std::string heard;
+  for (int i = 0; i < 600 && !heard.ends_with(overflow); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    // Full: 16384 events, each with its name.
+    if (guest.waiting_bytes() >= 16384 * 32) heard = guest.all();
+  }
+  CHECK(heard.ends_with(overflow));
+  write_to(at_home + "/f", "x");
+  CHECK(guest.hear(1) == "1:create f\n");
 }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -14,7 +15,9 @@
 #include "migrate/check/pipe_ends.h"
 #include "migrate/check/pty_facts.h"
 #include "migrate/check/socket_facts.h"
+#include "migrate/fds/descriptor.h"
 #include "migrate/fds/held_file.h"
+#include "migrate/fds/inotify.h"
 #include "migrate/fds/pidfd.h"
 #include "migrate/move/stream_key.h"
 #include "ssid/base/proc_job.h"
@@ -96,6 +99,13 @@ fds::ProcFile read_proc_file(const FdFact& fd, const struct stat& st, const Proc
   return fds::parse_proc_file(fd.target, fd.flags, fd.position);
 }
 
+std::string why_inotify_stays(pid_t pid, int number, const std::string& info) {
+  int unread_bytes = 0;
+  const auto taken = fds::descriptor_of(pid, number);
+  if (!taken || ::ioctl(**taken, FIONREAD, &unread_bytes) != 0) return "that can't be looked at";
+  return fds::inotify_why_not(fds::watches_in(info), unread_bytes).value_or("");
+}
+
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
                const struct stat& st, dev_t terminal, const ProcDir& owner) {
   if (fd.flags & O_PATH) return FdKind::kPathOnly;
@@ -150,6 +160,7 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.handle_on = fds::pidfd_target(info);
     fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, {owner.pid()}).value_or("");
   }
+  if (fd.kind == FdKind::kInotify) fd.why_not = why_inotify_stays(owner.pid(), fd.number, info);
   if (fd.kind == FdKind::kKernelFile) {
     fd.proc_file = read_proc_file(fd, st, owner);
     fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");

@@ -106,6 +106,19 @@ TEST_CASE("a file of /proc moves if it tells of the process") {
         }).starts_with("fd 0 is a file of this machine's kernel (/proc/"));
 }
 
+TEST_CASE("an inotify instance moves if it watches nothing and nothing waits to be read") {
+  CHECK(Subject([] { inotify_init(); }).reason() == "");
+  CHECK(Subject([] { inotify_add_watch(inotify_init(), "/tmp", IN_CREATE); })
+            .reason()
+            .ends_with(" with watches, which would miss what happens while it moves"));
+  CHECK(Subject([] {
+          const int fd = inotify_init();
+          inotify_rm_watch(fd, inotify_add_watch(fd, "/tmp", IN_CREATE));  // IN_IGNORED
+        })
+            .reason()
+            .ends_with(" with events that it has not read"));
+}
+
 TEST_CASE("a handle on a namespace moves if it is the process's own") {
   CHECK(Subject([] { open("/proc/self/ns/uts", O_RDONLY); }).reason() == "");
   const Subject other([] {

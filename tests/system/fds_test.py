@@ -195,6 +195,44 @@ class Fds(unittest.TestCase):
             "memfd", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack", "pending-signals",
             "robust-futex"])
 
+    def test_who_watches_away_hears_what_others_do_at_home(self):
+        """An inotify instance moves while it watches nothing; it watches where it is, and hears of all, each once."""
+        probe = Probe(self.lab, "watcher", ["inotify"])
+        probe.wait_ready()
+        moves = self.move_around(probe)
+        self.move_around(probe, 1, first=1)  # away
+        probe.path("watch").touch()
+        self.lab.wait_for(probe.path("watching").exists, 20, "it to watch")
+        time.sleep(3)  # home is told within a second
+        heard = self.heard(probe)
+        self.assertEqual([line for line in heard if "other" in line], [])
+        expected = []
+        for i in range(200):
+            file, moved = (probe.path(f"watched/other-{i}{end}") for end in ("", "b"))
+            file.write_text("x")
+            file.rename(moved)
+            moved.chmod(0o600)
+            moved.unlink()
+            expected += [f"256 other-{i}", f"8 other-{i}", f"64 other-{i}", f"128 other-{i}b", f"4 other-{i}b", f"512 other-{i}b"]
+        others = lambda: [line for line in self.heard(probe) if "other" in line]
+        self.lab.wait_for(lambda: len(others()) >= len(expected), 30, "it to hear all")
+        time.sleep(1)
+        self.assertEqual(others(), expected)
+        refused = self.lab.run(2, ["migrate", str(probe.pid), "3"], check=False)
+        self.assertIn("with watches, which would miss what happens while it moves", refused.stdout + refused.stderr)
+        probe.path("enough").touch()
+        self.lab.wait_for(lambda: self.heard(probe)[-1:] == ["32768 "], 20, "it to watch no more")
+        own = [line for line in self.heard(probe) if "own" in line]
+        made = [line.split()[1] for line in own if line.startswith("256 ")]
+        self.assertGreater(len(made), 10)
+        self.assertEqual(own, [f"{mask} {name}" for name in made for mask in (256, 8, 512)])
+        self.move_around(probe, 2, first=2)
+        self.rows.append(["inotify, heard away", moves, len(expected), "each once, in order"])
+        self.assert_passes(probe, ["inotify"], moves)
+
+    def heard(self, probe):
+        return probe.path("heard").read_text().splitlines()
+
     def test_files_without_names(self):
         kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo", "deleted-path", "deleted-link"]
         probe = Probe(self.lab, "nameless", kinds)
