@@ -19,7 +19,10 @@ class Subject {
     if (session_.nodes().get(id, node) == 0) file(identity_of(**node.fd, ""), mask);
   }
   void handle(std::uint64_t id, std::uint32_t mask) {
-    if (const auto open = session_.handle(id)) file(identity_of(**open->fd, ""), mask);
+    // An open file is told of by its name also after it was deleted.
+    if (const auto open = session_.handle(id)) {
+      file(identity_of(**open->fd, ""), mask, lost_name_of(**open->fd));
+    }
   }
   // A name in a directory, and the file that it stands for now.
   void name(std::uint64_t dir_id, const std::string& name, std::uint32_t mask,
@@ -33,8 +36,9 @@ class Subject {
   }
 
  private:
-  void file(const std::optional<FileIdentity>& identity, std::uint32_t mask) {
-    if (identity) change_.files.push_back({*identity, mask});
+  void file(const std::optional<FileIdentity>& identity, std::uint32_t mask,
+            const std::string& lost_name = {}) {
+    if (identity) change_.files.push_back({*identity, mask, lost_name});
   }
 
   Session& session_;

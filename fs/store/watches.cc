@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 namespace ssi::fs {
@@ -34,6 +35,17 @@ std::optional<FileIdentity> identity_of(int dir, const char* name) {
     return {};
   }
   return FileIdentity{st.st_dev, st.st_ino};
+}
+
+std::string lost_name_of(int fd) {
+  constexpr std::string_view kDeleted = " (deleted)";
+  char path[4096];
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  const ssize_t size = ::readlink(link.c_str(), path, sizeof path);
+  std::string_view text(path, size > 0 ? static_cast<std::size_t>(size) : 0);
+  if (!text.ends_with(kDeleted)) return {};
+  text.remove_suffix(kDeleted.size());
+  return std::string(text.substr(text.rfind('/') + 1));
 }
 
 Watches::Watches() = default;
@@ -135,7 +147,7 @@ bool Watches::is_own_locked(const Watch& watch, std::uint32_t mask, const char* 
       if ((own.mask & mask) == 0 || (named && (mask & kOfChild) == 0)) continue;
       if (!named && own.file == watch.file) return true;
       if (named && !file) file = identity_of(*watch.fd, name);
-      if (named && file == own.file) return true;
+      if (named && (file == own.file || name == own.lost_name)) return true;
     }
   }
   return false;

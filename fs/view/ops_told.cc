@@ -57,7 +57,8 @@ bool ViewOps::told_lookup(fuse_req_t request, fuse_ino_t parent_id, const char* 
     case Kind::kMoved:
     case Kind::kDeleted: {
       const auto [parent, known_as] = fs.nodes_.place(*answer.node);
-      fs.nodes_.found(parent, known_as, answer.node->key, true, true);
+      // Another one, should the kernel have forgotten it: then nobody watches it.
+      const ViewNodePtr node = fs.nodes_.found(parent, known_as, answer.node->key, true, true);
       Attr attr;
       {
         std::lock_guard lock(answer.node->mutex);
@@ -66,7 +67,7 @@ bool ViewOps::told_lookup(fuse_req_t request, fuse_ino_t parent_id, const char* 
       struct stat st = fs.stat_of(attr);
       // The kernel says that a file is deleted when it has no name left; of a directory, always.
       if (answer.kind == Kind::kDeleted && !S_ISDIR(st.st_mode)) st.st_nlink = 0;
-      reply_passing(request, fs.nodes_, answer.node, st);
+      reply_passing(request, fs.nodes_, node, st);
       return true;
     }
     case Kind::kAsUsual:

@@ -45,7 +45,7 @@ ViewFs::ViewFs(View::Options options, DigestCache& digests)
       teller_({options_.mountpoint,
                [this](std::uint64_t parent, const std::string& name) { expire(parent, name); }},
               nodes_),
-      watch_news_(remote_, nodes_, teller_) {}
+      watch_news_(is_for_guests(), remote_, nodes_, teller_) {}
 
 ViewFs::~ViewFs() {
   unmount(true);
@@ -216,7 +216,7 @@ void ViewFs::run_housekeeping() {
     lock.unlock();
     try_locks();
     remote_.send_forgets();
-    if (is_for_guests() && quiet_rounds <= kRoundsBelieved) watch_news_.look(device_);
+    if (quiet_rounds <= kRoundsBelieved) watch_news_.look(device_);
     lock.lock();
   }
   for (const auto& wait : lock_waits_) {

@@ -40,6 +40,7 @@ std::string cgroup_root() {
 }  // namespace
 
 void WatchNews::note_caller(pid_t thread) {
+  if (!on_) return;
   std::lock_guard lock(callers_mutex_);
   callers_.insert(thread);
 }
@@ -73,7 +74,7 @@ std::set<pid_t> WatchNews::watchers() {
 
 void WatchNews::look(std::uint64_t device) {
   const auto begin = steady_clock::now();
-  if (begin < not_before_) return;
+  if (!on_ || begin < not_before_) return;
   WatchedFiles found = find_watched(watchers(), device);
   not_before_ = std::max(begin + kBetweenLooks,
                          steady_clock::now() + (steady_clock::now() - begin) * kShareOfTime);

@@ -30,8 +30,9 @@ namespace ssi::fs {
 
 class WatchNews {
  public:
-  WatchNews(Remote& remote, NodeIndex& nodes, WatchTeller& teller)
-      : remote_(remote), nodes_(nodes), teller_(teller) {}
+  // Not `on`: nobody is told anything.
+  WatchNews(bool on, Remote& remote, NodeIndex& nodes, WatchTeller& teller)
+      : on_(on), remote_(remote), nodes_(nodes), teller_(teller) {}
   ~WatchNews() { stop(); }
 
   // Somebody uses the view: he may watch, too.
@@ -54,6 +55,7 @@ class WatchNews {
   void watch_again();
   bool is_watched(std::uint64_t node) const;
 
+  const bool on_;
   Remote& remote_;
   NodeIndex& nodes_;
   WatchTeller& teller_;

@@ -224,6 +224,19 @@ TEST_CASE_FIXTURE(Fixture, "what the realm does itself is heard once, and so is 
   check_nothing_more();
 }
 
+TEST_CASE_FIXTURE(Fixture, "the end of a file that it has deleted is heard once") {
+  watch("/d", IN_CREATE | IN_CLOSE_WRITE | IN_DELETE);
+  await_watched(1);
+  for (int i = 0; i < 20; ++i) {
+    const UniqueFd fd(::open((here + "/own").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    REQUIRE(::unlink((here + "/own").c_str()) == 0);
+  }
+  std::string expected;
+  for (int i = 0; i < 20; ++i) expected += "1:create own\n1:delete own\n1:written own\n";
+  CHECK(guest.hear(60) == expected);
+  check_nothing_more();
+}
+
 TEST_CASE_FIXTURE(Fixture, "watched files and directories of a watched directory hear once, too") {
   write_to(at_home + "/f", "x");
   std::filesystem::create_directory(at_home + "/s");
