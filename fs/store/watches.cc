@@ -54,8 +54,8 @@ int Watches::watch(int fd, std::uint64_t tag, std::uint32_t mask) {
   std::lock_guard lock(mutex_);
   if (!inotify_) {
     inotify_.reset(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
-    stop_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-    if (!inotify_ || !stop_) return errno;
+    wake_.reset(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (!inotify_ || !wake_) return errno;
   }
   const auto known =
       std::ranges::find_if(watches_, [&](const auto& watch) { return watch.second.tag == tag; });
@@ -134,6 +134,8 @@ void Watches::add_locked(News news) {
     lost_ = true;
   }
   news_.push_back(std::move(news));
+  // Who waits for the kernel's queue would not see what a request has taken from it.
+  if (waiting_) (void)!::eventfd_write(*wake_, 1);
 }
 
 bool Watches::is_own_locked(const Watch& watch, std::uint32_t mask, const char* name) const {
@@ -192,7 +194,7 @@ void Watches::drop_deleted_locked(const OwnChange& change) {
 }
 
 void Watches::wait_for(std::chrono::milliseconds time) const {
-  pollfd fds[] = {{*inotify_, POLLIN, 0}, {*stop_, POLLIN, 0}};
+  pollfd fds[] = {{*inotify_, POLLIN, 0}, {*wake_, POLLIN, 0}};
   (void)::poll(fds, 2, static_cast<int>(time.count()));
 }
 
@@ -201,10 +203,14 @@ Watches::Taken Watches::take(std::chrono::milliseconds wait, std::size_t count_m
     std::lock_guard lock(mutex_);
     if (!inotify_) return {};
     drain_locked();
-    if (!news_.empty() || lost_) wait = std::chrono::milliseconds(0);
+    if (!news_.empty() || lost_ || stopped_) wait = std::chrono::milliseconds(0);
+    waiting_ = true;
   }
   if (wait.count() > 0) wait_for(wait);
   std::unique_lock lock(mutex_);
+  waiting_ = false;
+  eventfd_t woken = 0;
+  (void)!::eventfd_read(*wake_, &woken);
   drain_locked();
   if (waits_for_second_step(news_)) {
     lock.unlock();
@@ -232,7 +238,8 @@ Watches::Taken Watches::take(std::chrono::milliseconds wait, std::size_t count_m
 
 void Watches::stop_waiting() {
   std::lock_guard lock(mutex_);
-  if (stop_) (void)!::eventfd_write(*stop_, 1);
+  stopped_ = true;
+  if (wake_) (void)!::eventfd_write(*wake_, 1);
 }
 
 }  // namespace ssi::fs

@@ -115,13 +115,16 @@ class Watches {
   void forget_locked(int number);
   void wait_for(std::chrono::milliseconds time) const;
 
-  UniqueFd inotify_, stop_;
+  UniqueFd inotify_;
+  UniqueFd wake_;  // eventfd: news_ has grown while somebody waits, or nobody is to wait any more
   std::atomic<bool> any_{false};
   mutable std::mutex mutex_;
   std::map<int, Watch> watches_;  // by the kernel's number
   std::list<OwnChange> doing_;
   std::deque<News> news_;
   bool lost_ = false;
+  bool waiting_ = false;
+  bool stopped_ = false;
 };
 
 }  // namespace ssi::fs

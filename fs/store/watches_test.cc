@@ -115,6 +115,21 @@ TEST_CASE_FIXTURE(Fixture, "who waits is woken by news, and by the end") {
   CHECK(told(std::chrono::seconds(20)).empty());
 }
 
+TEST_CASE_FIXTURE(Fixture, "who waits is woken by news that a request has found") {
+  const auto begin = std::chrono::steady_clock::now();
+  std::thread other([&] {
+    // Whichever of the two reads it first.
+    for (int i = 0; i < 200; ++i) {
+      make("x" + std::to_string(i));
+      const Watches::Doing doing(watches, {});
+    }
+  });
+  std::size_t count = 0;
+  while (count < 200) count += watches.take(std::chrono::seconds(20), 1000).news.size();
+  other.join();
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(15));
+}
+
 TEST_CASE("a session is not told of what it does, and another one is") {
   TempDir dir;
   Store store({.root = dir.path});

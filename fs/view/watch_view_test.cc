@@ -5,13 +5,19 @@
 #include <poll.h>
 #include <sys/inotify.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <map>
+#include <random>
 
 #include "fs/view/test_home.h"
 #include "fs/view/view.h"
@@ -327,4 +333,105 @@ TEST_CASE_FIXTURE(Fixture,
   CHECK(heard.ends_with(overflow));
   write_to(at_home + "/f", "x");
   CHECK(guest.hear(1) == "1:create f\n");
+}
+
+namespace {
+
+// Few names, so that they meet: what is not possible just fails. No links: a file of several names
+// is changed by the one that the caller took where he is, and by any of them at home.
+void do_something(const std::string& dir, std::mt19937& random) {
+  const auto name = [&] { return dir + "/" + std::string(1, "abc"[random() % 3]); };
+  switch (random() % 7) {
+    case 0:
+      (void)::mkdir(name().c_str(), 0755);
+      break;
+    case 1:
+      (void)::rmdir(name().c_str());
+      break;
+    case 2:
+      (void)::unlink(name().c_str());
+      break;
+    case 3:
+      (void)::rename(name().c_str(), name().c_str());
+      break;
+    case 4:
+      (void)::symlink("a", name().c_str());
+      break;
+    case 5:
+      (void)::truncate(name().c_str(), static_cast<off_t>(random() % 100));
+      break;
+    default: {
+      const UniqueFd fd(::open(name().c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644));
+      if (fd) (void)!::write(*fd, "text", 4);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE_FIXTURE(Fixture, "whatever is done here and at home, in turns, is heard as at home") {
+  const char* const given = std::getenv("SSID_SEED");
+  const unsigned int seed =
+      given != nullptr ? static_cast<unsigned int>(std::atoi(given)) : std::random_device()();
+  INFO("SSID_SEED=" << seed);
+  std::mt19937 random(seed);
+  watch("/d", IN_CREATE | IN_DELETE | IN_MOVE | IN_MODIFY);
+  await_watched(1);
+  for (int i = 0; i < 400; ++i) {
+    for (auto n = random() % 5 + 1; n > 0; --n) {
+      do_something(random() % 2 == 0 ? here : at_home, random);
+      // The kernel here believes names for a second; what the guest hears it finds.
+      const std::size_t count = local.count();
+      const std::string expected = local.rest(0);
+      REQUIRE(guest.hear(count) == expected);
+    }
+  }
+  check_nothing_more();
+}
+
+TEST_CASE("a view's process that is killed while it tells is gone, and its mount is dead") {
+  TempDir mount_dir;
+  const std::string mountpoint = mount_dir.path + "/view";
+  int said[2];
+  REQUIRE(::pipe2(said, O_CLOEXEC) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    TempDir home_dir;
+    std::filesystem::create_directory(mountpoint);
+    Home home(home_dir.path);
+    DigestCache digests;
+    View::Options options;
+    options.mountpoint = mountpoint;
+    options.remote.dial = [&] { return home.dial(); };
+    options.remote.hello.realm = 1;
+    const auto view = View::mount(std::move(options), digests);
+    Watcher guest;
+    if (!view || guest.watch(mountpoint, IN_CREATE | IN_DELETE) != 1) ::_exit(1);
+    const std::string file = home_dir.path + "/f";
+    for (int heard = 0;; heard += static_cast<int>(guest.count())) {
+      ::mknod(file.c_str(), S_IFREG | 0600, 0);
+      ::unlink(file.c_str());
+      if (heard > 0) (void)!::write(said[1], "x", 1);
+    }
+  }
+  char byte = 0;
+  REQUIRE(::read(said[0], &byte, 1) == 1);
+  ::close(said[1]);
+  REQUIRE(::kill(child, SIGKILL) == 0);
+  int gone = 0;
+  for (int i = 0; i < 1000 && gone == 0; ++i) {
+    gone = ::waitpid(child, nullptr, WNOHANG);
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(gone == child);
+  int error = 0;
+  for (int i = 0; i < 1000 && error != ENOTCONN; ++i) {
+    struct stat st {};
+    error = ::stat(mountpoint.c_str(), &st) == 0 ? 0 : errno;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(error == ENOTCONN);
+  ::umount2(mountpoint.c_str(), MNT_DETACH);
 }
