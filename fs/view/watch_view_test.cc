@@ -304,6 +304,23 @@ TEST_CASE_FIXTURE(Fixture, "who watches no more costs home nothing, and may watc
   CHECK(guest.hear(2) == "2:create f\n2:modify f\n");
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "a watch that is for one event ends with it, and a mask that grows is heard by") {
+  REQUIRE(guest.watch(here, IN_CREATE | IN_ONESHOT) == 1);
+  await_watched(1);
+  write_to(at_home + "/a", "x");
+  write_to(at_home + "/b", "x");
+  CHECK(guest.hear(2) == "1:create a\n1:ignored\n");
+  check_nothing_more();
+  REQUIRE(guest.watch(here, IN_CREATE) == 2);
+  REQUIRE(guest.watch(here, IN_DELETE | IN_MASK_ADD) == 2);
+  (void)guest.rest(2000);  // home is told within a second
+  write_to(at_home + "/c", "x");
+  REQUIRE(::unlink((at_home + "/c").c_str()) == 0);
+  CHECK(guest.hear(2) == "2:create c\n2:delete c\n");
+  check_nothing_more();
+}
+
 TEST_CASE_FIXTURE(Fixture, "a broken connection loses nothing") {
   watch("/d", kChanges);
   await_watched(1);
