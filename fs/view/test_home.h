@@ -31,8 +31,16 @@ class Home {
   explicit Home(std::string root) : root_(std::move(root)) { start(); }
   ~Home() { stop(); }
   Store& store() { return *store_; }
-  void start() { store_ = std::make_unique<Store>(Store::Options{.root = root_}); }
+  void start() {
+    std::lock_guard lock(mutex_);
+    store_ = std::make_unique<Store>(Store::Options{.root = root_});
+    up_ = true;
+  }
   void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      up_ = false;  // nobody begins to use it any more
+    }
     store_->stop();
     join();
     store_.reset();
@@ -54,6 +62,7 @@ class Home {
       return Error::from_errno("pair");
     auto accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
     std::lock_guard lock(mutex_);
+    if (!up_) return Error("home is down");
     accepted_.push_back(accepted);
     threads_.emplace_back([this, accepted] {
       FrameBuffer frame;
@@ -78,6 +87,7 @@ class Home {
   std::string root_;
   std::unique_ptr<Store> store_;
   std::mutex mutex_;  // a view dials from several threads
+  bool up_ = false;
   std::vector<std::thread> threads_;
   std::vector<std::weak_ptr<SocketChannel>> accepted_;
 };
