@@ -62,8 +62,10 @@ enum class Op : std::uint16_t {
   kAdopt = 39,       // an open file becomes the held one
   kHoldLocks = 40,   // an owner's record locks, from now on also known by a number
   kAdoptLocks = 41,  // an owner's record locks of a node are the held ones
-  kWatch = 42,       // what others do to a node is news from now on, or no more
-  kNews = 43,        // waits for news
+  kOpenHeld = 42,    // a node: not by another opening, but as the held open file
+  kLease = 43,       // of an open file: how it stands, or what it is to be
+  kWatch = 44,       // what others do to a node is news from now on, or no more
+  kNews = 45,        // waits for news
 };
 
 struct RequestHead {
@@ -206,6 +208,17 @@ struct HeldBody {  // kHeld, kUnhold, kAdopt; the reply to kHold
 struct AdoptLocksBody {  // kAdoptLocks
   std::uint64_t id = 0;
   std::uint64_t owner = 0;
+};
+struct OpenHeldBody {  // kOpenHeld; its reply is that of kOpen
+  std::uint64_t id = 0;
+  std::uint32_t flags = 0;
+  std::uint32_t reserved = 0;
+};
+struct LeaseBody {             // kLease, also its reply
+  std::uint32_t type = 0;      // F_RDLCK, F_WRLCK, F_UNLCK; one that is being broken: will be
+  std::uint32_t breaking = 0;  // reply
+  std::uint32_t set = 0;       // request: 1: to be of that type, 0: only asked for
+  std::uint32_t reserved = 0;
 };
 struct WatchBody {         // kWatch
   std::uint64_t tag = 0;   // what news about the node are to be called

@@ -1,5 +1,7 @@
 #include "fs/store/call.h"
 
+#include <sys/stat.h>
+
 namespace ssi::fs {
 namespace {
 
@@ -50,6 +52,8 @@ constexpr Entry kOps[] = {
     {Op::kAdopt, on_adopt, true},
     {Op::kHoldLocks, on_hold_locks, false},
     {Op::kAdoptLocks, on_adopt_locks, true},
+    {Op::kOpenHeld, on_open_held, false},
+    {Op::kLease, on_lease, true},
     {Op::kWatch, on_watch, true},
     {Op::kNews, on_news, false},
 };
@@ -66,6 +70,13 @@ const Entry* entry_of(Op op) {
 Handler handler_of(Op op) {
   const Entry* entry = entry_of(op);
   return entry == nullptr ? nullptr : entry->handler;
+}
+
+bool is_same_file(int one, int other) {
+  struct stat a {
+  }, b{};
+  return ::fstat(one, &a) == 0 && ::fstat(other, &b) == 0 && a.st_dev == b.st_dev &&
+         a.st_ino == b.st_ino;
 }
 
 bool may_be_repeated(Op op) {

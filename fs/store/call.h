@@ -25,7 +25,8 @@ struct Call {
 };
 
 using Handler = int (*)(Call&);
-Handler handler_of(Op op);    // null: unknown
+Handler handler_of(Op op);  // null: unknown
+bool is_same_file(int one, int other);
 bool may_be_repeated(Op op);  // doing it twice is the same as once, and the reply may be large
 
 // ops_names.cc: directories and what they contain
@@ -73,6 +74,9 @@ int on_unhold(Call&);
 int on_adopt(Call&);
 int on_hold_locks(Call&);
 int on_adopt_locks(Call&);
+// ops_leases.cc
+int on_open_held(Call&);
+int on_lease(Call&);
 // ops_watches.cc: what others do to files that a guest watches
 int on_watch(Call&);
 int on_news(Call&);

@@ -42,11 +42,8 @@ int on_open(Call& call) {
   if (const int error = open_node(node, body.flags, fd); error != 0) return error;
   OpenReply reply;
   if (const int error = call.session.stat().describe(*fd, "", reply.attr); error != 0) return error;
-  auto file = std::make_shared<OpenFile>();
-  file->node = call.head.node;
-  file->fd = std::make_shared<const UniqueFd>(std::move(fd));
-  file->flags = body.flags;
-  reply.handle = call.session.add_handle(std::move(file), node.fd);
+  reply.handle = call.session.add_handle(
+      call.head.node, std::make_shared<const UniqueFd>(std::move(fd)), body.flags, node.fd);
   call.reply.append(reply);
   return 0;
 }
@@ -80,11 +77,8 @@ int on_create(Call& call) {
     call.session.nodes().forget(reply.node, 1);
     return error;
   }
-  auto file = std::make_shared<OpenFile>();
-  file->node = reply.node;
-  file->fd = std::make_shared<const UniqueFd>(std::move(fd));
-  file->flags = body.flags;
-  reply.handle = call.session.add_handle(std::move(file), node.fd);
+  reply.handle = call.session.add_handle(
+      reply.node, std::make_shared<const UniqueFd>(std::move(fd)), body.flags, node.fd);
   call.reply.append(reply);
   return 0;
 }

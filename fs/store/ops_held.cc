@@ -12,13 +12,6 @@
 namespace ssi::fs {
 namespace {
 
-bool is_same_file(int one, int other) {
-  struct stat a {
-  }, b{};
-  return ::fstat(one, &a) == 0 && ::fstat(other, &b) == 0 && a.st_dev == b.st_dev &&
-         a.st_ino == b.st_ino;
-}
-
 bool is_for_guests(const Call& call) { return call.session.client() == FileStat::Client::kGuests; }
 
 }  // namespace

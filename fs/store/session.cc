@@ -78,6 +78,15 @@ std::uint64_t Session::add_handle(std::shared_ptr<OpenFile> file,
   return id;
 }
 
+std::uint64_t Session::add_handle(std::uint64_t node, NodeTable::SharedFd fd, std::uint32_t flags,
+                                  const NodeTable::SharedFd& node_fd) {
+  auto file = std::make_shared<OpenFile>();
+  file->node = node;
+  file->fd = std::move(fd);
+  file->flags = flags;
+  return add_handle(std::move(file), node_fd);
+}
+
 std::shared_ptr<OpenFile> Session::handle(std::uint64_t id) {
   std::lock_guard lock(mutex_);
   const auto it = handles_.find(id);

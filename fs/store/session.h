@@ -54,6 +54,9 @@ class Session {
   NodeTable& nodes() { return nodes_; }
   Watches& watches() { return watches_; }
   std::uint64_t add_handle(std::shared_ptr<OpenFile> file, const NodeTable::SharedFd& node_fd);
+  // Of a file, opened with these flags.
+  std::uint64_t add_handle(std::uint64_t node, NodeTable::SharedFd fd, std::uint32_t flags,
+                           const NodeTable::SharedFd& node_fd);
   std::shared_ptr<OpenFile> handle(std::uint64_t id);
   std::shared_ptr<OpenFile> take_handle(std::uint64_t id);
   // From now on the handle is this opening of the same file. False: no such handle.

@@ -25,6 +25,10 @@ void ViewOps::getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) 
   ViewFs& fs = fs_of(request);
   const ViewNodePtr node = fs.nodes_.get(ino);
   if (!fs.is_known_at_home(*node) && told_setattr(request, node)) return;
+  if (node->is_only_here()) {
+    set_only_here(request, *node, {}, 0);
+    return;
+  }
   fs.watch_news_.note_caller(fuse_req_ctx(request)->pid);
   Attr known;
   if (const double left_s = fs.known(*node, known); left_s > 0) {
@@ -47,6 +51,10 @@ void ViewOps::setattr(fuse_req_t request, fuse_ino_t ino, struct stat* st, int v
   ViewFs& fs = fs_of(request);
   const ViewNodePtr node = fs.nodes_.get(ino);
   if (told_setattr(request, node)) return;
+  if (node->is_only_here()) {
+    set_only_here(request, *node, *st, valid);
+    return;
+  }
   SetattrBody body;
   const auto take = [&](int fuse_bit, std::uint32_t bit) {
     if ((valid & fuse_bit) != 0) body.valid |= bit;
@@ -77,7 +85,8 @@ void ViewOps::setattr(fuse_req_t request, fuse_ino_t ino, struct stat* st, int v
 
 void ViewOps::statfs(fuse_req_t request, fuse_ino_t ino) {
   ViewFs& fs = fs_of(request);
-  const ViewNodePtr node = fs.nodes_.get(ino);
+  const ViewNodePtr asked_of = fs.nodes_.get(ino);
+  const ViewNodePtr& node = asked_of->is_only_here() ? fs.nodes_.root() : asked_of;
   Remote::Reply reply;
   const int error = fs.remote_.call(ask(request, Op::kStatfs, node.get()), {}, reply);
   StatfsReply told;  // of a home that is down: nothing, so that `df` shows the others
@@ -109,6 +118,17 @@ void ViewOps::setxattr(fuse_req_t request, fuse_ino_t ino, const char* name, con
   ViewFs& fs = fs_of(request);
   if (too_long(request, name)) return;
   const ViewNodePtr node = fs.nodes_.get(ino);
+  if (node->is_only_here()) {
+    fuse_reply_err(request, EOPNOTSUPP);
+    return;
+  }
+  if (node->is_root && asks_for_held(request) && size == sizeof(ExpectOpening) &&
+      std::string_view(name) == kExpectOpeningAttribute) {
+    ExpectOpening wanted;
+    std::memcpy(&wanted, value, sizeof wanted);
+    expect_opening(request, wanted);
+    return;
+  }
   SetxattrBody body;
   body.name_bytes = static_cast<std::uint32_t>(std::strlen(name));
   body.value_bytes = static_cast<std::uint32_t>(size);
@@ -155,7 +175,7 @@ void ViewOps::getxattr(fuse_req_t request, fuse_ino_t ino, const char* name, std
     hold_as_attribute(request, *node, size);
     return;
   }
-  if (fs.has_no_xattrs(request, node)) {
+  if (node->is_only_here() || fs.has_no_xattrs(request, node)) {
     fuse_reply_err(request, ENODATA);
     return;
   }
@@ -170,7 +190,7 @@ void ViewOps::listxattr(fuse_req_t request, fuse_ino_t ino, std::size_t size) {
   ViewFs& fs = fs_of(request);
   const ViewNodePtr node = fs.nodes_.get(ino);
   size = std::min<std::size_t>(size, 64 << 10);
-  if (fs.has_no_xattrs(request, node)) {
+  if (node->is_only_here() || fs.has_no_xattrs(request, node)) {
     if (size == 0) {
       fuse_reply_xattr(request, 0);
     } else {
@@ -189,6 +209,10 @@ void ViewOps::removexattr(fuse_req_t request, fuse_ino_t ino, const char* name) 
   ViewFs& fs = fs_of(request);
   if (too_long(request, name)) return;
   const ViewNodePtr node = fs.nodes_.get(ino);
+  if (node->is_only_here()) {
+    fuse_reply_err(request, ENODATA);
+    return;
+  }
   const NameBody body = name_body(name);
   Remote::Reply reply;
   fuse_reply_err(request,

@@ -9,29 +9,53 @@
 
 namespace ssi::fs {
 
+// 0, and `info` is what the kernel is to be told, or an errno.
+int ViewOps::open_at_home(fuse_req_t request, const ViewNodePtr& node, fuse_file_info& info) {
+  ViewFs& fs = fs_of(request);
+  const auto flags = static_cast<std::uint32_t>(info.flags);
+  Remote::Request asked = ask(request, Op::kOpen, node.get());
+  const OpenBody body{flags, 0};
+  const OpenHeldBody of_held{fs.expected_opening(asked.caller, *node), flags, 0};
+  const bool held = of_held.id != 0;
+  if (held) asked.op = Op::kOpenHeld;
+  if ((flags & O_TRUNC) != 0) fs.remote_.note_change();
+  Remote::Reply reply;
+  const int error = fs.remote_.call(asked, {held ? bytes_of(of_held) : bytes_of(body)}, reply);
+  if (error != 0) return error;
+  ByteReader reader = reply.reader();
+  const auto opened = reader.get<OpenReply>();
+  if (!reader.done()) return EIO;
+  if ((flags & O_TRUNC) != 0) fs.remote_.note_change();
+  fs.opened(node, flags, opened.attr, reply.changes(), info, held);
+  Remote::bind(*handle_of(&info), reply.serial(), opened.handle);
+  return 0;
+}
+
+void ViewOps::answer_open(fuse_req_t request, int error, const fuse_file_info& info) {
+  if (error != 0) {
+    fuse_reply_err(request, error);
+  } else if (fuse_reply_open(request, &info) == -ENOENT) {
+    fs_of(request).release(handle_of(&info));
+  }
+}
+
 void ViewOps::open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
   ViewFs& fs = fs_of(request);
   const ViewNodePtr node = fs.nodes_.get(ino);
   if (told_open(request, node, info)) return;
-  fs.watch_news_.note_caller(fuse_req_ctx(request)->pid);
-  const auto flags = static_cast<std::uint32_t>(info->flags);
-  const OpenBody body{flags, 0};
-  OpenReply opened;
-  {
-    Remote::Reply reply;
-    if ((flags & O_TRUNC) != 0) fs.remote_.note_change();
-    const int error = fs.remote_.call(ask(request, Op::kOpen, node.get()), {bytes_of(body)}, reply);
-    ByteReader reader = reply.reader();
-    if (error == 0) opened = reader.get<OpenReply>();
-    if (error != 0 || !reader.done()) {
-      fuse_reply_err(request, error != 0 ? error : EIO);
-      return;
-    }
-    if ((flags & O_TRUNC) != 0) fs.remote_.note_change();
-    fs.opened(node, flags, opened.attr, reply.changes(), *info);
-    Remote::bind(*handle_of(info), reply.serial(), opened.handle);
+  // To break a lease, and there was none to be broken.
+  if (fs.leases_.is_own(fuse_req_ctx(request)->pid)) {
+    fuse_reply_err(request, ECANCELED);
+    return;
   }
-  if (fuse_reply_open(request, info) == -ENOENT) fs.release(handle_of(info));
+  fs.watch_news_.note_caller(fuse_req_ctx(request)->pid);
+  const int error = open_at_home(request, node, *info);
+  // Somebody has a lease of it at home, who was told just now.
+  if (error == EAGAIN && ((info->flags & O_NONBLOCK) == 0 || fs.leases_.has_any(*node))) {
+    fs.wait_to_open(request, *info, node);
+  } else {
+    answer_open(request, error, *info);
+  }
 }
 
 void ViewOps::create(fuse_req_t request, fuse_ino_t parent_id, const char* name, mode_t mode,

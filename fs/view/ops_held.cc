@@ -43,6 +43,23 @@ void ViewOps::lookup_held(fuse_req_t request, const ViewNodePtr& parent, const s
   reply_entry(request, reply, parent, name, true);
 }
 
+void ViewOps::expect_opening(fuse_req_t request, const ExpectOpening& wanted) {
+  ViewFs& fs = fs_of(request);
+  Remote::Reply reply;
+  const HeldBody body{wanted.id};
+  const int error = fs.remote_.call(ask(request, Op::kHeld, nullptr), {bytes_of(body)}, reply);
+  ByteReader reader = reply.reader();
+  EntryReply entry;
+  if (error == 0) entry = reader.get<EntryReply>();
+  if (error != 0 || !reader.done()) {
+    fuse_reply_err(request, error != 0 ? error : EIO);
+    return;
+  }
+  fs.expect_opening({wanted.id, entry.attr.key, wanted.pid});
+  fs.remote_.forget(reply.serial(), entry.node, 1);
+  fuse_reply_err(request, 0);
+}
+
 void ViewOps::release_held(fuse_req_t request, std::uint64_t id) {
   Remote::Reply reply;
   const HeldBody body{id};
@@ -140,6 +157,7 @@ void ViewOps::adopt(fuse_req_t request, ViewNode& node, ViewHandle& handle,
   // As with any lock that was got: what was written under it elsewhere is to be seen.
   fs.remote_.note_change();
   fs.drop_pages(node, 0);
+  if (wanted.lease.any()) fs.leases_.watch(handle, wanted.lease, wanted.pid, wanted.number);
   fuse_reply_ioctl(request, 0, nullptr, 0);
 }
 
@@ -186,6 +204,7 @@ void ViewOps::tell_locks(fuse_req_t request, ViewNode& node, ViewHandle& handle,
   FileLocks locks;
   locks.pid = process;
   locks.for_guests = fs_of(request).is_for_guests() ? 1 : 0;
+  locks.leased = fs_of(request).leases_.is_at_home(handle) ? 1 : 0;
   {
     std::lock_guard lock(handle.mutex);
     locks.flock = handle.flock;

@@ -22,6 +22,11 @@ void ViewOps::lookup(fuse_req_t request, fuse_ino_t parent_id, const char* name)
     release_held(request, *id);
     return;
   }
+  if (parent->is_only_here()) {
+    fuse_reply_err(request, ENOENT);
+    return;
+  }
+  if (lookup_for_deleted(request, parent, name)) return;
   Remote::Reply reply;
   const NameBody body = name_body(name);
   const int error = fs.remote_.call(ask(request, Op::kLookup, parent.get()),
@@ -87,6 +92,7 @@ void ViewOps::make(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* 
 void ViewOps::mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
                     dev_t rdev) {
   if (told_make(request, parent, name, mode)) return;
+  if (make_deleted_socket(request, parent, name, mode)) return;
   if (make_rebuilt_socket(request, parent, name, mode)) return;
   make(request, Op::kMknod, parent, name, mode, rdev);
 }
@@ -111,6 +117,7 @@ void ViewOps::remove(fuse_req_t request, Op op, fuse_ino_t parent_id, const char
 
 void ViewOps::unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
   if (told_done(request)) return;
+  if (unlink_deleted_socket(request, parent, name)) return;
   if (unlink_rebuilt_socket(request, parent, name)) return;
   remove(request, Op::kUnlink, parent, name);
 }
@@ -151,6 +158,7 @@ void ViewOps::rename(fuse_req_t request, fuse_ino_t parent_id, const char* name,
     fuse_reply_err(request, 0);  // the kernel calls it so from now on
     return;
   }
+  if (move_for_deleted(request, *parent, name, *parent2, name2)) return;
   if (is_found_socket(request, *parent, name) || is_found_socket(request, *parent2, name2)) {
     fuse_reply_err(request, EBUSY);  // it would move home's
     return;
@@ -179,6 +187,10 @@ void ViewOps::link(fuse_req_t request, fuse_ino_t ino, fuse_ino_t parent_id, con
   ViewFs& fs = fs_of(request);
   if (too_long(request, name)) return;
   const ViewNodePtr node = fs.nodes_.get(ino);
+  if (node->is_only_here()) {
+    fuse_reply_err(request, EPERM);
+    return;
+  }
   const ViewNodePtr parent = fs.nodes_.get(parent_id);
   TwoNamesBody body;
   body.name2_bytes = static_cast<std::uint32_t>(std::strlen(name));

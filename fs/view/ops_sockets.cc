@@ -11,10 +11,6 @@ namespace {
 
 using AtHome = SocketRebuilds::AtHome;
 
-SocketRebuilds::Name name_of(const ViewNode& parent, const char* name) {
-  return {parent.is_root ? FileKey{} : parent.key, name};
-}
-
 // 0 or an errno: whether anything stands there is no error.
 int ask_home(Remote& remote, const Remote::Request& asked, std::string_view name,
              Remote::Reply& reply, EntryReply& entry, AtHome& at_home) {
@@ -30,6 +26,10 @@ int ask_home(Remote& remote, const Remote::Request& asked, std::string_view name
 }
 
 }  // namespace
+
+SocketRebuilds::Name ViewOps::name_of(const ViewNode& parent, const char* name) {
+  return {parent.is_root ? FileKey{} : parent.key, name};
+}
 
 bool ViewOps::hides_socket(fuse_req_t request, const ViewNode& parent, const char* name,
                            const Remote::Reply& reply) {

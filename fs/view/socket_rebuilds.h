@@ -18,6 +18,20 @@
 //
 // Moving a found one (rename) is refused: the file at home would go.
 //
+// A socket whose name was deleted is bound to that name, too, and something else may be there by
+// now: a file, another socket. CRIU moves that aside (rename to NAME.criu-sk-ghost), binds, unlinks
+// and moves it back. Home must not see any of this. Its images are made to announce each such bind
+// (wire/carrier/deleted_socket.h), and from then on the view plays it for that thread alone:
+//
+//   rename NAME, aside   -> success    nothing at home; NAME is free for the thread
+//   bind NAME            -> a file that only this view has, for as long as the kernel knows it
+//   unlink NAME          -> success    that one is gone; of what is home's: EBUSY, and CRIU goes on
+//   rename aside, NAME   -> success    NAME is again what home has
+//
+// Meanwhile the kernel calls home's file `aside`. Should another of this node's guests look NAME up
+// just then, the kernel knows two names for it, and does not ask for the way back; who had it open
+// before is told the wrong one by /proc.
+//
 // Rejected: to remove the file at home and make it again (home's listener would lose its name),
 // and to bind at another name and rename that (it would be another file than the one at home).
 //
@@ -89,12 +103,42 @@ class SocketRebuilds {
   // The name is of a file that belongs to home's socket and was only found by the thread's rebuild.
   bool is_found(pid_t thread, const Name& name) const;
 
+  // The thread is about to bind a socket whose name was deleted; `leaf`: the last part of that.
+  void announce_deleted(Id id, pid_t thread, const std::string& leaf);
+  // It is done with these: the next one has its name.
+  void announce_named(Id id, pid_t thread);
+  // If not, nothing of what follows is about that thread.
+  bool has_announced(pid_t thread) const;
+  struct Deleted {
+    enum class What {
+      kNothing,  // it is not about one: as usual
+      kAtHome,   // what home has there
+      kFree,
+      kMade,  // the file of the socket, `key`
+      kAside  // what home has at `original`
+    } what = What::kNothing;
+    FileKey key{};
+    Name original{};
+  };
+  // What such a thread finds at a name.
+  Deleted deleted_at(Id id, pid_t thread, const Name& name) const;
+  // These say whether it is about one; if so, home is not asked.
+  bool make_deleted(Id id, pid_t thread, const Name& name, const FileKey& key);
+  enum class Unlink { kAtHome, kDone, kAbsent, kRefused };
+  Unlink unlink_deleted(Id id, pid_t thread, const Name& name);
+  bool move_deleted(Id id, pid_t thread, const Name& from, const Name& to);
+  // Some thread finds something else there than all others: the kernel is to ask each time.
+  bool is_played(const Name& name) const;
+
  private:
   enum class Origin { kMade, kFound };
   struct Rebuild {
     Id id = 0;
     std::string cgroup;
     std::map<Name, Origin> names;
+    std::map<pid_t, std::string> announced;  // the leaf, by thread
+    std::map<Name, FileKey> deleted;         // made for sockets whose name was deleted
+    std::map<Name, pid_t> aside;             // moved, as that thread sees it
   };
   Rebuild* find_locked(Id id);
   const Rebuild* find_locked(Id id) const;

@@ -130,3 +130,80 @@ TEST_CASE_FIXTURE(Fixture, "neither rebuilds nor names grow without limit") {
   CHECK(rebuilds.remove(last, {{}, "0"}, AtHome::kSocket) == Remove::kLeave);
   CHECK(rebuilds.make(last, kName, AtHome::kSocket) == Make::kFound);
 }
+
+TEST_CASE_FIXTURE(Fixture, "a deleted one is bound and unlinked while what has its name is aside") {
+  using What = SocketRebuilds::Deleted::What;
+  using Unlink = SocketRebuilds::Unlink;
+  const SocketRebuilds::Name aside{kName.directory, "s.criu-sk-ghost"};
+  const ssi::fs::FileKey file{9, 9, 9};
+  const auto id = begin("/a", 7);
+  const auto what = [&](const SocketRebuilds::Name& name) {
+    return rebuilds.deleted_at(id, 7, name).what;
+  };
+  CHECK(what(kName) == What::kNothing);
+  CHECK(rebuilds.unlink_deleted(id, 7, kName) == Unlink::kAtHome);
+  CHECK_FALSE(rebuilds.make_deleted(id, 7, kName, file));
+  CHECK_FALSE(rebuilds.move_deleted(id, 7, kName, aside));
+
+  CHECK_FALSE(rebuilds.has_announced(7));
+  rebuilds.announce_deleted(id, 7, "s");
+  CHECK(rebuilds.has_announced(7));
+  CHECK_FALSE(rebuilds.has_announced(8));
+  CHECK(what(kName) == What::kAtHome);
+  CHECK(what(aside) == What::kFree);  // whatever home has there
+  CHECK(what({kName.directory, "t"}) == What::kNothing);
+  CHECK(rebuilds.deleted_at(id, 8, kName).what == What::kNothing);
+  CHECK(rebuilds.unlink_deleted(id, 7, kName) == Unlink::kRefused);
+  CHECK(rebuilds.unlink_deleted(id, 7, aside) == Unlink::kAbsent);
+  CHECK(rebuilds.unlink_deleted(id, 7, {kName.directory, "t"}) == Unlink::kAtHome);
+  CHECK_FALSE(rebuilds.move_deleted(id, 7, kName, {kName.directory, "t"}));
+  CHECK_FALSE(rebuilds.is_played(kName));
+
+  CHECK(rebuilds.move_deleted(id, 7, kName, aside));
+  CHECK(rebuilds.is_played(kName));
+  CHECK(rebuilds.is_played(aside));
+  CHECK(what(kName) == What::kFree);
+  CHECK(rebuilds.deleted_at(id, 7, aside).original == kName);
+  CHECK(rebuilds.make_deleted(id, 7, kName, file));
+  CHECK(rebuilds.deleted_at(id, 7, kName).key == file);
+  CHECK(rebuilds.unlink_deleted(id, 7, kName) == Unlink::kDone);
+  CHECK(rebuilds.is_played(kName));
+  CHECK(what(aside) == What::kAside);
+  CHECK(rebuilds.move_deleted(id, 7, aside, kName));
+  CHECK_FALSE(rebuilds.is_played(kName));
+  CHECK_FALSE(rebuilds.has_announced(7));
+  // The next socket that this thread binds there is another one.
+  CHECK(rebuilds.unlink_deleted(id, 7, kName) == Unlink::kAtHome);
+  CHECK(what(kName) == What::kNothing);
+  CHECK(rebuilds.make(id, kName, AtHome::kSocket) == Make::kFound);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a deleted one beside a found one, and a named one after it") {
+  using What = SocketRebuilds::Deleted::What;
+  const SocketRebuilds::Name aside{kName.directory, "s.criu-sk-ghost"};
+  const auto id = begin("/a", 7);
+  REQUIRE(rebuilds.make(id, kName, AtHome::kSocket) == Make::kFound);
+  rebuilds.announce_deleted(id, 7, "s");
+  REQUIRE(rebuilds.move_deleted(id, 7, kName, aside));
+  REQUIRE(rebuilds.make_deleted(id, 7, kName, {9, 9, 9}));
+  CHECK(rebuilds.unlink_deleted(id, 7, kName) == SocketRebuilds::Unlink::kDone);
+  CHECK(rebuilds.deleted_at(id, 7, kName).what == What::kFree);  // for the way back
+  CHECK(rebuilds.deleted_at(id, 8, kName).what == What::kNothing);
+  SUBCASE("the kernel asks for the way back") {
+    REQUIRE(rebuilds.move_deleted(id, 7, aside, kName));
+  }
+  SUBCASE("it does not") { rebuilds.announce_named(id, 7); }
+  CHECK(rebuilds.deleted_at(id, 7, kName).what == What::kNothing);
+  CHECK_FALSE(rebuilds.is_played(kName));
+  CHECK_FALSE(rebuilds.hides(id, kName));
+}
+
+TEST_CASE_FIXTURE(Fixture, "what was played for deleted ones is over with the rebuild") {
+  const auto id = begin("/a", 7);
+  rebuilds.announce_deleted(id, 7, "s");
+  REQUIRE(rebuilds.make_deleted(id, 7, kName, {9, 9, 9}));
+  CHECK(rebuilds.is_played(kName));
+  rebuilds.set("/a", false);
+  CHECK_FALSE(rebuilds.is_played(kName));
+  CHECK(rebuilds.deleted_at(id, 7, kName).what == SocketRebuilds::Deleted::What::kNothing);
+}

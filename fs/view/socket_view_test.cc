@@ -21,6 +21,7 @@
 
 #include "fs/view/test_home.h"
 #include "fs/view/view.h"
+#include "ssid/wire/carrier/deleted_socket.h"
 
 #ifndef SIOCUNIXFILE
 #define SIOCUNIXFILE (SIOCPROTOPRIVATE + 0)
@@ -429,4 +430,163 @@ TEST_CASE_FIXTURE(Fixture, "a socket that the kernel is not told of is forgotten
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   CHECK(nodes() == nodes_before);
+}
+
+namespace {
+
+// A socket whose name was deleted, as CRIU binds it.
+struct DeletedFixture : Fixture {
+  const std::string announcement = mount_dir.path + "/view" + by_deleted_socket("s", "/d");
+  const std::string aside = view_path + ".criu-sk-ghost";
+
+  void put_at_home(const std::string& what) {
+    if (what == "a socket") return;  // it is there
+    REQUIRE(::unlink(home_path.c_str()) == 0);
+    if (what == "a file") std::ofstream(home_path) << "content";
+    if (what == "a named pipe") REQUIRE(::mkfifo(home_path.c_str(), 0600) == 0);
+    if (what == "a directory") REQUIRE(::mkdir(home_path.c_str(), 0700) == 0);
+    if (what == "a link") REQUIRE(::symlink("elsewhere", home_path.c_str()) == 0);
+    if (what != "nothing") REQUIRE(::lstat(home_path.c_str(), &before) == 0);
+  }
+  void bind_and_unlink(bool something_is_there) {
+    REQUIRE(guest.try_to(Do::kStat, announcement) == 0);
+    CHECK(guest.try_to(Do::kUnlink, aside) == ENOENT);
+    if (something_is_there) REQUIRE(guest.try_to(Do::kRename, view_path, aside) == 0);
+    CHECK(guest.try_to(Do::kStat, view_path) == ENOENT);
+    REQUIRE(guest.try_to(Do::kBind, view_path) == 0);
+    CHECK(guest.try_to(Do::kChmod, view_path) == 0);
+    CHECK(guest.try_to(Do::kUnlink, view_path) == 0);
+    if (something_is_there) CHECK(guest.try_to(Do::kRename, aside, view_path) == 0);
+    CHECK(std::string(guest.ask(Do::kName).text) == view_path);
+    CHECK(std::string(guest.ask(Do::kFile).text) == view_path + " (deleted)");
+  }
+  void check_home_has_what_it_had() {
+    struct stat now {};
+    REQUIRE(::lstat(home_path.c_str(), &now) == 0);
+    CHECK(now.st_ino == before.st_ino);
+    CHECK(now.st_mode == before.st_mode);
+    CHECK(now.st_ctim.tv_sec == before.st_ctim.tv_sec);
+    CHECK(now.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+    CHECK_FALSE(exists_at_home("s.criu-sk-ghost"));
+  }
+  void is_bound_beside(const std::string& what) {
+    put_at_home(what);
+    struct stat seen {
+    }, after{};
+    REQUIRE(::lstat(view_path.c_str(), &seen) == 0);
+    std::ofstream(home_dir.path + "/d/s.criu-sk-ghost") << "somebody's";
+    view->rebuild_sockets(cgroup.path, true);
+    if (what == "a socket") {
+      REQUIRE(guest.try_to(Do::kStat, announcement) == 0);
+      CHECK(guest.try_to(Do::kUnlink, view_path) == EBUSY);
+    }
+    bind_and_unlink(true);
+    CHECK(exists_at_home("s.criu-sk-ghost"));
+    CHECK(::unlink((home_dir.path + "/d/s.criu-sk-ghost").c_str()) == 0);
+    view->rebuild_sockets(cgroup.path, false);
+    check_home_has_what_it_had();
+    REQUIRE(::lstat(view_path.c_str(), &after) == 0);
+    CHECK(after.st_ino == seen.st_ino);
+    CHECK(after.st_mode == seen.st_mode);
+    CHECK(::lstat(aside.c_str(), &after) != 0);
+    CHECK(::lstat((mount_dir.path + "/view/.ssid-deleted-socket-s").c_str(), &after) != 0);
+  }
+  void others_see(const std::string& what) {
+    put_at_home(what);
+    for (Actor* user : {&other, &third}) user->tell(Do::kHammer, view_path, 0, view_dir);
+    for (int round = 0; round < 100; ++round) {
+      CAPTURE(round);
+      view->rebuild_sockets(cgroup.path, true);
+      bind_and_unlink(true);
+      view->rebuild_sockets(cgroup.path, false);
+    }
+    for (Actor* user : {&other, &third}) {
+      user->tell(Do::kStat, view_path);
+      const Actor::Done hammered = user->hear();
+      CHECK(hammered.error == 0);
+      CHECK(hammered.number > 0);
+      CHECK(user->hear().error == 0);
+    }
+    check_home_has_what_it_had();
+  }
+};
+
+}  // namespace
+
+TEST_CASE_FIXTURE(DeletedFixture, "a deleted socket is bound beside a socket that has its name") {
+  is_bound_beside("a socket");
+}
+TEST_CASE_FIXTURE(DeletedFixture, "a deleted socket is bound beside a file that has its name") {
+  is_bound_beside("a file");
+}
+TEST_CASE_FIXTURE(DeletedFixture, "a deleted socket is bound beside a named pipe") {
+  is_bound_beside("a named pipe");
+}
+TEST_CASE_FIXTURE(DeletedFixture, "a deleted socket is bound beside a directory") {
+  is_bound_beside("a directory");
+}
+TEST_CASE_FIXTURE(DeletedFixture, "a deleted socket is bound beside a link that leads somewhere") {
+  is_bound_beside("a link");
+}
+
+TEST_CASE_FIXTURE(DeletedFixture, "a deleted socket whose name is free: home hears of nothing") {
+  put_at_home("nothing");
+  struct stat before_it {
+  }, after{};
+  REQUIRE(::stat((home_dir.path + "/d").c_str(), &before_it) == 0);
+  view->rebuild_sockets(cgroup.path, true);
+  bind_and_unlink(false);
+  REQUIRE(::stat((home_dir.path + "/d").c_str(), &after) == 0);
+  CHECK(after.st_mtim.tv_nsec == before_it.st_mtim.tv_nsec);
+  // While it is bound others don't see it, and may put something there.
+  REQUIRE(guest.try_to(Do::kStat, announcement) == 0);
+  REQUIRE(guest.try_to(Do::kBind, view_path) == 0);
+  CHECK(other.try_to(Do::kStat, view_path) == ENOENT);
+  CHECK(other.try_to(Do::kConnect, view_path) == ENOENT);
+  CHECK(other.try_to(Do::kBind, view_path) == 0);
+  CHECK(exists_at_home("s"));
+  CHECK(guest.try_to(Do::kChmod, view_path) == 0);
+  struct stat made {};
+  REQUIRE(::stat(home_path.c_str(), &made) == 0);
+  CHECK((made.st_mode & 0777) != 0777);
+  CHECK(guest.try_to(Do::kUnlink, view_path) == 0);
+  CHECK(exists_at_home("s"));
+  CHECK(reached(third, view_path, other, kOther) == kOther);
+}
+
+TEST_CASE_FIXTURE(DeletedFixture, "one of a program's sockets has the name, a deleted one had it") {
+  view->rebuild_sockets(cgroup.path, true);
+  Actor child;
+  cgroup.add(child);
+  const std::string named = mount_dir.path + "/view" + by_named_socket("/d");
+  REQUIRE(child.try_to(Do::kStat, named) == 0);
+  REQUIRE(child.try_to(Do::kBind, view_path) == 0);
+  bind_and_unlink(true);
+  check_has_its_name(child);
+  CHECK(reached(third, view_path, child, kOther) == kOther);
+  REQUIRE(guest.try_to(Do::kStat, named) == 0);
+  CHECK(guest.try_to(Do::kBind, view_path) == EADDRINUSE);
+  view->rebuild_sockets(cgroup.path, false);
+  check_has_its_name(child);
+  CHECK(reached(third, view_path, child, kOther) == kOther);
+  check_home_is_untouched();
+}
+
+TEST_CASE_FIXTURE(DeletedFixture, "a rebuild that breaks off leaves a name to what has it") {
+  put_at_home("a file");
+  view->rebuild_sockets(cgroup.path, true);
+  REQUIRE(guest.try_to(Do::kStat, announcement) == 0);
+  REQUIRE(guest.try_to(Do::kRename, view_path, aside) == 0);
+  REQUIRE(guest.try_to(Do::kBind, view_path) == 0);
+  view->rebuild_sockets(cgroup.path, false);
+  check_home_has_what_it_had();
+  CHECK(other.try_to(Do::kStat, view_path) == 0);
+  CHECK(guest.try_to(Do::kStat, view_path) == 0);
+}
+
+TEST_CASE_FIXTURE(DeletedFixture, "others see the socket that has the name, whenever they look") {
+  others_see("a socket");
+}
+TEST_CASE_FIXTURE(DeletedFixture, "others see the file that has the name, whenever they look") {
+  others_see("a file");
 }

@@ -12,7 +12,6 @@
 #include <cstdio>
 
 #include "fs/view/cgroup_threads.h"
-#include "ssid/base/proc_status.h"
 
 namespace ssi::fs {
 namespace {
@@ -41,6 +40,7 @@ ViewFs::ViewFs(View::Options options, DigestCache& digests)
       }),
       remote_(options_.remote, nodes_),
       twins_(options_.twins, remote_, nodes_, digests),
+      leases_(remote_),
       socket_rebuilds_(&cgroup_has_thread),
       teller_({options_.mountpoint,
                [this](std::uint64_t parent, const std::string& name) { expire(parent, name); }},
@@ -52,6 +52,7 @@ ViewFs::~ViewFs() {
   remote_.goodbye();
   remote_.give_up();
   watch_news_.stop();
+  leases_.stop();
   {
     std::lock_guard lock(house_mutex_);
     stop_ = true;
@@ -201,20 +202,21 @@ void ViewFs::run_housekeeping() {
   int quiet_rounds = 0;
   while (!stop_) {
     const bool quiet = std::exchange(requests, requests_.load()) == requests &&
-                       lock_waits_.empty() && !remote_.has_forgets();
+                       nobody_waits_locked() && !remote_.has_forgets();
     quiet_rounds = quiet ? quiet_rounds + 1 : 0;
     if (quiet_rounds >= kQuietRounds) {
       house_rests_ = true;
       house_wake_.wait(lock, [&] { return stop_ || requests_ != requests; });
       house_rests_ = false;
       quiet_rounds = 0;
-    } else if (lock_waits_.empty()) {
-      house_wake_.wait_for(lock, kHousekeeping, [&] { return stop_ || !lock_waits_.empty(); });
+    } else if (nobody_waits_locked()) {
+      house_wake_.wait_for(lock, kHousekeeping, [&] { return stop_ || !nobody_waits_locked(); });
     } else {
       house_wake_.wait_for(lock, kLockRetry, [&] { return stop_; });
     }
     lock.unlock();
     try_locks();
+    try_to_open();
     remote_.send_forgets();
     if (quiet_rounds <= kRoundsBelieved) watch_news_.look(device_);
     lock.lock();
@@ -224,6 +226,11 @@ void ViewFs::run_housekeeping() {
     fuse_reply_err(wait->request, EIO);
   }
   lock_waits_.clear();
+  for (const auto& wait : open_waits_) {
+    fuse_req_interrupt_func(wait->request, nullptr, nullptr);
+    fuse_reply_err(wait->request, EIO);
+  }
+  open_waits_.clear();
 }
 
 void ViewFs::try_locks() {
@@ -328,43 +335,6 @@ void ViewFs::remember_lock(const Remote::Request& ask, const LockBody& body, Vie
   if (held.ranges.empty()) node.record_locks.erase(body.owner);
 }
 
-void ViewFs::expect_locks(const ExpectedLocks& expected) {
-  std::lock_guard lock(expected_mutex_);
-  expected_locks_.push_back(expected);
-  expects_locks_ = true;
-}
-
-void ViewFs::expect_no_more(std::uint64_t id) {
-  std::lock_guard lock(expected_mutex_);
-  std::erase_if(expected_locks_, [&](const ExpectedLocks& e) { return e.id == id; });
-  expects_locks_ = !expected_locks_.empty();
-}
-
-int ViewFs::adopt_expected(const Caller& caller, ViewNode& node, const LockBody& body) {
-  if (!expects_locks_ || body.pid <= 0) return 0;
-  const pid_t process = innermost_pid(body.pid);
-  std::uint64_t id = 0;
-  {
-    std::lock_guard lock(expected_mutex_);
-    const auto found = std::ranges::find_if(expected_locks_, [&](const ExpectedLocks& e) {
-      return e.file == node.key && e.process == process;
-    });
-    if (found == expected_locks_.end()) return 0;
-    id = found->id;
-  }
-  Remote::Request asked;
-  asked.op = Op::kAdoptLocks;
-  asked.node = &node;
-  asked.caller = caller;
-  const AdoptLocksBody adopted{id, body.owner};
-  Remote::Reply reply;
-  const int error = remote_.call(
-      asked, {{reinterpret_cast<const std::uint8_t*>(&adopted), sizeof adopted}}, reply);
-  if (error != 0 && error != ENOENT) return error;
-  expect_no_more(id);  // ENOENT: a mover that died has left this; it is a request like any other
-  return 0;
-}
-
 Caller ViewFs::caller_of(fuse_req_t request) {
   const fuse_ctx* ctx = fuse_req_ctx(request);
   return {ctx->uid, ctx->gid, static_cast<std::uint32_t>(ctx->umask), ctx->pid};
@@ -453,7 +423,9 @@ fuse_entry_param ViewFs::entry_of(const Remote::Reply& reply, const ViewNodePtr&
   entry.attr = stat_of(attr);
   entry.attr_timeout = timeout_s();
   // A socket is not the same for everybody, see socket_rebuilds.h: the kernel is to ask each time.
-  entry.entry_timeout = S_ISSOCK(attr.mode) ? 0 : timeout_s();
+  const bool played = !socket_rebuilds_.none() &&
+                      socket_rebuilds_.is_played({parent->is_root ? FileKey{} : parent->key, name});
+  entry.entry_timeout = S_ISSOCK(attr.mode) || played ? 0 : timeout_s();
   return entry;
 }
 
@@ -468,14 +440,14 @@ ViewHandle* ViewFs::new_handle(const ViewNodePtr& node, std::uint32_t flags, boo
 }
 
 void ViewFs::opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr,
-                    std::uint64_t changes, fuse_file_info& info) {
+                    std::uint64_t changes, fuse_file_info& info, bool alone) {
   info.fh = reinterpret_cast<std::uintptr_t>(new_handle(node, flags, false));
   bool look = false;
   bool changed = false;
   {
     std::lock_guard lock(node->mutex);
     changed = version_of(node->known) != version_of(attr);
-    if ((flags & O_ACCMODE) == O_RDONLY && !changed && !node->twin_asked &&
+    if ((flags & O_ACCMODE) == O_RDONLY && !alone && !changed && !node->twin_asked &&
         twins_.may_have_one(attr)) {
       node->twin_asked = look = true;
     }
@@ -497,6 +469,7 @@ std::shared_ptr<TwinFile> ViewFs::twin_for(ViewHandle& handle) {
 }
 
 void ViewFs::release(ViewHandle* handle) {
+  leases_.forget(handle);
   Remote::Request request;
   request.op = Op::kRelease;
   request.handle = handle;

@@ -10,6 +10,7 @@
 #include <thread>
 #include <unordered_set>
 
+#include "fs/view/leases.h"
 #include "fs/view/socket_rebuilds.h"
 #include "fs/view/view.h"
 #include "fs/view/watch_news.h"
@@ -45,13 +46,27 @@ class ViewFs {
     std::atomic<bool> interrupted{false};
   };
 
-  // Record locks that home holds for a process that is being rebuilt here.
+  // A guest that waits for somebody at home to give a lease up.
+  struct OpenWait {
+    fuse_req_t request;
+    fuse_file_info info;
+    ViewNodePtr node;
+    std::chrono::steady_clock::time_point until;
+    std::atomic<bool> interrupted{false};
+  };
+  void wait_to_open(fuse_req_t request, const fuse_file_info& info, const ViewNodePtr& node);
+  void try_to_open();
+
+  // Record locks, or an open file, that home holds for a process that is being rebuilt here.
   struct ExpectedLocks {
     std::uint64_t id = 0;
     FileKey file;
     pid_t process = 0;  // as it sees itself
   };
   void expect_locks(const ExpectedLocks& expected);
+  void expect_opening(const ExpectedLocks& expected);
+  // If it is that one who opens the file: the number under which it is held, once.
+  std::uint64_t expected_opening(const Caller& caller, const ViewNode& node);
   void expect_no_more(std::uint64_t id);
   // If it is that one who asks for a lock: they are its own from now on.
   int adopt_expected(const Caller& caller, ViewNode& node, const LockBody& body);
@@ -89,8 +104,9 @@ class ViewFs {
                             bool nameless = false);
   std::shared_ptr<TwinFile> twin_for(ViewHandle& handle);
   ViewHandle* new_handle(const ViewNodePtr& node, std::uint32_t flags, bool directory);
+  // `alone`: home opens the file for nobody else, so nobody looks for its twin.
   void opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr, std::uint64_t changes,
-              fuse_file_info& info);
+              fuse_file_info& info, bool alone = false);
   void remember_lock(const Remote::Request& ask, const LockBody& body, ViewNode& node);
   // Whether another open file of it, of this view, has a lock of its own.
   bool holds_lock(const ViewNode& node, const ViewHandle* asker);
@@ -105,6 +121,7 @@ class ViewFs {
   NodeIndex nodes_;
   Remote remote_;
   Twins twins_;
+  Leases leases_;
   SocketRebuilds socket_rebuilds_;
   WatchTeller teller_;
   WatchNews watch_news_;
@@ -124,11 +141,15 @@ class ViewFs {
 
   std::mutex expected_mutex_;
   std::vector<ExpectedLocks> expected_locks_;
+  std::vector<ExpectedLocks> expected_openings_;
   std::atomic<bool> expects_locks_{false};
+  std::atomic<bool> expects_openings_{false};
 
   std::mutex house_mutex_;
   std::condition_variable house_wake_;
   std::list<std::unique_ptr<LockWait>> lock_waits_;
+  std::list<std::unique_ptr<OpenWait>> open_waits_;
+  bool nobody_waits_locked() const { return lock_waits_.empty() && open_waits_.empty(); }
   bool stop_ = false;
   std::atomic<std::uint64_t> requests_{0};  // of the kernel
   std::atomic<bool> house_rests_{false};

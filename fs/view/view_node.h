@@ -26,6 +26,10 @@ class TwinFile;
 struct ViewNode {
   FileKey key;
   bool is_root = false;
+  // Home does not have it: a file that is only for what is being rebuilt (ops_deleted_sockets.cc).
+  // All there is to know of it is `known`.
+  bool is_only_here() const { return key.dev == kDevOfView; }
+  static constexpr std::uint64_t kDevOfView = ~std::uint64_t{0};
 
   // Guarded by the index's mutex.
   std::uint64_t kernel_lookups = 0;

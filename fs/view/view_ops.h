@@ -12,7 +12,8 @@
 
 namespace ssi {
 struct AdoptFile;
-}
+struct ExpectOpening;
+}  // namespace ssi
 
 namespace ssi::fs {
 
@@ -72,6 +73,7 @@ struct ViewOps {
   static void link(fuse_req_t request, fuse_ino_t ino, fuse_ino_t parent_id, const char* name);
 
   // ops_sockets.cc
+  static SocketRebuilds::Name name_of(const ViewNode& parent, const char* name);
   // The socket that home has sent for parent/name is to be hidden, and is forgotten.
   static bool hides_socket(fuse_req_t request, const ViewNode& parent, const char* name,
                            const Remote::Reply& reply);
@@ -91,6 +93,22 @@ struct ViewOps {
   static bool told_done(fuse_req_t request);
   static bool told_setattr(fuse_req_t request, const ViewNodePtr& node);
   static bool told_open(fuse_req_t request, const ViewNodePtr& node, fuse_file_info* info);
+  // ops_deleted_sockets.cc
+  // Of a thread that has announced what it is to bind.
+  static std::optional<SocketRebuilds::Id> announced_rebuild(fuse_req_t request);
+  // `fresh`: what it is from now on.
+  static void reply_only_here(fuse_req_t request, const ViewNodePtr& parent, const char* name,
+                              const FileKey& key, const Attr* fresh);
+  // These have answered, or return false.
+  static bool lookup_announcement(fuse_req_t request, const ViewNodePtr& parent, const char* name);
+  static bool lookup_for_deleted(fuse_req_t request, const ViewNodePtr& parent, const char* name);
+  static bool make_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name,
+                                  mode_t mode);
+  static bool unlink_deleted_socket(fuse_req_t request, fuse_ino_t parent_id, const char* name);
+  static bool move_for_deleted(fuse_req_t request, const ViewNode& from, const char* name,
+                               const ViewNode& to, const char* name2);
+  static void set_only_here(fuse_req_t request, ViewNode& node, const struct stat& wanted,
+                            int valid);
 
   // ops_attr.cc
   static void reply_attr(fuse_req_t request, const Remote::Reply& reply, ViewNode& node);
@@ -107,6 +125,8 @@ struct ViewOps {
   static void removexattr(fuse_req_t request, fuse_ino_t ino, const char* name);
 
   // ops_files.cc
+  static int open_at_home(fuse_req_t request, const ViewNodePtr& node, fuse_file_info& info);
+  static void answer_open(fuse_req_t request, int error, const fuse_file_info& info);
   static void open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info);
   static void create(fuse_req_t request, fuse_ino_t parent_id, const char* name, mode_t mode,
                      fuse_file_info* info);
@@ -150,6 +170,7 @@ struct ViewOps {
   static void lookup_held(fuse_req_t request, const ViewNodePtr& parent, const std::string& name,
                           std::uint64_t id);
   static void release_held(fuse_req_t request, std::uint64_t id);
+  static void expect_opening(fuse_req_t request, const ExpectOpening& wanted);
   static void hold_as_attribute(fuse_req_t request, ViewNode& node, std::size_t size);
   static void ioctl(fuse_req_t request, fuse_ino_t ino, unsigned int command, void* argument,
                     fuse_file_info* info, unsigned int flags, const void* in, std::size_t in_bytes,

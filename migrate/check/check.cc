@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "migrate/fds/deleted_file.h"
+#include "migrate/fds/lease.h"
 #include "migrate/fds/path_handle.h"
 #include "ssid/base/own_programs.h"
 
@@ -28,13 +29,13 @@ constexpr KindRow kKinds[] = {
     {FdKind::kFifo, "a named pipe", true},
     {FdKind::kNullLike, "a device without state", true},
     {FdKind::kTty, "a terminal", true},
-    {FdKind::kClosedTty, "a terminal that was closed", false},
+    {FdKind::kClosedTty, "a terminal that was closed", true},
     {FdKind::kControllingTty, "its terminal by the name of /dev/tty", true},
     {FdKind::kPtyMaster, "the inner side of a terminal (a pty master)", true},
     {FdKind::kDevice, "a device", false},
     {FdKind::kUnixSocket, "a unix socket", true},
     {FdKind::kInetSocket, "a network socket", true},
-    {FdKind::kNetlinkSocket, "a socket to this machine's kernel", false},
+    {FdKind::kNetlinkSocket, "a socket to this machine's kernel", true},
     {FdKind::kOtherSocket, "a socket of a kind that can't be moved", false},
     {FdKind::kEventfd, "an eventfd", true},
     {FdKind::kSignalfd, "a signalfd", true},
@@ -123,8 +124,9 @@ void check_kind_of_process(const ProcessFacts& facts, const CheckContext& contex
 }
 
 void check_memory(const ProcessFacts& facts, Reasons& reasons) {
+  const pid_t ended = fds::ended_process(facts.cwd);
   reasons.add(
-      facts.cwd_of_kernel && facts.cwd_deleted,
+      facts.cwd_of_kernel && facts.cwd_deleted && (ended == 0 || facts.cwd_pid_used_again),
       "its working directory " + facts.cwd + " was one of this machine's kernel and is gone");
   for (const auto& memory : facts.shared_memory) {
     reasons.add(!memory.sharers.empty(),
@@ -169,6 +171,7 @@ bool moves_in_flight(const FdFact& fd) {
     case FdKind::kDirectory:
     case FdKind::kNullLike:
     case FdKind::kEventfd:
+    case FdKind::kEpoll:
     case FdKind::kUnixSocket:
       return !fd.locks.any();
     case FdKind::kPipe:
@@ -194,7 +197,7 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd));
     } else if (!fd.peers.empty() && !fd.relayed()) {
       reasons.add(true, describe(fd) + " " + connected_with(fd));
-    } else if (fd.kind == FdKind::kKernelFile && fd.proc_file.pid == 0) {
+    } else if (fd.kind == FdKind::kKernelFile && !fd.proc_file.moves_by_name()) {
       reasons.add(true, describe(fd));
     } else if (!fd.why_not.empty()) {
       reasons.add(true, describe(fd) + " " + fd.why_not);
@@ -202,6 +205,8 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd) + " and by no other name");
     } else if (const auto lock = fds::lock_that_stays(fd.locks); !lock.empty()) {
       reasons.add(true, describe(fd) + " with " + lock);
+    } else if (const auto lease = fds::lease_that_stays(fd.locks, fd.flags); !lease.empty()) {
+      reasons.add(true, describe(fd) + " with " + lease);
     } else if (fd.kind == FdKind::kPathOnly) {
       const std::string why = fds::why_path_handle_stays({fd.mode & S_IFMT, fd.of_kernel});
       reasons.add(!why.empty(), numbered(fd, why));
@@ -214,7 +219,7 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
     } else if (fd.kind == FdKind::kInetSocket && !is_carried(fd)) {
       reasons.add(true, describe(fd) + why_not_carried(fd));
     } else if (fd.kind == FdKind::kMemfd || fd.kind == FdKind::kInetSocket ||
-               fd.kind == FdKind::kUnixSocket) {
+               fd.kind == FdKind::kUnixSocket || fd.kind == FdKind::kNetlinkSocket) {
       reasons.add(!fd.holders.empty(),
                   describe(fd) + " that process " + list(fd.holders) + " has open, too");
     } else if (fd.kind == FdKind::kPtyMaster) {

@@ -199,9 +199,28 @@ TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the res
                {.number = 6, .kind = FdKind::kFifo, .target = "/tmp/fifo"}};
   facts.exe_deleted = facts.cwd_deleted = true;
   CHECK(reason(facts).empty());
-  facts.fds[3].other_end_inside = true;
+  facts.fds[3].flags = O_RDWR;
   CHECK(reason(facts) ==
-        "fd 6 is a named pipe that it can read and write, as can others at home (/tmp/fifo)");
+        "fd 6 is a named pipe opened for reading and writing at once (O_RDWR), which others at "
+        "home can use, too (/tmp/fifo)");
+  facts.fds[3].nameless = true;
+  CHECK(reason(facts).empty());
+}
+
+TEST_CASE("an end of a named pipe: who writes needs somebody who reads, inside or at home") {
+  auto facts = plain();
+  facts.fds = {{.number = 6, .kind = FdKind::kFifo, .flags = O_WRONLY, .target = "/tmp/fifo"}};
+  CHECK(reason(facts) == "fd 6 is a named pipe to write to that nobody reads now (/tmp/fifo)");
+  facts.fds[0].readers = {{7, "reader"}};
+  CHECK(reason(facts).empty());
+  facts.fds[0].readers.clear();
+  facts.fds[0].other_end_inside = true;
+  CHECK(reason(facts).empty());
+}
+
+TEST_CASE("files: locks that are a process's, and what a path handle is on") {
+  auto facts = plain();
+  facts.cwd_deleted = true;
   facts.fds = {{.number = 4,
                 .kind = FdKind::kRegular,
                 .target = "/x",
@@ -212,11 +231,16 @@ TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the res
   facts.fds = {{.number = 5, .kind = FdKind::kPathOnly, .target = "/x", .mode = S_IFSOCK}};
   CHECK(reason(facts) ==
         "fd 5 is a path handle (O_PATH) of something that is no file, directory or link (/x)");
-  facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/dev/zero (deleted)"}};
-  CHECK(reason(facts) == "fd 3 is a handle on shared memory (/dev/zero (deleted))");
+  facts.fds = {{.number = 3, .kind = FdKind::kDeletedFile, .target = "/SYSV00000000 (deleted)"}};
+  CHECK(reason(facts) == "fd 3 is a handle on System V shared memory (/SYSV00000000 (deleted))");
   facts.fds.clear();
-  facts.cwd = "/proc/12";
+  facts.cwd = "/proc/12/fd";
   facts.cwd_of_kernel = true;
+  CHECK(reason(facts) ==
+        "its working directory /proc/12/fd was one of this machine's kernel and is gone");
+  facts.cwd = "/proc/12";
+  CHECK(reason(facts) == "");
+  facts.cwd_pid_used_again = true;
   CHECK(reason(facts) ==
         "its working directory /proc/12 was one of this machine's kernel and is gone");
 }

@@ -29,7 +29,7 @@ enum class FdKind : std::uint8_t {
   kFifo,
   kNullLike,        // null zero full random urandom
   kTty,             // a pseudo-terminal, or what controls the process
-  kClosedTty,       // hung up: its other side is gone
+  kClosedTty,       // a pseudo-terminal that was hung up: its other side is gone
   kControllingTty,  // opened as /dev/tty
   kPtyMaster,
   kDevice,
@@ -92,6 +92,8 @@ struct FdFact {
   // Of files with a lock: the first of the processes looked at that has this very open file, and
   // its first number there.
   OpenFileName open_file{};
+  // Of files with a lease: whom the kernel tells when it is broken, as fds::LeaseSignal has it.
+  pid_t lease_owner = 0;
   // Pipes, FIFOs: whether the process itself holds an end for reading and one for writing.
   bool other_end_inside = false;
   // Pseudo-terminals, either side: which one.
@@ -108,16 +110,22 @@ struct FdFact {
   // Not open, but sent to the socket `number` and not received yet.
   bool in_flight = false;
   pid_t handle_on = 0;        // pidfds: of whom, as migrate/fds/pidfd.h says
-  fds::ProcFile proc_file{};  // kernel's files: if it tells of one process
+  fds::ProcFile proc_file{};  // kernel's files: what it tells of
   // What speaks against moving this one, as the end of a sentence; empty: nothing.
   std::string why_not{};
   // Unix sockets: those at its other end that are not the process's, and who has them open.
   std::vector<fds::SocketInode> peers{};
   std::string why_not_relayed{};  // what stands against relaying what it says to them
   std::vector<ProcessName> peer_holders{};
-  // Of one that listens and is found by its name: the address, as fds::address_of_listener has it.
-  // Its clients find it at home, wherever the process is.
-  std::string listens_at{};
+  std::uint32_t socket_type = 0;  // SOCK_STREAM ..
+  // Of one that others find by its name: the address, as fds::address_at_home has it. They find it
+  // at home, wherever the process is.
+  std::string named_at{};
+  // Sockets that are connected with it, by datagrams; of them, some that move along?
+  std::vector<fds::SocketInode> clients{};
+  bool has_own_clients = false;
+  // Of one whose name was deleted, and that is bound to it again where it goes: the path of that.
+  std::string former_path{};
   bool waits_inside = false;  // one of the process's own sockets waits there to be accepted
 
   // The carriers carry what goes between it and the process at its other end, which stays.
@@ -131,7 +139,11 @@ inline bool may_read(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_WRON
 inline bool may_write(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_RDONLY; }
 
 inline fds::Fifo fifo_of(const FdFact& fd) {
-  return {fd.other_end_inside, fd.nameless, !fd.holders.empty()};
+  const bool both = may_read(fd) && may_write(fd);
+  return {.both_directions = both,
+          .unread = !both && may_write(fd) && !fd.other_end_inside && fd.readers.empty(),
+          .nameless = fd.nameless,
+          .held_by_others = !fd.holders.empty()};
 }
 
 struct SharedMemory {
@@ -160,6 +172,8 @@ struct ProcessFacts {
   std::string cwd;
   bool cwd_deleted = false;
   bool cwd_of_kernel = false;  // in /proc, /sys
+  // It was the directory of a process whose PID one of those that move has now.
+  bool cwd_pid_used_again = false;
 
   char state = 'R';  // as in /proc/PID/stat
   bool kernel_thread = false;

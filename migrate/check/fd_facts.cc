@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
@@ -18,10 +19,12 @@
 #include "migrate/fds/descriptor.h"
 #include "migrate/fds/held_file.h"
 #include "migrate/fds/inotify.h"
+#include "migrate/fds/lease.h"
 #include "migrate/fds/pidfd.h"
 #include "migrate/move/stream_key.h"
 #include "ssid/base/proc_job.h"
 #include "ssid/base/proc_status.h"
+#include "ssid/base/unique_fd.h"
 
 namespace ssi::check {
 namespace {
@@ -90,13 +93,36 @@ std::string namespace_of(const std::string& target) {
 }
 
 // What of the kernel's files can be found again by its name: not those of a process that is gone.
-fds::ProcFile read_proc_file(const FdFact& fd, const struct stat& st, const ProcDir& owner) {
+fds::ProcFile read_proc_file(const ProcDir& proc, const FdFact& fd, const struct stat& st,
+                             const ProcDir& owner) {
   struct stat named {};
   if (::lstat(owner.path("root" + fd.target).c_str(), &named) != 0 || named.st_dev != st.st_dev ||
       named.st_ino != st.st_ino) {
     return {};
   }
-  return fds::parse_proc_file(fd.target, fd.flags, fd.position);
+  auto file = fds::parse_proc_file(fd.target, fd.flags, fd.position);
+  if (file.begun) {
+    const auto at_its_end = fds::is_at_its_end(proc.pid(), fd.number);
+    file.begun = !at_its_end || !*at_its_end;
+  }
+  return file;
+}
+
+// The kernel's own file system of memory without a name, or 0.
+dev_t device_of_memory_files() {
+  static const dev_t device = [] {
+    const UniqueFd memory(::memfd_create("ssid", MFD_CLOEXEC));
+    struct stat st {};
+    return memory && ::fstat(*memory, &st) == 0 ? st.st_dev : dev_t{0};
+  }();
+  return device;
+}
+
+// Also anonymous shared memory, opened by /proc/PID/map_files: it is the same thing to the kernel
+// and to criu.
+bool is_memory_file(const FdFact& fd, const struct stat& st) {
+  return fd.target.starts_with("/memfd:") ||
+         (fd.target == "/dev/zero (deleted)" && st.st_dev == device_of_memory_files());
 }
 
 std::string why_inotify_stays(pid_t pid, int number, const std::string& info) {
@@ -111,7 +137,7 @@ FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
   if (fd.flags & O_PATH) return FdKind::kPathOnly;
   if (fd.target.starts_with("anon_inode:")) return anonymous_kind(fd.target.substr(11));
   if (fd.target.starts_with("pidfd:")) return FdKind::kPidfd;
-  if (fd.target.starts_with("/memfd:")) return FdKind::kMemfd;
+  if (is_memory_file(fd, st)) return FdKind::kMemfd;
   switch (st.st_mode & S_IFMT) {
     case S_IFSOCK:
       return socket_kind(socket_protocol(proc.path(file)));
@@ -162,8 +188,12 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
   }
   if (fd.kind == FdKind::kInotify) fd.why_not = why_inotify_stays(owner.pid(), fd.number, info);
   if (fd.kind == FdKind::kKernelFile) {
-    fd.proc_file = read_proc_file(fd, st, owner);
+    fd.proc_file = read_proc_file(proc, fd, st, owner);
     fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");
+  }
+  // criu makes a pair there under the number of the closed one, and closes its master.
+  if (fd.kind == FdKind::kClosedTty && !fd.target.starts_with("/dev/pts/")) {
+    fd.why_not = "and was elsewhere than in /dev/pts";
   }
   if (fd.kind == FdKind::kNamespace) {
     const auto own = owner.link("ns/" + namespace_of(fd.target));
@@ -174,7 +204,8 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.of_kernel = belongs_to_the_kernel(proc.path(file));
   }
   if (fd.kind == FdKind::kFifo) {
-    fd.key = fds::file_key(std::atol(field(info, "mnt_id").c_str()), st.st_ino);
+    const std::string key = fds::file_key(std::atol(field(info, "mnt_id").c_str()), st.st_ino);
+    fd.key = fds::key_of_fifo_end(key, may_write(fd));
   }
   return fd;
 }
@@ -199,18 +230,25 @@ void pair_pipe_ends(std::vector<FdFact>& fds) {
   ends.pair(fds);
 }
 
-// Files of a view keep their locks at home: the kernel here does not know of them.
+// Files of a view keep their locks at home: the kernel here does not know of them, but of leases.
 void ask_for_locks(pid_t pid, std::vector<FdFact>& fds) {
   for (FdFact& fd : fds) {
+    const Lease lease = fd.locks.lease;
     if (fd.on_view) fd.locks = fds::locks_in_view(pid, fd.number);
+    fd.locks.lease = lease;  // but that is the kernel's
+    if (!lease.any()) continue;
+    const auto file = fds::descriptor_of(pid, fd.number);
+    if (!file) continue;
+    if (const auto signal = fds::lease_signal_of(**file)) fd.lease_owner = signal->to;
   }
 }
 
 // criu takes the locks of a process, and then closes a descriptor of each file that it has mapped:
-// the kernel drops the locks of such a file with that.
+// the kernel drops the locks of such a file with that. And it opens such a file again to map it.
 void find_mapped_locks(const ProcDir& proc, std::vector<FdFact>& fds) {
   const auto locked = [](const FdFact& fd) { return !fd.locks.of_process.empty(); };
-  if (std::ranges::none_of(fds, locked)) return;
+  const auto leased = [](const FdFact& fd) { return fds::excludes_openings(fd.locks.lease); };
+  if (std::ranges::none_of(fds, locked) && std::ranges::none_of(fds, leased)) return;
   const auto text = proc.read("maps");
   if (!text) return;
   const auto mappings = parse_maps(*text);
@@ -221,6 +259,8 @@ void find_mapped_locks(const ProcDir& proc, std::vector<FdFact>& fds) {
     });
     if (mapped && locked(fd) && fd.why_not.empty()) {
       fd.why_not = "with a record lock (fcntl) and mapped, too: the lock would be lost";
+    } else if (mapped && leased(fd) && fd.why_not.empty()) {
+      fd.why_not = "with a lease (fcntl) and mapped, too: it could not be taken anew";
     }
   }
 }
@@ -269,6 +309,7 @@ Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
     fds.push_back(std::move(*fd));
   }
   add_inet_facts(proc, fds);
+  add_netlink_facts(proc, fds);
   std::ranges::sort(fds, {}, &FdFact::number);
   ask_for_locks(proc.pid(), fds);
   find_mapped_locks(proc, fds);

@@ -40,6 +40,23 @@ FdKind only_kind(const std::function<void()>& open_it) {
   return facts.fds.back().kind;
 }
 
+void send_descriptor(int to, int fd) {
+  char byte = 'x';
+  iovec data{&byte, 1};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  cmsghdr* c = CMSG_FIRSTHDR(&message);
+  c->cmsg_level = SOL_SOCKET;
+  c->cmsg_type = SCM_RIGHTS;
+  c->cmsg_len = CMSG_LEN(sizeof fd);
+  std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
+  (void)!sendmsg(to, &message, 0);
+}
+
 }  // namespace
 
 TEST_CASE("a lock of the open file moves, one of the process stays") {
@@ -75,7 +92,7 @@ TEST_CASE("a lock of the open file moves, one of the process stays") {
   std::filesystem::remove(path);
 }
 
-TEST_CASE("a file of /proc moves if it tells of the process") {
+TEST_CASE("a file of /proc moves if it tells of the process or of the machine") {
   const auto stays = [](const std::function<void()>& open_it) {
     const Subject subject(open_it);
     const auto facts = subject.facts();
@@ -95,8 +112,19 @@ TEST_CASE("a file of /proc moves if it tells of the process") {
           (void)!read(open("/proc/self/status", O_RDONLY), &byte, 1);
         }).ends_with("/status) that it has begun to read"));
   CHECK(stays([] { open("/proc/self/mounts", O_RDONLY); }).ends_with("/mounts)"));
-  CHECK(stays([] { open("/proc/stat", O_RDONLY); }) ==
-        "fd 0 is a file of this machine's kernel (/proc/stat)");
+  const auto read_all = [](const char* name, std::size_t at_most) {
+    char byte = 0;
+    const int fd = open(name, O_RDONLY);
+    while (at_most-- > 0 && read(fd, &byte, 1) == 1) continue;
+  };
+  for (const char* name : {"/proc/stat", "/proc/self/status", "/proc/sys/kernel/osrelease"}) {
+    CAPTURE(name);
+    CHECK(stays([&] { open(name, O_RDONLY); }) == "");
+    CHECK(stays([&] { read_all(name, 3); }).ends_with(" that it has begun to read"));
+    CHECK(stays([&] { read_all(name, 1'000'000); }) == "");
+  }
+  CHECK(stays([] { open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY); }) ==
+        "fd 0 is a file of this machine's kernel (/sys/kernel/mm/transparent_hugepage/enabled)");
   CHECK(stays([] {
           const pid_t child = fork();
           if (child == 0) _exit(0);
@@ -228,7 +256,7 @@ TEST_CASE("/dev/tty is the terminal that the process has under its own name, too
   }));
 }
 
-TEST_CASE("a terminal that was closed is none") {
+TEST_CASE("a terminal that was closed is one that nobody else can use") {
   const Subject subject([] {
     const int master = open("/dev/ptmx", O_RDWR | O_NOCTTY);
     int unlocked = 0;
@@ -236,8 +264,10 @@ TEST_CASE("a terminal that was closed is none") {
     ::ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY);
     ::close(master);
   });
-  CHECK(subject.facts().fds.back().kind == FdKind::kClosedTty);
-  CHECK(subject.reason().find("is a terminal that was closed") != std::string::npos);
+  auto facts = subject.facts();
+  CHECK(facts.fds.back().kind == FdKind::kClosedTty);
+  CHECK(facts.fds.back().target.ends_with(" (deleted)"));
+  CHECK(subject.reason() == "");
 }
 
 TEST_CASE("a console that does not control the process is a device") {
@@ -309,7 +339,7 @@ TEST_CASE("network connections and sockets are named") {
 
 TEST_CASE("a unix socket whose other end is ours") {
   int ends[2];
-  REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0);
+  REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends) == 0);
   const Subject subject([&] {
     const int parent = static_cast<int>(syscall(SYS_pidfd_open, getppid(), 0));
     const int end = static_cast<int>(syscall(SYS_pidfd_getfd, parent, ends[0], 0));
@@ -329,24 +359,8 @@ TEST_CASE("descriptors in flight are the process's, too, and so are those in fli
     socketpair(AF_UNIX, SOCK_STREAM, 0, outer);
     socketpair(AF_UNIX, SOCK_STREAM, 0, inner);
     (void)!pipe(file);
-    const auto send = [](int to, int fd) {
-      char byte = 'x';
-      iovec data{&byte, 1};
-      alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-      msghdr message{};
-      message.msg_iov = &data;
-      message.msg_iovlen = 1;
-      message.msg_control = control;
-      message.msg_controllen = sizeof control;
-      cmsghdr* c = CMSG_FIRSTHDR(&message);
-      c->cmsg_level = SOL_SOCKET;
-      c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(sizeof fd);
-      std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
-      (void)!sendmsg(to, &message, 0);
-    };
-    send(inner[0], file[0]);
-    send(outer[0], inner[1]);
+    send_descriptor(inner[0], file[0]);
+    send_descriptor(outer[0], inner[1]);
     close(inner[1]);
     close(file[0]);
   });
@@ -356,6 +370,29 @@ TEST_CASE("descriptors in flight are the process's, too, and so are those in fli
   CHECK(in_flight[FdKind::kUnixSocket] == 1);
   CHECK(in_flight[FdKind::kPipe] == 1);
   CHECK(subject.reason().empty());  // the pipe's other end is open
+}
+
+TEST_CASE("an epoll in flight moves if it watches what the process has under these numbers") {
+  const auto reason = [](bool close_it) {
+    return Subject([close_it] {
+             int ends[2], watched[2];
+             socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+             socketpair(AF_UNIX, SOCK_STREAM, 0, watched);
+             const int epoll = epoll_create1(0);
+             epoll_event wanted{};
+             epoll_ctl(epoll, EPOLL_CTL_ADD, watched[0], &wanted);
+             const int elsewhere = dup(watched[0]);
+             send_descriptor(ends[0], epoll);
+             close(epoll);
+             if (close_it) close(watched[0]);
+             (void)elsewhere;
+           })
+        .reason();
+  };
+  CHECK(reason(false) == "");
+  CHECK(reason(true) ==
+        "fd 1 has in its queue an epoll that watches what it has under another number, or not at "
+        "all");
 }
 
 TEST_CASE("a descriptor that comes and goes while we look is what it was, or is left out") {

@@ -18,6 +18,27 @@ bool is_open_twice(const FdFact& fd, const Tree& tree) {
   });
 }
 
+// Whether it can go there with its lease.
+Result<> check_lease(const FdFact& fd, const Tree& tree, bool to_home) {
+  const Lease& lease = fd.locks.lease;
+  if (!lease.any()) return {};
+  const std::string what =
+      "fd " + std::to_string(fd.number) + " is a file with a lease (" + fd.target + ")";
+  if (lease.breaking != 0 && to_home) {
+    return Error(ErrorCode::kRefused, what + " that is being broken, which can't come home");
+  }
+  if (lease.breaking != 0 && is_open_twice(fd, tree)) {
+    return Error(ErrorCode::kRefused, what + " that is being broken and that it has opened twice");
+  }
+  const bool inside = std::ranges::any_of(
+      tree, [&](const ProcessFacts& facts) { return facts.name.pid == fd.lease_owner; });
+  if (inside) return {};
+  const std::string whom =
+      fd.lease_owner > 0 ? "process " + std::to_string(fd.lease_owner) + ", which stays, is told"
+                         : "no process of its own is told";
+  return Error(ErrorCode::kRefused, what + " of which " + whom);
+}
+
 bool is_deleted(const FdFact& fd) {
   return fd.kind == FdKind::kDeletedFile || (fd.kind == FdKind::kPathOnly && fd.nameless) ||
          (fd.kind == FdKind::kFifo && fds::way_of(fifo_of(fd)) == fds::FifoWay::kTakeAlong);
@@ -35,6 +56,7 @@ Result<> add_descriptors(const ProcessFacts& facts, const Tree& tree, bool to_ho
                                             " is a file with a lock that it has opened twice (" +
                                             fd.target + "), which can't come home");
     }
+    SSI_TRY(check_lease(fd, tree, to_home));
     files.push_back({.pid = facts.name.pid,
                      .where = "fd/" + std::to_string(fd.number),
                      .number = fd.number,
@@ -43,7 +65,8 @@ Result<> add_descriptors(const ProcessFacts& facts, const Tree& tree, bool to_ho
                      .flock = fd.locks.flock,
                      .locks = fd.locks.of_file,
                      .nameless = is_deleted(fd) || to_home,
-                     .name = fd.target});
+                     .name = fd.target,
+                     .lease = fd.locks.lease});
   }
   return {};
 }
@@ -104,7 +127,7 @@ void add_others(const ProcessFacts& facts, std::vector<fds::FileToHold>& files) 
     add("map_files/" + mapping.range, mapping.path);
   }
   if (facts.exe_deleted) add("exe", facts.exe);
-  if (facts.cwd_deleted) add("cwd", facts.cwd);
+  if (facts.cwd_deleted && !facts.cwd_of_kernel) add("cwd", facts.cwd);
 }
 
 }  // namespace

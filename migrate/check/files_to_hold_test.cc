@@ -67,6 +67,32 @@ TEST_CASE("a path handle is held if its file has no name") {
   }
 }
 
+TEST_CASE("a lease goes along, if one of its own is told and nobody is breaking it") {
+  ProcessFacts facts = process();
+  facts.fds = {file(3, FdKind::kRegular, 1)};
+  facts.fds[0].locks.lease = {F_WRLCK, 0};
+  facts.fds[0].lease_owner = kPid;
+  for (const bool to_home : {false, true}) {
+    const auto files = files_to_hold({facts}, to_home);
+    REQUIRE(files.ok());
+    REQUIRE(files->size() == 1);
+    CHECK(files->front().lease == Lease{F_WRLCK, 0});
+    CHECK(files->front().nameless == to_home);
+  }
+  facts.fds[0].locks.lease = {F_UNLCK, 1};
+  CHECK(files_to_hold({facts}, false).ok());
+  const auto home = files_to_hold({facts}, true);
+  REQUIRE(!home);
+  CHECK(home.error().message().find("being broken, which can't come home") != std::string::npos);
+  facts.fds.push_back(file(4, FdKind::kRegular, 1));
+  CHECK(!files_to_hold({facts}, false));
+  facts.fds.pop_back();
+  facts.fds[0].lease_owner = 1;
+  const auto stranger = files_to_hold({facts}, false);
+  REQUIRE(!stranger);
+  CHECK(stranger.error().message().find("process 1, which stays, is told") != std::string::npos);
+}
+
 TEST_CASE("a lock goes along; at home it needs the open file itself") {
   ProcessFacts facts = process();
   facts.fds = {file(3, FdKind::kRegular, 1), file(5, FdKind::kRegular, 1)};

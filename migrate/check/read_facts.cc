@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -121,6 +122,7 @@ Result<> read_program(const ProcDir& proc, ProcessFacts& facts) {
   SSI_ASSIGN(facts.cwd, proc.link("cwd"));
   facts.cwd_deleted = strip_deleted(facts.cwd);
   facts.cwd_of_kernel = belongs_to_the_kernel(proc.path("cwd"));
+  facts.cwd_pid_used_again = fds::ended_process(facts.cwd) == facts.own_pid;
   return {};
 }
 
@@ -173,9 +175,13 @@ std::string words_for(const std::string& name) {
   return path.starts_with("/memfd:") ? "memory file " + path.substr(7) : path;
 }
 
-bool is_memory_object(const std::string& name) {
-  return name.starts_with("/dev/zero") || name.starts_with("/SYSV") ||
-         name.starts_with("/memfd:") || name.starts_with("/dev/shm/");
+// Of the kernel's own file system, where nothing has a name.
+bool is_nameless_memory(std::string_view name) {
+  return name.starts_with("/dev/zero") || name.starts_with("/SYSV") || name.starts_with("/memfd:");
+}
+
+bool is_memory_object(std::string_view name) {
+  return is_nameless_memory(name) || name.starts_with("/dev/shm/");
 }
 
 bool is_device(const std::string& name) {
@@ -216,8 +222,11 @@ Result<SharedMap> read_memory(const ProcDir& proc, ProcessFacts& facts) {
 
 bool may_have_holders(const FdFact& fd) {
   return is_pipe(fd) || fd.kind == FdKind::kMemfd || fd.kind == FdKind::kInetSocket ||
-         fd.kind == FdKind::kUnixSocket || fd.kind == FdKind::kPtyMaster;
+         fd.kind == FdKind::kUnixSocket || fd.kind == FdKind::kNetlinkSocket ||
+         fd.kind == FdKind::kPtyMaster;
 }
+
+bool is_memory_file(const FdFact& fd) { return fd.kind == FdKind::kMemfd; }
 
 // What a process has open that others may have open, too; is it open for reading?
 using OpenObjects = std::map<std::pair<std::uint64_t, std::uint64_t>, bool>;
@@ -229,7 +238,7 @@ OpenObjects read_open_objects(const ProcDir& other, const std::set<std::string>&
   for (const auto& n : *numbers) {
     const auto target = other.link("fd/" + n);
     if (!target || !(target->starts_with("pipe:") || target->starts_with("socket:") ||
-                     target->starts_with("/memfd:") || fifos.contains(*target))) {
+                     is_nameless_memory(*target) || fifos.contains(*target))) {
       continue;
     }
     const auto st = other.status("fd/" + n);
@@ -322,6 +331,26 @@ void name_open_files(std::vector<Subject>& subjects) {
   }
 }
 
+// `mapped`: by another process. It may have memory mapped that we only have open, or the reverse.
+void find_mappers(const std::set<MemoryKey>& mapped, const ProcessName& name,
+                  std::vector<FdFact>& fds) {
+  for (FdFact& fd : fds) {
+    if (!is_memory_file(fd) || !mapped.contains({major(fd.device), minor(fd.device), fd.inode}) ||
+        std::ranges::find(fd.holders, name) != fd.holders.end()) {
+      continue;
+    }
+    fd.holders.push_back(name);
+  }
+}
+
+void find_sharers(const std::set<MemoryKey>& mapped, const OpenObjects& open,
+                  const ProcessName& name, SharedMap& shared) {
+  for (auto& [key, memory] : shared) {
+    const dev_t device = makedev(key.major, key.minor);
+    if (mapped.contains(key) || open.contains({device, key.inode})) memory.sharers.push_back(name);
+  }
+}
+
 void forget_holders(Subject& subject) {
   for (FdFact& fd : subject.facts.fds) {
     fd.holders.clear();
@@ -337,9 +366,10 @@ void find_others(std::vector<Subject>& subjects, Look look) {
   const bool fds = std::ranges::any_of(subjects, [](const Subject& s) {
     return std::ranges::any_of(s.facts.fds, may_have_holders);
   });
-  const bool memory = look == Look::kAtAll && std::ranges::any_of(subjects, [](const Subject& s) {
-                        return !s.shared.empty();
-                      });
+  const bool memory = std::ranges::any_of(subjects, [&](const Subject& s) {
+    return (look == Look::kAtAll && !s.shared.empty()) ||
+           std::ranges::any_of(s.facts.fds, is_memory_file);
+  });
   const bool masters =
       std::ranges::any_of(subjects, [](const Subject& s) { return has_masters(s.facts.fds); });
   if (!fds && !memory) return;
@@ -350,17 +380,16 @@ void find_others(std::vector<Subject>& subjects, Look look) {
     const auto other = ProcDir::open(pid);
     if (!other) continue;
     const ProcessName name = name_of(*other);
-    const OpenObjects open = fds ? read_open_objects(*other, fifos) : OpenObjects();
-    const auto objects = memory ? read_shared_objects(*other) : std::set<MemoryKey>();
+    const OpenObjects open = read_open_objects(*other, fifos);
+    const auto mapped = memory ? read_shared_objects(*other) : std::set<MemoryKey>();
     const auto ptys = masters && pid != ::getpid() ? std::optional(read_pty_use(*other))
                                                    : std::optional<PtyUse>();
     for (Subject& s : subjects) {
       if (s.facts.name.pid == pid) continue;
       find_holders(*other, open, name, s.facts.fds);
       if (ptys) find_users_of_ptys(*ptys, name, s.facts.fds);
-      for (auto& [key, shared] : s.shared) {
-        if (objects.contains(key)) shared.sharers.push_back(name);
-      }
+      find_mappers(mapped, name, s.facts.fds);
+      if (look == Look::kAtAll) find_sharers(mapped, open, name, s.shared);
     }
   }
 }

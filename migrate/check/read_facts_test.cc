@@ -88,6 +88,30 @@ TEST_CASE("shared memory: with whom") {
     munmap(memory, 4096);
     CHECK(subject.reason() == "");
   }
+  SUBCASE("anonymous, and others have only a descriptor of it, or only we do") {
+    constexpr std::size_t kPage = 4096;
+    void* memory = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char path[64];
+    const auto at = reinterpret_cast<std::uintptr_t>(memory);
+    (void)std::snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", at, at + kPage);
+    UniqueFd fd(open(path, O_RDWR | O_CLOEXEC));
+    REQUIRE(fd);
+    const Subject mapper([] {});
+    const std::string we = std::to_string(getpid()) + " (migrate_check_t)";
+    const Subject opener([&] {
+      open(path, O_RDWR);
+      munmap(memory, kPage);
+    });
+    CHECK(opener.facts().fds.back().kind == FdKind::kMemfd);
+    munmap(memory, kPage);
+    const std::string other = std::to_string(opener.pid()) + " (migrate_check_t)";
+    const bool we_come_first = getpid() < opener.pid();  // in the order of their numbers
+    CHECK(mapper.reason() == "it shares memory with process " + (we_come_first ? we : other) +
+                                 ", " + (we_come_first ? other : we) + ": anonymous shared memory");
+    fd.reset();
+    CHECK(opener.reason() == "fd 0 is a memory file (/dev/zero (deleted)) that process " +
+                                 std::to_string(mapper.pid()) + " (migrate_check_t) has open, too");
+  }
   SUBCASE("System V") {
     const int id = shmget(IPC_PRIVATE, 4096, 0600);
     const Subject subject([&] { shmat(id, nullptr, 0); });

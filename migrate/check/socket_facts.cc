@@ -1,5 +1,6 @@
 #include "migrate/check/socket_facts.h"
 
+#include <linux/kcmp.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -13,12 +14,18 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
+#include <optional>
 #include <set>
+#include <sstream>
 #include <string_view>
+#include <thread>
 
 #include "migrate/check/fd_facts.h"
 #include "migrate/check/socket_table.h"
+#include "migrate/fds/netlink_socket.h"
+#include "migrate/fds/socket_link.h"
 #include "migrate/fds/unix_diag.h"
 #include "migrate/fds/unix_socket_state.h"
 
@@ -27,6 +34,9 @@ namespace {
 
 // As the kernel has them; no header for programs does (RFC 3828).
 constexpr int kUdpLiteSendCoverage = 10, kUdpLiteReceiveCoverage = 11;
+
+// Who asks the kernel something has the answer at once, and reads it.
+constexpr int kLooksForAnswer = 10;
 
 // A process's descriptors, taken as duplicates.
 class Taker {
@@ -93,11 +103,48 @@ unsigned in_flight_to(const ProcDir& proc, int number) {
               : 0;
 }
 
+// The process runs, and may take some between the question how many there are and the look at them.
+Result<std::vector<UniqueFd>> peek_all(const ProcDir& self, int socket) {
+  constexpr int kTries = 20;
+  for (int tries = 1;; ++tries) {
+    const unsigned expected = in_flight_to(self, socket);
+    if (expected == 0) return std::vector<UniqueFd>();
+    auto files = fds::peek_descriptors(socket, expected);
+    if (files || tries == kTries) return files;
+  }
+}
+
 // A unix socket of the process, or one in flight to it; open here.
 struct Seen {
   std::size_t fact;  // index
   UniqueFd socket;
 };
+
+// What it watches, by numbers of descriptors (each once), as fdinfo has it; none: it can't be told.
+std::optional<std::set<int>> watched_by(const std::string& info) {
+  std::set<int> numbers;
+  std::istringstream lines(info);
+  for (std::string line; std::getline(lines, line);) {
+    constexpr std::string_view kWatched = "tfd:";
+    if (!line.starts_with(kWatched)) continue;
+    if (!numbers.insert(std::atoi(line.c_str() + kWatched.size())).second) return {};
+  }
+  return numbers;
+}
+
+// `epoll`: open here, and no descriptor of `pid`. criu makes it watch descriptors of these numbers
+// of the process that has the socket.
+std::string why_epoll_stays(const ProcDir& self, int epoll, pid_t pid) {
+  const auto info = self.read("fdinfo/" + std::to_string(epoll));
+  const auto watched = info ? watched_by(*info) : std::nullopt;
+  const bool its_own =
+      watched && std::ranges::all_of(*watched, [&](int number) {
+        const kcmp_epoll_slot slot{
+            .efd = static_cast<unsigned>(epoll), .tfd = static_cast<unsigned>(number), .toff = 0};
+        return ::syscall(SYS_kcmp, pid, self.pid(), KCMP_EPOLL_TFD, number, &slot) == 0;
+      });
+  return its_own ? "" : "that watches what it has under another number, or not at all";
+}
 
 // Adds what is in flight to the sockets of `fds`, to those in flight, and so on.
 Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds) {
@@ -116,9 +163,7 @@ Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds)
   for (std::size_t i = 0; i < seen.size(); ++i) {
     const int socket = *seen[i].socket, number = fds[seen[i].fact].number;
     if (!looked_at.insert(fds[seen[i].fact].inode).second) continue;
-    const unsigned expected = in_flight_to(self, socket);
-    if (expected == 0) continue;
-    auto files = fds::peek_descriptors(socket, expected);
+    auto files = peek_all(self, socket);
     if (!files) {
       fds[seen[i].fact].why_not = "with descriptors in its queue that can't be looked at";
       continue;
@@ -127,6 +172,7 @@ Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds)
       SSI_ASSIGN(FdFact fd, read_fd(self, std::to_string(*file), 0, proc));
       fd.number = number;
       fd.in_flight = true;
+      if (fd.kind == FdKind::kEpoll) fd.why_not = why_epoll_stays(self, *file, proc.pid());
       fds.push_back(std::move(fd));
       if (fds.back().kind == FdKind::kUnixSocket) seen.push_back({fds.size() - 1, std::move(file)});
     }
@@ -138,10 +184,9 @@ void add_open_sockets(const ProcDir& proc, std::set<fds::SocketInode>& inodes) {
   const auto numbers = proc.list("fd");
   if (!numbers) return;
   for (const std::string& number : *numbers) {
-    constexpr std::string_view kSocket = "socket:[";
     const auto target = proc.link("fd/" + number);
-    if (!target || !target->starts_with(kSocket)) continue;
-    inodes.insert(std::strtoull(target->c_str() + kSocket.size(), nullptr, 10));
+    const auto inode = target ? fds::socket_inode(*target) : std::nullopt;
+    if (inode) inodes.insert(*inode);
   }
 }
 
@@ -185,6 +230,21 @@ void add_inet_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
   }
 }
 
+void add_netlink_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
+  const Taker taker(proc.pid());
+  for (FdFact& fd : fds) {
+    if (fd.kind != FdKind::kNetlinkSocket) continue;
+    const UniqueFd taken = taker.take(fd.number);
+    if (!taken) continue;  // closed by now
+    auto socket = fds::read_netlink_socket(*taken, proc.pid());
+    for (int tries = 0; socket.unread && tries < kLooksForAnswer; ++tries) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      socket = fds::read_netlink_socket(*taken, proc.pid());
+    }
+    fd.why_not = fds::why_netlink_stays(socket);
+  }
+}
+
 Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
   const auto is_unix = [](const FdFact& fd) { return fd.kind == FdKind::kUnixSocket; };
   if (std::ranges::none_of(fds, is_unix)) return {};
@@ -204,15 +264,26 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
       continue;
     }
     fd.details = words(socket->second);
+    fd.socket_type = static_cast<std::uint32_t>(option(*one.socket, SOL_SOCKET, SO_TYPE));
     fd.listening = socket->second.state == fds::UnixSocket::State::kListening;
     const fds::UnixSocketState state = fds::read_state(*one.socket);
-    fd.listens_at = address_of_listener(socket->second, state);
+    fd.named_at = address_at_home(socket->second, state);
+    const bool connection =
+        socket->second.is_pair() && socket->second.state == fds::UnixSocket::State::kConnected;
+    if (!connection) fd.former_path = state.former_path;
     // Whoever else waits at one that listens waits at home's.
-    if (fd.listens_at.empty()) fd.peers = outer_peers(socket->second, table, inside);
+    fd.peers = fd.named_at.empty() ? outer_peers(socket->second, table, inside)
+                                   : peers_to_answer(socket->second, table, inside);
+    fd.clients = clients_of(socket->second, table);
+    fd.has_own_clients = std::ranges::any_of(
+        fd.clients, [&](fds::SocketInode client) { return inside.contains(client); });
     fd.waits_inside = std::ranges::any_of(socket->second.waiting,
                                           [&](auto waiting) { return inside.contains(waiting); });
     const bool loaded = std::ranges::any_of(
         fds, [&](const FdFact& other) { return other.in_flight && other.number == fd.number; });
+    if (loaded && !fd.named_at.empty() && fd.socket_type == SOCK_DGRAM) {
+      fd.why_not = "with descriptors in its queue";
+    }
     fd.why_not_relayed = why_not_relayed(socket->second, state, loaded, fd.peers, table);
     if (fd.why_not.empty()) fd.why_not = why_not(socket->second, state, table).value_or("");
   }

@@ -18,6 +18,9 @@ FdKind socket_kind(const std::string& protocol);
 // Completes the network sockets among `fds`.
 void add_inet_facts(const ProcDir& proc, std::vector<FdFact>& fds);
 
+// Of sockets to the kernel: why one stays.
+void add_netlink_facts(const ProcDir& proc, std::vector<FdFact>& fds);
+
 // Completes the unix sockets among `fds`, and adds what is in flight to them.
 Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds);
 

@@ -54,6 +54,7 @@ Tree seen_as_one(Tree tree) {
   const auto sockets = unix_sockets(tree);
   for (ProcessFacts& facts : tree) {
     if (!facts.vfork_child) leave_out(facts.children, inside);
+    facts.cwd_pid_used_again |= own_pids.contains(fds::ended_process(facts.cwd));
     for (SharedMemory& memory : facts.shared_memory) leave_out(memory.sharers, inside);
     for (FdFact& fd : facts.fds) {
       leave_out(fd.holders, inside);
@@ -62,9 +63,13 @@ Tree seen_as_one(Tree tree) {
       if (fd.kind == FdKind::kPidfd) {
         fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, inside).value_or("");
       }
-      if (fd.kind == FdKind::kKernelFile && fd.proc_file.pid != 0) {
+      if (fd.kind == FdKind::kKernelFile && fd.proc_file.moves_by_name()) {
         fd.why_not = fds::proc_file_why_not(fd.proc_file, own_pids).value_or("");
       }
+      fd.has_own_clients |= std::ranges::any_of(
+          fd.clients, [&](fds::SocketInode client) { return sockets.contains(client); });
+      // criu may give it to another one of them, whose numbers are others.
+      if (fd.in_flight && fd.kind == FdKind::kEpoll) fd.why_not = "in a tree of processes";
       std::erase_if(fd.peers, [&](fds::SocketInode peer) { return sockets.contains(peer); });
     }
     ends.pair(facts.fds);

@@ -116,4 +116,24 @@ TEST_CASE("a file of /proc about a process of the tree moves, whatever the PID i
         "fd 3 is a file of this machine's kernel (/proc/72/stat) about process 72, which stays");
 }
 
+TEST_CASE("a working directory of a process that ended stays, if its PID moves") {
+  Tree tree(2);
+  tree[0].own_pid = 70;
+  tree[1].own_pid = 71;
+  tree[0].cwd = "/proc/71";
+  tree[1].cwd = "/proc/72";
+  tree[0].cwd_deleted = tree[1].cwd_deleted = true;
+  const auto one = seen_as_one(tree);
+  CHECK(one[0].cwd_pid_used_again);
+  CHECK(!one[1].cwd_pid_used_again);
+}
+
+TEST_CASE("an epoll in flight stays with a tree") {
+  Tree tree(2);
+  tree[1].fds = {{.number = 4, .kind = FdKind::kEpoll}};
+  CHECK(seen_as_one(tree)[1].fds[0].why_not == "");
+  tree[1].fds[0].in_flight = true;
+  CHECK(seen_as_one(tree)[1].fds[0].why_not == "in a tree of processes");
+}
+
 }  // namespace ssi::check

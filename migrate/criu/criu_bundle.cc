@@ -23,22 +23,25 @@ Result<> copy_over(const fs::path& from, const fs::path& to) {
   return {};
 }
 
-bool up_to_date(const fs::path& criu, const fs::path& dir) {
+bool up_to_date(const CriuFiles& criu, const fs::path& dir) {
   std::error_code ec;
   const auto made = fs::last_write_time(dir / "complete", ec);
-  return !ec && made >= fs::last_write_time(criu, ec) && !ec;
+  return !ec && made >= fs::last_write_time(criu.program, ec) && !ec &&
+         made >= fs::last_write_time(criu.limits_library, ec) && !ec &&
+         fs::exists(dir / kCriuLimitsLibrary, ec);
 }
 
 }  // namespace
 
-Result<> make_criu_bundle(const std::string& criu_path, const std::string& dir) {
-  if (up_to_date(criu_path, dir)) return {};
+Result<> make_criu_bundle(const CriuFiles& criu, const std::string& dir) {
+  if (up_to_date(criu, dir)) return {};
   std::error_code ec;
   fs::create_directories(dir, ec);
   fs::permissions(dir, fs::perms::owner_all, ec);
   if (ec) return Error("make " + dir + ": " + ec.message());
-  SSI_ASSIGN(const std::string list, run_to_end({kLoader, "--list", criu_path}));
-  SSI_TRY(copy_over(criu_path, fs::path(dir) / "criu"));
+  SSI_ASSIGN(const std::string list, run_to_end({kLoader, "--list", criu.program}));
+  SSI_TRY(copy_over(criu.program, fs::path(dir) / "criu"));
+  SSI_TRY(copy_over(criu.limits_library, fs::path(dir) / kCriuLimitsLibrary));
   SSI_TRY(copy_over(kLoader, fs::path(dir) / "ld.so"));
   static const std::regex library(R"(=> (/\S+))");
   std::istringstream lines(list);

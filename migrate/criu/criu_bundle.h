@@ -4,12 +4,12 @@
 
 #include <string>
 
+#include "migrate/criu/criu_limits.h"
 #include "ssid/base/result.h"
 
 namespace ssi::migrate {
 
-// Fills `dir` (made if missing, on a tmpfs) from the criu program at `criu_path`. Cheap if it is up
-// to date.
-Result<> make_criu_bundle(const std::string& criu_path, const std::string& dir);
+// Fills `dir` (made if missing, on a tmpfs). Cheap if it is up to date.
+Result<> make_criu_bundle(const CriuFiles& criu, const std::string& dir);
 
 }  // namespace ssi::migrate

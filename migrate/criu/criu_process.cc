@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "migrate/criu/criu_arguments.h"
 #include "ssid/base/spawn.h"
 
 namespace ssi::migrate {
@@ -15,15 +16,14 @@ Result<SocketPair> make_socket_pair(int type) {
   return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-Result<LocalCriu> LocalCriu::start(const std::string& criu_path, CriuUser user, int images_fd,
+Result<LocalCriu> LocalCriu::start(const CriuFiles& criu, int images_fd,
                                    std::span<const int> extra) {
   SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
   SpawnOptions options;
-  if (!user.is_root()) {
-    options.argv = {"/usr/bin/setpriv",       "--ruid",       std::to_string(user.uid), "--rgid",
-                    std::to_string(user.gid), "--keep-groups"};
-  }
-  for (const char* word : {criu_path.c_str(), "--no-default-config", "swrk", "3"}) {
+  if (criu_needs_limits_library())
+    options.argv = {"/usr/bin/env", "LD_PRELOAD=" + criu.limits_library};
+  for (const char* word :
+       {criu.program.c_str(), "--no-default-config", kCriuValidation, "swrk", "3"}) {
     options.argv.emplace_back(word);
   }
   options.descriptors = {*rpc.there, images_fd};

@@ -6,8 +6,8 @@
 #include <span>
 #include <string>
 
+#include "migrate/criu/criu_limits.h"
 #include "migrate/criu/criu_rpc.h"
-#include "migrate/criu/criu_user.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
 
@@ -16,8 +16,7 @@ namespace ssi::migrate {
 // Owns a criu that was started on this node; kills and reaps it on destruction if it has not ended.
 class LocalCriu {
  public:
-  static Result<LocalCriu> start(const std::string& criu_path, CriuUser user, int images_fd,
-                                 std::span<const int> extra);
+  static Result<LocalCriu> start(const CriuFiles& criu, int images_fd, std::span<const int> extra);
   LocalCriu(LocalCriu&& other) noexcept;
   LocalCriu& operator=(LocalCriu&&) = delete;
   ~LocalCriu();

@@ -8,9 +8,11 @@
 namespace ssi::migrate {
 namespace {
 
-// Of criu's format: any image of entries, and one of locks. A kind of lock: of a process.
+// Of criu's format: any image of entries, and one of locks. Kinds of locks: of a process, a lease.
+// Of the type of one that is being broken.
 constexpr std::uint32_t kImageMagic = 0x54564319, kFileLocksMagic = 0x54323616;
-constexpr std::uint32_t kOfProcess = 1;
+constexpr std::uint32_t kOfProcess = 1, kLease = 8;
+constexpr std::uint32_t kBreaking = 4;
 
 void add_number(std::string& image, std::uint32_t number) {
   for (int byte = 0; byte < 4; ++byte) image.push_back(static_cast<char>(number >> (8 * byte)));
@@ -18,7 +20,8 @@ void add_number(std::string& image, std::uint32_t number) {
 
 }  // namespace
 
-std::string process_locks_image(const std::vector<ProcessLock>& locks) {
+std::string locks_image(const std::vector<ProcessLock>& locks,
+                        const std::vector<LeaseToTake>& leases) {
   std::string image;
   add_number(image, kImageMagic);
   add_number(image, kFileLocksMagic);
@@ -32,6 +35,16 @@ std::string process_locks_image(const std::vector<ProcessLock>& locks) {
     entry.set_start(static_cast<std::int64_t>(lock.range.start));
     entry.set_len(to_the_end ? 0
                              : static_cast<std::int64_t>(lock.range.end - lock.range.start + 1));
+    add_entry(image, entry.SerializeAsString());
+  }
+  for (const LeaseToTake& taken : leases) {
+    image::file_lock_entry entry;
+    entry.set_flag(kLease);
+    entry.set_type(taken.lease.type | (taken.lease.breaking != 0 ? kBreaking : 0));
+    entry.set_pid(taken.pid);
+    entry.set_fd(taken.number);
+    entry.set_start(0);
+    entry.set_len(0);
     add_entry(image, entry.SerializeAsString());
   }
   return image;

@@ -1,4 +1,4 @@
-// Pure: filelocks.img of criu, with the record locks that restored processes are to take
+// Pure: filelocks.img of criu, with the record locks and leases that restored processes are to take
 // themselves.
 #pragma once
 
@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "ssid/base/lease.h"
 #include "ssid/wire/carrier/lock_range.h"
 
 namespace ssi::migrate {
@@ -17,6 +18,13 @@ struct ProcessLock {
   LockRange range;
 };
 
-std::string process_locks_image(const std::vector<ProcessLock>& locks);
+struct LeaseToTake {
+  pid_t pid = 0;  // as above
+  int number = -1;
+  Lease lease;
+};
+
+std::string locks_image(const std::vector<ProcessLock>& locks,
+                        const std::vector<LeaseToTake>& leases);
 
 }  // namespace ssi::migrate

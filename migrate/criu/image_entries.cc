@@ -2,15 +2,18 @@
 
 #include <cstdint>
 #include <cstring>
-#include <optional>
 
 namespace ssi::migrate {
 namespace {
 
-constexpr std::size_t kHead = 8;  // two magic numbers
 constexpr std::uint32_t kEntryMax = 1 << 20;
 
-// Takes an entry, with its size, off the front; none: it is cut off.
+Error unreadable(const std::string& of) {
+  return Error("an image of " + of + " that can't be read");
+}
+
+}  // namespace
+
 std::optional<std::string_view> take_entry(std::string_view& image) {
   std::uint32_t size = 0;
   if (image.size() < sizeof size) return {};
@@ -22,12 +25,6 @@ std::optional<std::string_view> take_entry(std::string_view& image) {
   return entry;
 }
 
-Error unreadable(const std::string& of) {
-  return Error("an image of " + of + " that can't be read");
-}
-
-}  // namespace
-
 void add_entry(std::string& image, std::string_view entry) {
   const auto size = static_cast<std::uint32_t>(entry.size());
   image.append(reinterpret_cast<const char*>(&size), sizeof size);
@@ -36,8 +33,8 @@ void add_entry(std::string& image, std::string_view entry) {
 
 Result<> for_each_entry(std::string_view image, const std::string& of,
                         const std::function<bool(std::string_view entry)>& each) {
-  if (image.size() < kHead) return unreadable(of);
-  image.remove_prefix(kHead);
+  if (image.size() < kImageHead) return unreadable(of);
+  image.remove_prefix(kImageHead);
   while (!image.empty()) {
     const auto entry = take_entry(image);
     if (!entry || !each(*entry)) return unreadable(of);
@@ -47,7 +44,7 @@ Result<> for_each_entry(std::string_view image, const std::string& of,
 
 Result<std::string> change_entries(std::string_view image, const std::string& of,
                                    const std::function<bool(std::string& entry)>& change) {
-  std::string changed(image.substr(0, kHead));
+  std::string changed(image.substr(0, kImageHead));
   SSI_TRY(for_each_entry(image, of, [&](std::string_view bytes) {
     std::string entry(bytes);
     if (!change(entry)) return false;
@@ -58,8 +55,8 @@ Result<std::string> change_entries(std::string_view image, const std::string& of
 }
 
 Result<std::string_view> first_entry(std::string_view image, const std::string& of) {
-  if (image.size() < kHead) return unreadable(of);
-  image.remove_prefix(kHead);
+  if (image.size() < kImageHead) return unreadable(of);
+  image.remove_prefix(kImageHead);
   const auto first = take_entry(image);
   if (!first) return unreadable(of);
   return *first;
@@ -70,7 +67,7 @@ Result<std::string> change_first_entry(std::string_view image, const std::string
   SSI_ASSIGN(const std::string_view first, first_entry(image, of));
   std::string entry(first);
   if (!change(entry)) return unreadable(of);
-  std::string changed(image.substr(0, kHead));
+  std::string changed(image.substr(0, kImageHead));
   add_entry(changed, entry);
   return changed.append(first.data() + first.size(), image.data() + image.size());
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -9,6 +10,10 @@
 
 namespace ssi::migrate {
 
+inline constexpr std::size_t kImageHead = 8;  // two magic numbers
+
+// Takes an entry, with its size, off the front; none: it is cut off.
+std::optional<std::string_view> take_entry(std::string_view& image);
 void add_entry(std::string& image, std::string_view entry);
 
 // `each` gets each entry's bytes; false: it can't be read. `of`: what the image is of, for errors.

@@ -5,8 +5,12 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <functional>
+
 #include "criu_images.pb.h"
 #include "migrate/criu/image_entries.h"
+#include "migrate/fds/socket_link.h"
+#include "ssid/wire/carrier/deleted_socket.h"
 
 namespace ssi::migrate {
 
@@ -22,13 +26,29 @@ SocketState state_of(const image::unix_sk_entry& s) {
           .receive_timeout_us = s.opts().so_rcv_tmo_sec() * kSecond + s.opts().so_rcv_tmo_usec()};
 }
 
-std::string key_of(const image::unix_sk_entry& s) {
-  return "socket:[" + std::to_string(s.ino()) + "]";
-}
+std::string key_of(const image::unix_sk_entry& s) { return fds::socket_link(s.ino()); }
 
 timeval time_of(std::uint64_t us) {
   return {.tv_sec = static_cast<time_t>(us / kSecond),
           .tv_usec = static_cast<suseconds_t>(us % kSecond)};
+}
+
+// Empty: it has none, or an abstract one.
+std::string path_of(const image::unix_sk_entry& s) {
+  return s.name().substr(0, s.name().find('\0'));
+}
+
+// `change` may change it.
+Result<std::string> change_sockets(std::string_view image,
+                                   const std::function<void(image::unix_sk_entry&)>& change) {
+  return change_entries(image, "open files", [&](std::string& bytes) {
+    image::file_entry file;
+    if (!file.ParseFromString(bytes)) return false;
+    if (!file.has_usk()) return true;
+    change(*file.mutable_usk());
+    bytes = file.SerializeAsString();
+    return true;
+  });
 }
 
 }  // namespace
@@ -45,6 +65,39 @@ Result<std::map<std::string, SocketState>> socket_states(std::string_view image)
   return states;
 }
 
+Result<std::set<std::uint32_t>> socket_numbers(std::string_view image,
+                                               const std::set<std::string>& keys) {
+  std::set<std::uint32_t> numbers;
+  SSI_TRY(for_each_entry(image, "open files", [&](std::string_view bytes) {
+    image::file_entry file;
+    if (!file.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
+    if (file.has_usk() && keys.contains(key_of(file.usk()))) numbers.insert(file.usk().id());
+    return true;
+  }));
+  return numbers;
+}
+
+// An entry tells how long the message is that is behind it.
+Result<std::string> without_messages(std::string_view image,
+                                     const std::set<std::uint32_t>& numbers) {
+  const Error unreadable("an image of what waits in sockets that can't be read");
+  if (image.size() < kImageHead) return unreadable;
+  std::string changed(image.substr(0, kImageHead));
+  image.remove_prefix(kImageHead);
+  while (!image.empty()) {
+    const char* const begin = image.data();
+    const auto head = take_entry(image);
+    image::sk_packet_entry packet;
+    if (!head || !packet.ParseFromArray(head->data(), static_cast<int>(head->size())) ||
+        packet.length() > image.size()) {
+      return unreadable;
+    }
+    image.remove_prefix(packet.length());
+    if (!numbers.contains(packet.id_for())) changed.append(begin, image.data());
+  }
+  return changed;
+}
+
 Result<> apply(const SocketState& state, int socket) {
   const auto flags = static_cast<int>(state.flags & (O_NONBLOCK | O_APPEND | O_NOATIME));
   if (::fcntl(socket, F_SETFL, flags) != 0) return Error::from_errno("set a socket's flags");
@@ -57,6 +110,32 @@ Result<> apply(const SocketState& state, int socket) {
     return Error::from_errno("shut a socket");
   }
   return {};
+}
+
+Result<std::string> with_deleted_names(std::string_view image, const std::set<std::string>& keys) {
+  return change_sockets(image, [&](image::unix_sk_entry& socket) {
+    if (keys.contains(key_of(socket)) && !path_of(socket).empty()) socket.set_deleted(true);
+  });
+}
+
+Result<std::vector<std::string>> deleted_names(std::string_view image) {
+  std::vector<std::string> names;
+  SSI_TRY(change_sockets(image, [&](image::unix_sk_entry& socket) {
+    const std::string path = path_of(socket);
+    if (!socket.deleted() || path.empty()) return;
+    names.push_back(path.front() == '/' ? path : socket.name_dir() + "/" + path);
+  }));
+  return names;
+}
+
+Result<std::string> with_announced_binds(std::string_view image) {
+  return change_sockets(image, [](image::unix_sk_entry& socket) {
+    const std::string path = path_of(socket);
+    if (path.empty()) return;
+    const std::string leaf = path.substr(path.rfind('/') + 1);
+    socket.set_name_dir(socket.deleted() ? by_deleted_socket(leaf, socket.name_dir())
+                                         : by_named_socket(socket.name_dir()));
+  });
 }
 
 Result<std::string> without_names(std::string_view image, const std::set<std::string>& given) {
@@ -72,6 +151,12 @@ Result<std::string> without_names(std::string_view image, const std::set<std::st
     socket.clear_name_dir();
     socket.clear_file_perms();
     socket.clear_deleted();
+    if (socket.type() == SOCK_DGRAM) {
+      // criu would wait for ever for what fills its queue.
+      socket.set_type(SOCK_STREAM);
+      socket.set_state(TCP_LISTEN);
+      socket.set_peer(0);
+    }
     bytes = file.SerializeAsString();
     return true;
   });

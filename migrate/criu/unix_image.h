@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ssid/base/result.h"
 
@@ -16,6 +17,26 @@ namespace ssi::migrate {
 // first: at home, where the listener may live on. Nor have those with the keys `given` ("socket:
 // [123]"), which criu is given as they are.
 Result<std::string> without_names(std::string_view image, const std::set<std::string>& given = {});
+
+// The numbers by which criu's other images know the sockets with these keys.
+Result<std::set<std::uint32_t>> socket_numbers(std::string_view image,
+                                               const std::set<std::string>& keys);
+
+// criu's image of what waits in sockets, without that of these.
+inline constexpr const char* kQueuesImage = "sk-queues.img";
+Result<std::string> without_messages(std::string_view image,
+                                     const std::set<std::uint32_t>& numbers);
+
+// Those with these keys have a name that was deleted. criu does not know that of what was deleted
+// by others at home.
+Result<std::string> with_deleted_names(std::string_view image, const std::set<std::string>& keys);
+
+// The paths of deleted names, which criu binds such sockets to again.
+Result<std::vector<std::string>> deleted_names(std::string_view image);
+
+// criu goes, for each bind to a path, through a directory that tells home's view whether that name
+// was deleted (wire/carrier/deleted_socket.h).
+Result<std::string> with_announced_binds(std::string_view image);
 
 // Of a unix socket, as it was dumped.
 struct SocketState {

@@ -28,6 +28,7 @@ image::file_entry socket(int type, int state) {
   auto& s = *file.mutable_usk();
   s.set_type(static_cast<unsigned>(type));
   s.set_state(static_cast<unsigned>(state));
+  s.set_peer(9);
   s.set_name("/run/x.sock");
   s.set_name_dir("/");
   s.set_deleted(true);
@@ -102,4 +103,90 @@ TEST_CASE("what was dumped of a socket is set on the one in its place") {
   char byte;
   CHECK(::read(*other, &byte, 1) == 0);  // it has nothing to say any more
   CHECK(::send(*other, "x", 1, MSG_NOSIGNAL) == 1);
+}
+
+TEST_CASE("a datagram socket that criu is given is none to it") {
+  auto file = socket(SOCK_DGRAM, TCP_CLOSE);
+  file.mutable_usk()->set_ino(44);
+  const auto image = "magic123" + framed(file.SerializeAsString());
+  image::file_entry read;
+  REQUIRE(read.ParseFromString(without_names(image, {"socket:[44]"})->substr(12)));
+  CHECK(read.usk().type() == SOCK_STREAM);
+  CHECK(read.usk().state() == TCP_LISTEN);
+  CHECK(read.usk().peer() == 0);
+  CHECK(read.usk().name().empty());
+  REQUIRE(read.ParseFromString(without_names(image)->substr(12)));
+  CHECK(read.usk().type() == SOCK_DGRAM);
+}
+
+TEST_CASE("what waits in a socket is taken out of criu's image") {
+  auto one = socket(SOCK_DGRAM, TCP_CLOSE), other = one;
+  one.mutable_usk()->set_ino(44);
+  one.mutable_usk()->set_id(7);
+  other.mutable_usk()->set_ino(45);
+  other.mutable_usk()->set_id(8);
+  const auto files =
+      "magic123" + framed(one.SerializeAsString()) + framed(other.SerializeAsString());
+  const auto numbers = socket_numbers(files, {"socket:[44]", "socket:[46]"});
+  REQUIRE(numbers.ok());
+  CHECK(*numbers == std::set<std::uint32_t>{7});
+  const auto message = [](std::uint32_t id, const std::string& bytes) {
+    image::sk_packet_entry packet;
+    packet.set_id_for(id);
+    packet.set_length(static_cast<std::uint32_t>(bytes.size()));
+    return framed(packet.SerializeAsString()) + bytes;
+  };
+  const std::string image =
+      "magic123" + message(7, "taken out") + message(8, "stays") + message(7, "") + message(8, "");
+  const auto changed = without_messages(image, *numbers);
+  REQUIRE(changed.ok());
+  CHECK(*changed == "magic123" + message(8, "stays") + message(8, ""));
+  const std::string cut = image + message(7, "cut off");
+  CHECK_FALSE(without_messages(cut.substr(0, cut.size() - 1), *numbers).ok());
+}
+
+namespace {
+
+image::unix_sk_entry after(const Result<std::string>& image) {
+  REQUIRE(image.ok());
+  image::file_entry file;
+  REQUIRE(file.ParseFromString(image->substr(12)));
+  return file.usk();
+}
+
+}  // namespace
+
+TEST_CASE("a name that was deleted is told so, and criu's bind to it is announced") {
+  image::file_entry file = socket(SOCK_STREAM, TCP_LISTEN);
+  auto& s = *file.mutable_usk();
+  s.set_ino(44);
+  s.set_deleted(false);
+  s.clear_name_dir();
+  s.set_name(std::string("/run/x.sock\0", 12));
+  const std::string image = "magic123" + framed(file.SerializeAsString());
+  CHECK(deleted_names(image)->empty());
+  CHECK(!after(with_deleted_names(image, {"socket:[45]"})).deleted());
+  const auto deleted = with_deleted_names(image, {"socket:[44]"});
+  CHECK(after(deleted).deleted());
+  CHECK(*deleted_names(*deleted) == std::vector<std::string>{"/run/x.sock"});
+  CHECK(after(with_announced_binds(*deleted)).name_dir() == "/.ssid-deleted-socket-x.sock/..");
+  CHECK(after(with_announced_binds(*deleted)).name() == s.name());
+  CHECK(after(with_announced_binds(image)).name_dir() == "/.ssid-named-socket/..");
+}
+
+TEST_CASE("a deleted name that is relative, and one that is abstract") {
+  image::file_entry file = socket(SOCK_DGRAM, TCP_CLOSE);
+  auto& s = *file.mutable_usk();
+  s.set_ino(44);
+  s.set_name("d/s");
+  s.set_name_dir("/tmp/dir");
+  const std::string image = "magic123" + framed(file.SerializeAsString());
+  CHECK(*deleted_names(image) == std::vector<std::string>{"/tmp/dir/d/s"});
+  CHECK(after(with_announced_binds(image)).name_dir() == "/.ssid-deleted-socket-s/../tmp/dir");
+  s.set_name(std::string("\0s", 2));
+  s.set_deleted(false);
+  s.clear_name_dir();
+  const std::string abstract = "magic123" + framed(file.SerializeAsString());
+  CHECK(!after(with_deleted_names(abstract, {"socket:[44]"})).deleted());
+  CHECK(after(with_announced_binds(abstract)).name_dir().empty());
 }

@@ -15,6 +15,7 @@
 #include "migrate/deputy/held_cgroup.h"
 #include "migrate/deputy/proc_text.h"
 #include "migrate/deputy/remote_thread.h"
+#include "migrate/fds/lease.h"
 
 namespace ssi::deputy {
 namespace {
@@ -100,6 +101,7 @@ class Conversion {
   }
 
   Result<> run() {
+    fds::silence_leases(plan_.pid);
     SSI_TRY(stop_all().context("stop its threads"));
     SSI_TRY(arm().context("prepare it"));
     SSI_TRY(execute().context("execute " + plan_.stub_path));

@@ -3,10 +3,8 @@
 namespace ssi::fds {
 
 std::string why_deleted_stays(std::string_view target) {
-  // The kernel's own names for what processes share: the memory would not be shared any more.
-  if (target.starts_with("/dev/zero") || target.starts_with("/SYSV")) {
-    return "a handle on shared memory";
-  }
+  // The kernel's own name: criu would make the descriptor and the memory two different ones.
+  if (target.starts_with("/SYSV")) return "a handle on System V shared memory";
   return {};
 }
 

@@ -1,7 +1,13 @@
 // Named pipes. The kernel keeps the bytes of one in the machine where it is opened, whatever file
-// system its name is in. So who has one end of it keeps that end by a stream, as of a pipe without
-// a name (migrate/streams); from then on it is one to the process, too. Who has both ends of one
-// that nobody can open any more takes it along. Pure: which way, if any.
+// system its name is in. So who has an end of it keeps that end by a stream, as of a pipe without
+// a name (migrate/streams), and who has both keeps each by a stream of its own: what it says to
+// itself goes through home's pipe, where others may read and write, too. From then on an end is a
+// pipe without a name to the process.
+//
+// One descriptor for both directions (O_RDWR) stays: where the process goes it would have to be one
+// pipe, in which nobody could tell what home has sent from what the process is to send there.
+//
+// Who has one that nobody can open any more takes it along. Pure: which way, if any.
 #pragma once
 
 #include <string>
@@ -9,8 +15,9 @@
 namespace ssi::fds {
 
 struct Fifo {
-  bool both_ends_inside = false;  // the process can read and write it
-  bool nameless = false;          // deleted
+  bool both_directions = false;  // the descriptor: O_RDWR
+  bool unread = false;           // it is for writing, and nobody has the other end
+  bool nameless = false;         // deleted
   bool held_by_others = false;
 };
 
@@ -19,5 +26,9 @@ FifoWay way_of(const Fifo& fifo);
 
 // What keeps one at home; "" if nothing does.
 std::string why_fifo_stays(const Fifo& fifo);
+
+// What criu calls both of its ends ("file[1f:2a]") is made a name for each of them, and back.
+std::string key_of_fifo_end(const std::string& criu_key, bool write_end);
+std::string criu_key_of_fifo(const std::string& end_key);
 
 }  // namespace ssi::fds

@@ -4,17 +4,32 @@
 
 namespace ssi::fds {
 
-TEST_CASE("one end of a named pipe becomes a stream, both only where nobody comes any more") {
+TEST_CASE("an end of a named pipe becomes a stream, O_RDWR only where nobody comes any more") {
   CHECK(way_of({}) == FifoWay::kStream);
   CHECK(way_of({.held_by_others = true}) == FifoWay::kStream);
   CHECK(way_of({.nameless = true, .held_by_others = true}) == FifoWay::kStream);
-  CHECK(way_of({.both_ends_inside = true}) == FifoWay::kStays);
-  CHECK(way_of({.both_ends_inside = true, .nameless = true}) == FifoWay::kTakeAlong);
+  CHECK(way_of({.both_directions = true}) == FifoWay::kStays);
+  CHECK(way_of({.both_directions = true, .nameless = true}) == FifoWay::kTakeAlong);
   CHECK(way_of({.nameless = true}) == FifoWay::kTakeAlong);
-  CHECK(way_of({.both_ends_inside = true, .nameless = true, .held_by_others = true}) ==
+  CHECK(way_of({.unread = true, .nameless = true}) == FifoWay::kTakeAlong);
+  CHECK(way_of({.both_directions = true, .nameless = true, .held_by_others = true}) ==
         FifoWay::kStays);
   CHECK(why_fifo_stays({}).empty());
-  CHECK(!why_fifo_stays({.both_ends_inside = true}).empty());
+  CHECK(why_fifo_stays({.both_directions = true}).find("O_RDWR") != std::string::npos);
+}
+
+TEST_CASE(
+    "one that nobody reads stays, for a stream would take what the process is to be refused") {
+  CHECK(way_of({.unread = true}) == FifoWay::kStays);
+  CHECK(why_fifo_stays({.unread = true}).find("nobody reads") != std::string::npos);
+}
+
+TEST_CASE("both ends of a named pipe have names of their own, which lead back to criu's") {
+  const std::string in = key_of_fifo_end("file[1f:2a]", false);
+  const std::string out = key_of_fifo_end("file[1f:2a]", true);
+  CHECK(in != out);
+  CHECK(criu_key_of_fifo(in) == "file[1f:2a]");
+  CHECK(criu_key_of_fifo(out) == "file[1f:2a]");
 }
 
 }  // namespace ssi::fds

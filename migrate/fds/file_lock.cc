@@ -33,8 +33,10 @@ HeldLocks parse_locks(std::string_view fdinfo) {
     if (!(words >> head >> number >> kind >> how >> access) || head != "lock:") continue;
     if (kind == "FLOCK") {
       locks.flock = access == "WRITE" ? LOCK_EX : LOCK_SH;
-    } else if (kind == "LEASE" || kind == "DELEG") {
-      locks.lease = true;
+    } else if (kind == "LEASE") {
+      locks.lease = parse_lease(line);
+    } else if (kind == "DELEG") {
+      locks.delegation = true;
     } else if (kind == "OFDLCK") {
       locks.of_file.push_back(range_of(access, words));
     } else {
@@ -57,7 +59,7 @@ std::string lock_that_stays(const HeldLocks& locks) {
     return std::to_string(ranges) + " record locks (fcntl); " + std::to_string(kLockRangesMax) +
            " of a file can be moved";
   }
-  if (locks.lease) return "a lease (fcntl), which only this machine's kernel can keep";
+  if (locks.delegation) return "a delegation (fcntl), which only this machine's kernel can keep";
   return {};
 }
 

@@ -7,7 +7,7 @@
 // at home, and the kernel has no way to give it to another one. One for reading may have several
 // owners at a time: whoever gets it takes it before the other lets go. One for writing moves only
 // between nodes where it is home's store that has it: to let go and take it again would be such a
-// moment. A lease is a promise of the kernel of one machine.
+// moment. A lease is kept by two kernels, see lease.h.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ssid/base/lease.h"
 #include "ssid/wire/carrier/lock_range.h"
 
 namespace ssi::fds {
@@ -24,10 +25,12 @@ struct HeldLocks {
   std::vector<LockRange> of_file{};  // fcntl(F_OFD_SETLK)
   // fcntl(F_SETLK), lockf(3); of the process, told with the descriptor by which it locked.
   std::vector<LockRange> of_process{};
-  bool lease = false;
-  bool at_home = false;  // of a guest's file: home's store has them, and not a kernel
-  bool belong_to_file() const { return flock != 0 || !of_file.empty(); }
-  bool any() const { return belong_to_file() || !of_process.empty() || lease; }
+  Lease lease{};              // fcntl(F_SETLEASE), of this kernel
+  bool lease_of_home = true;  // of a guest's file: home's kernel has that lease, too
+  bool delegation = false;    // fcntl(F_SETDELEG)
+  bool at_home = false;       // of a guest's file: home's store has them, and not a kernel
+  bool belong_to_file() const { return flock != 0 || !of_file.empty() || lease.any(); }
+  bool any() const { return belong_to_file() || !of_process.empty() || delegation; }
   bool operator==(const HeldLocks&) const = default;
 };
 
@@ -36,7 +39,7 @@ HeldLocks parse_locks(std::string_view fdinfo);
 
 bool has_write_lock(const std::vector<LockRange>& ranges);
 
-// What keeps a process with these locks where it is: "a lease"; "" if nothing does.
+// What keeps a process with these locks where it is: "a delegation"; "" if nothing does.
 std::string lock_that_stays(const HeldLocks& locks);
 
 }  // namespace ssi::fds

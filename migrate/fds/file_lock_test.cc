@@ -45,11 +45,15 @@ TEST_CASE("locks are read as this kernel writes them") {
   ::close(fd);
 }
 
-TEST_CASE("a lease stays") {
+TEST_CASE("a lease belongs to the open file, a delegation stays") {
   const HeldLocks lease =
       parse_locks("pos:\t0\nlock:\t1: LEASE  ACTIVE    READ 12 00:21:5 0 EOF\n");
-  CHECK(lease == HeldLocks{.lease = true});
-  CHECK(lock_that_stays(lease).starts_with("a lease"));
+  CHECK(lease == HeldLocks{.lease = {F_RDLCK, 0}});
+  CHECK(lease.belong_to_file());
+  CHECK(lock_that_stays(lease).empty());
+  const HeldLocks delegation =
+      parse_locks("pos:\t0\nlock:\t1: DELEG  ACTIVE    READ 12 00:21:5 0 EOF\n");
+  CHECK(lock_that_stays(delegation).starts_with("a delegation"));
 }
 
 TEST_CASE("record locks of an open file go with it, each with its range") {

@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "migrate/fds/descriptor.h"
+#include "migrate/fds/lease.h"
 #include "ssid/base/proc_status.h"
 #include "ssid/wire/carrier/held_file.h"
 
@@ -84,7 +85,13 @@ Result<TakenFile> take_file(const FileToHold& wanted) {
                 .flock = wanted.flock,
                 .locks = wanted.locks,
                 .name = former_name(wanted.name),
-                .of_process = wanted.of_process};
+                .of_process = wanted.of_process,
+                .lease = wanted.lease};
+  if (wanted.lease.any()) {
+    SSI_ASSIGN(const LeaseSignal signal, lease_signal_of(*taken.fd));
+    taken.file.lease_signal = signal.number;
+    taken.file.lease_owner = innermost_pid(signal.to);
+  }
   if (wanted.nameless) {
     SSI_ASSIGN(const long mount, mount_of(*taken.fd));
     taken.file.key = file_key(mount, st.st_ino);
@@ -100,6 +107,9 @@ Result<> adopt_file(pid_t pid, const HeldFile& held) {
   if (held.locks.size() > kLockRangesMax) return Error("it has too many record locks");
   adopt.ranges = static_cast<std::uint32_t>(held.locks.size());
   std::ranges::copy(held.locks, adopt.range);
+  adopt.lease = held.lease;
+  adopt.pid = pid;
+  adopt.number = held.number;
   if (::ioctl(*fd, kAdoptFile, &adopt) != 0) {
     return Error::from_errno("take the lock of descriptor " + std::to_string(held.number) +
                              " over");
@@ -128,6 +138,7 @@ HeldLocks locks_in_view(pid_t pid, int number) {
   locks.of_file = ranges_of(told.range, told.ranges);
   locks.of_process = ranges_of(told.process_range, told.process_ranges);
   locks.at_home = told.for_guests != 0;
+  locks.lease_of_home = told.leased != 0;
   return locks;
 }
 

@@ -31,6 +31,7 @@ struct FileToHold {
   bool at_home = false;            // home's store has these already
   bool nameless = false;           // criu is not to look for it by its name
   std::string name{};              // that it once had, absolute; as /proc shows it
+  Lease lease{};                   // goes with it, too
   bool operator==(const FileToHold&) const = default;
 };
 
@@ -50,7 +51,10 @@ struct HeldFile {
   std::string name;  // that it once had, absolute; empty: not known
   // The locks are the process's, and held apart from its descriptors.
   bool of_process = false;
-  bool has_lock() const { return !of_process && (flock != 0 || !locks.empty()); }
+  Lease lease{};
+  int lease_signal = 0;   // by which it is told; 0: SIGIO
+  pid_t lease_owner = 0;  // who is, as `pid`
+  bool has_lock() const { return !of_process && (flock != 0 || !locks.empty() || lease.any()); }
 };
 
 // What criu calls a file, by the mount and the inode that it is on.
@@ -91,6 +95,9 @@ class FilePort {
   virtual Result<std::uint64_t> hold_locks(std::uint32_t home, int fd, pid_t pid) = 0;
   // Target, away from home: when criu takes the locks for the process, it gets those that are held.
   virtual Result<> expect_locks(std::uint32_t home, const HeldFile& held) = 0;
+  // Target, away from home: when criu opens the file for the process, it gets the held open file:
+  // another opening would break the lease.
+  virtual Result<> expect_opening(std::uint32_t home, const HeldFile& held) = 0;
   virtual void release(std::uint32_t home, const HeldFile& held) = 0;
 };
 

@@ -1,9 +1,14 @@
 #include "migrate/fds/proc_file.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
+
+#include "migrate/fds/descriptor.h"
 
 namespace ssi::fds {
 namespace {
@@ -14,6 +19,19 @@ constexpr std::string_view kSteady[] = {"",     "fd",      "fdinfo", "task",
 constexpr std::string_view kSnapshots[] = {"status",        "stat",  "statm",        "limits",
                                            "maps",          "smaps", "smaps_rollup", "oom_score",
                                            "oom_score_adj", "io",    "wchan"};
+
+constexpr std::string_view kOfMachine[] = {
+    "buddyinfo",  "cmdline", "cpuinfo",      "devices",         "diskstats",   "filesystems",
+    "interrupts", "loadavg", "meminfo",      "modules",         "partitions",  "pressure",
+    "softirqs",   "stat",    "pressure/cpu", "pressure/memory", "pressure/io", "slabinfo",
+    "uptime",     "version", "vmstat",       "zoneinfo",        "pressure/irq"};
+constexpr std::string_view kOfMachineAll[] = {"sys/fs/", "sys/kernel/", "sys/vm/"};
+
+// The first process of a machine; for a guest, of its realm.
+constexpr pid_t kInit = 1;
+
+// Longer than any of these files.
+constexpr std::uint64_t kPastTheEnd = std::uint64_t{1} << 40;
 
 bool take(std::string_view& path, std::string_view start) {
   if (!path.starts_with(start)) return false;
@@ -31,11 +49,25 @@ pid_t take_pid(std::string_view& path) {
   return pid;
 }
 
+bool is_of_machine(std::string_view path) {
+  const auto begins = [path](std::string_view start) { return path.starts_with(start); };
+  return std::ranges::find(kOfMachine, path) != std::end(kOfMachine) ||
+         std::ranges::any_of(kOfMachineAll, begins);
+}
+
 }  // namespace
 
 ProcFile parse_proc_file(std::string_view path, std::uint32_t flags, std::uint64_t position) {
-  if (!take(path, "/proc/")) return {};
   ProcFile file;
+  file.may_be_written = (flags & O_ACCMODE) != O_RDONLY;
+  // Who lists it goes on with the next PID.
+  if (path == "/proc") file.about = ProcFile::About::kMachine;
+  if (!take(path, "/proc/")) return file;
+  if (is_of_machine(path)) {
+    file.about = ProcFile::About::kMachine;
+    file.begun = position > 0;
+    return file;
+  }
   file.pid = take_pid(path);
   if (file.pid == 0) return {};
   if (take(path, "task/")) {
@@ -43,20 +75,40 @@ ProcFile parse_proc_file(std::string_view path, std::uint32_t flags, std::uint64
     if (thread == 0) return {};
     file.of_thread = thread != file.pid;
   }
-  file.may_be_written = (flags & O_ACCMODE) != O_RDONLY;
-  if (std::ranges::find(kSteady, path) != std::end(kSteady)) return file;
-  file.begun = position > 0;
-  return std::ranges::find(kSnapshots, path) != std::end(kSnapshots) ? file : ProcFile{};
+  const bool steady = std::ranges::find(kSteady, path) != std::end(kSteady);
+  if (!steady && std::ranges::find(kSnapshots, path) == std::end(kSnapshots)) return {};
+  file.about = ProcFile::About::kProcess;
+  file.begun = position > 0 && (!steady || file.pid == kInit);
+  return file;
 }
 
 std::optional<std::string> proc_file_why_not(const ProcFile& file, const std::set<pid_t>& moving) {
-  if (!moving.contains(file.pid)) {
+  if (file.about == ProcFile::About::kProcess && file.pid != kInit && !moving.contains(file.pid)) {
     return "about process " + std::to_string(file.pid) + ", which stays";
   }
   if (file.of_thread) return "about one thread";
   if (file.may_be_written) return "that it may write to";
   if (file.begun) return "that it has begun to read";
   return {};
+}
+
+pid_t ended_process(std::string_view path) {
+  if (!take(path, "/proc/")) return 0;
+  const pid_t pid = take_pid(path);
+  return path.empty() ? pid : 0;
+}
+
+std::uint64_t position_there(std::string_view path, std::uint64_t position) {
+  return parse_proc_file(path, O_RDONLY, position).begun ? kPastTheEnd : position;
+}
+
+Result<bool> is_at_its_end(pid_t pid, int number) {
+  static void* const nowhere = ::mmap(nullptr, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (nowhere == MAP_FAILED) return Error::from_errno("mmap");
+  SSI_ASSIGN(const UniqueFd fd, descriptor_of(pid, number));
+  const ssize_t got = ::read(*fd, nowhere, 1);
+  if (got < 0 && errno != EFAULT) return Error::from_errno("read");
+  return got == 0;
 }
 
 }  // namespace ssi::fds

@@ -29,13 +29,34 @@ Result<> become(PeerIdentity peer) {
   return {};
 }
 
-Result<RelayEnds> make_here(int network_namespace, PeerIdentity peer) {
+// Not a pair: nothing is to come to the process, and it can be seen that nothing can.
+Result<> connect_datagram_ends(RelayEnds& ends) {
+  ends.guests = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ends.ours = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_un name{};
+  name.sun_family = AF_UNIX;
+  auto* const address = reinterpret_cast<sockaddr*>(&name);
+  socklen_t bytes = sizeof name;
+  // The kernel finds a name.
+  if (!ends.guests || !ends.ours || ::bind(*ends.ours, address, sizeof name.sun_family) != 0 ||
+      ::getsockname(*ends.ours, address, &bytes) != 0 ||
+      ::connect(*ends.guests, address, bytes) != 0) {
+    return Error::from_errno("make a pair of sockets");
+  }
+  return {};
+}
+
+Result<RelayEnds> make_here(int network_namespace, PeerIdentity peer, int type) {
   if (::setns(network_namespace, CLONE_NEWNET) != 0) return Error::from_errno("enter a realm");
   RelayEnds ends;
   SSI_ASSIGN(ends.diag, open_unix_diag());
   SSI_TRY(become(peer));
+  if (type == SOCK_DGRAM) {
+    SSI_TRY(connect_datagram_ends(ends));
+    return ends;
+  }
   int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) != 0) {
     return Error::from_errno("make a pair of sockets");
   }
   ends.guests = UniqueFd(pair[0]);
@@ -86,17 +107,20 @@ Result<Address> file_address(int root, const std::string& path) {
   return to;
 }
 
-Result<RelayEnds> connect_here(int network_namespace, PeerIdentity peer, int root,
-                               const std::string& address) {
+Result<Address> address_from(int root, const std::string& address) {
   if (address.empty()) return Error("no address to connect to");
-  SSI_ASSIGN(const Address to,
-             address.front() == '\0' ? abstract_address(address) : file_address(root, address));
+  return address.front() == '\0' ? abstract_address(address) : file_address(root, address);
+}
+
+Result<RelayEnds> connect_here(int network_namespace, PeerIdentity peer, int root,
+                               const std::string& address, int type) {
+  SSI_ASSIGN(const Address to, address_from(root, address));
   if (::setns(network_namespace, CLONE_NEWNET) != 0) return Error::from_errno("enter a realm");
   RelayEnds ends;
   SSI_ASSIGN(ends.diag, open_unix_diag());
   SSI_TRY(become(peer));
   raise_access_to_files();
-  ends.ours = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ends.ours = UniqueFd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   if (!ends.ours) return Error::from_errno("make a socket");
   timeval timeout = kConnectTimeout;
   (void)::setsockopt(*ends.ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
@@ -122,17 +146,37 @@ PeerIdentity peer_identity(int socket) {
   return {peer.uid, peer.gid};
 }
 
-Result<RelayEnds> make_relay_ends(int network_namespace, PeerIdentity peer) {
+Result<RelayEnds> make_relay_ends(int network_namespace, PeerIdentity peer, int type) {
   Result<RelayEnds> made = Error("not made");
-  std::thread([&] { made = make_here(network_namespace, peer); }).join();
+  std::thread([&] { made = make_here(network_namespace, peer, type); }).join();
   return made;
 }
 
 Result<RelayEnds> connect_relay_end(int network_namespace, PeerIdentity peer, int root,
-                                    const std::string& address) {
+                                    const std::string& address, int type) {
   Result<RelayEnds> made = Error("not made");
-  std::thread([&] { made = connect_here(network_namespace, peer, root, address); }).join();
+  std::thread([&] { made = connect_here(network_namespace, peer, root, address, type); }).join();
   return made;
+}
+
+Result<UniqueFd> make_datagram_socket(int network_namespace) {
+  Result<UniqueFd> made = Error("not made");
+  std::thread([&] {
+    if (::setns(network_namespace, CLONE_NEWNET) != 0) {
+      made = Error::from_errno("enter a realm");
+      return;
+    }
+    UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    made = fd ? Result<UniqueFd>(std::move(fd)) : Error::from_errno("make a socket");
+  }).join();
+  return made;
+}
+
+Result<> connect_datagrams(int socket, int root, const std::string& address) {
+  SSI_ASSIGN(const Address to, address_from(root, address));
+  if (::connect(socket, reinterpret_cast<const sockaddr*>(&to.name), to.bytes) == 0) return {};
+  if (errno == ECONNREFUSED) return Error(ErrorCode::kGone, "nobody is there");
+  return Error::from_errno("connect to a guest");
 }
 
 }  // namespace ssi::fds

@@ -13,7 +13,7 @@ namespace ssi::fds {
 TEST_CASE("a pair as if the peer had made it, and how much of it is unread") {
   if (::geteuid() != 0) return;
   const UniqueFd here(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-  const auto ends = make_relay_ends(*here, {1234, 2345});
+  const auto ends = make_relay_ends(*here, {1234, 2345}, SOCK_STREAM);
   REQUIRE(ends);
   const PeerIdentity peer = peer_identity(*ends->guests);
   CHECK(peer.uid == 1234);

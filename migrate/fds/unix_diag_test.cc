@@ -89,10 +89,11 @@ TEST_CASE("a file's name leads to its socket until it is deleted") {
   CHECK(!read_state(*fd).name_deleted);
   REQUIRE(::unlink(name.c_str()) == 0);
   CHECK(read_state(*fd).name_deleted);
-  CHECK(!read_state(*fd).name_reused);
+  CHECK(read_state(*fd).former_path == name);
+  CHECK(read_state(*fd).path.empty());
   const UniqueFd second(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   REQUIRE(::bind(*second, reinterpret_cast<sockaddr*>(&where), size) == 0);
-  CHECK(read_state(*fd).name_reused);
+  CHECK(read_state(*fd).former_path == name);
   CHECK(!read_state(*second).name_deleted);
   REQUIRE(::unlink(name.c_str()) == 0);
   REQUIRE(::rmdir(dir) == 0);

@@ -29,6 +29,8 @@ struct UnixSocket {
   std::uint32_t unread_bytes = 0;
   std::uint32_t unsent_bytes = 0;  // on their way to the peer; with what the kernel needs for them
 
+  // Of one that listens the kernel tells it there.
+  std::uint32_t backlog() const { return state == State::kListening ? unsent_bytes : 0; }
   bool is_abstract() const { return name.starts_with('\0'); }
   // Both ends know each other, for good.
   bool is_pair() const { return type != Type::kDatagram; }
@@ -41,17 +43,26 @@ using UnixTable = std::map<SocketInode, UnixSocket>;
 // What only the socket itself tells.
 struct UnixSocketState {
   bool name_deleted = false;     // its file: nobody can find it any more
-  bool name_reused = false;      // and something else has that name now
   bool labels_messages = false;  // what is received comes with credentials, a time or the like
   std::string path{};            // of its file, from the root on; empty: it has none any more
+  std::string former_path{};     // of a deleted one: something else may be there by now
 };
 
-// A stream socket that others find by its name, and whose clients home can send on to where it
-// goes. Its address, for connect(2): the path of its file, or its abstract name. Empty: it is none.
-std::string address_of_listener(const UnixSocket& socket, const UnixSocketState& state);
+// A socket that others find by its name, and whose clients (of one for datagrams: these) home can
+// send on to where it goes. Streams: one that listens, or may begin to. Its address, for
+// connect(2): the path of its file, or its abstract name. Empty: it is none.
+std::string address_at_home(const UnixSocket& socket, const UnixSocketState& state);
 
 // "unnamed", "/run/x.sock", "@name"
 std::string words(const UnixSocket& socket);
+
+// Datagram sockets: those that are connected with it.
+std::vector<SocketInode> clients_of(const UnixSocket& socket, const UnixTable& table);
+
+// A datagram socket with such an address: those that are not `inside` and to which it would send:
+// its own peer, and clients that have a name.
+std::vector<SocketInode> peers_to_answer(const UnixSocket& socket, const UnixTable& table,
+                                         const std::set<SocketInode>& inside);
 
 // Sockets that are not `inside` (of what moves) and that are connected with this one, or wait to
 // be.

@@ -19,6 +19,7 @@ constexpr unsigned long kOpenSocketFile = SIOCPROTOPRIVATE;  // SIOCUNIXFILE
 constexpr int kPassPidfd = 76;                               // SO_PASSPIDFD
 constexpr std::size_t kDescriptorsMax = 253;                 // SCM_MAX_FD, in one message
 constexpr int kMessagesMax = 4096;
+constexpr std::size_t kDatagramMax = 1 << 20;
 
 int option(int socket, int name) {
   int value = 0;
@@ -75,13 +76,24 @@ UnixSocketState read_state(int socket) {
   const std::string_view target(path, n > 0 ? static_cast<std::size_t>(n) : 0);
   constexpr std::string_view kDeleted = " (deleted)";
   state.name_deleted = st.st_nlink == 0 || target.ends_with(kDeleted);
-  if (state.name_deleted && target.ends_with(kDeleted)) {
-    const std::string name(target.substr(0, target.size() - kDeleted.size()));
-    struct stat other {};
-    state.name_reused = ::lstat(name.c_str(), &other) == 0;
+  if (!state.name_deleted) {
+    state.path = target;
+  } else if (target.ends_with(kDeleted)) {
+    state.former_path = target.substr(0, target.size() - kDeleted.size());
+  } else {
+    state.former_path = target;  // deleted at home, where the process was not
   }
-  if (!state.name_deleted) state.path = target;
   return state;
+}
+
+std::uint32_t count_datagrams(int socket) {
+  const PeekOffset offset(socket);
+  std::vector<char> data(kDatagramMax);  // what does not fit would be seen as one more
+  std::uint32_t count = 0;
+  while (offset.works() && ::recv(socket, data.data(), data.size(), MSG_PEEK | MSG_DONTWAIT) >= 0) {
+    ++count;
+  }
+  return count;
 }
 
 Result<std::vector<UniqueFd>> peek_descriptors(int socket, unsigned expected) {

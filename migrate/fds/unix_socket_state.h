@@ -2,6 +2,7 @@
 // that wait in its queue. Drivers; `socket` is a duplicate of the process's own.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "migrate/fds/unix_socket.h"
@@ -16,5 +17,8 @@ UnixSocketState read_state(int socket);
 // so many the kernel says there are. If the process runs it may take some of them meanwhile.
 // Errors: not all of them could be seen.
 Result<std::vector<UniqueFd>> peek_descriptors(int socket, unsigned expected);
+
+// How many messages wait in a datagram socket, whose process stands still.
+std::uint32_t count_datagrams(int socket);
 
 }  // namespace ssi::fds

@@ -61,34 +61,62 @@ TEST_CASE("who waits to be accepted, and by whom") {
   CHECK(reason(all.at(2), all).empty());  // shut down by now
 }
 
-TEST_CASE("a name by which it is found keeps it; one that is gone, or serves nobody, does not") {
-  const char* const found = "that others reach by its name, and that name stays on this machine";
-  CHECK(reason({.inode = 1, .name = std::string("\0x", 2)}) == found);
-  CHECK(reason(
-            {.inode = 1, .type = Type::kSeqpacket, .state = State::kListening, .name = "/run/x"}) ==
-        found);
-  CHECK(reason({.inode = 1, .type = Type::kDatagram, .state = State::kConnected, .name = "/x"}) ==
-        found);
-  CHECK(reason({.inode = 1, .state = State::kConnected, .name = "/run/x"}).empty());
+TEST_CASE("one whose name others may use is reached at home, which sends its clients on") {
+  for (const Type type : {Type::kStream, Type::kSeqpacket, Type::kDatagram}) {
+    UnixSocket s{.inode = 1, .type = type, .name = "x"};  // it may begin to listen
+    if (type != Type::kDatagram) CHECK(address_at_home(s, {.path = "/run/x"}) == "/run/x");
+    s.state = type == Type::kDatagram ? State::kOpen : State::kListening;
+    CHECK(address_at_home(s, {.path = "/run/x"}) == "/run/x");
+    CHECK(reason(s, {}, {.path = "/run/x"}).empty());
+    UnixSocket abstract = s;
+    abstract.name = std::string("\0x", 2);
+    CHECK(address_at_home(abstract, {}) == abstract.name);
+    CHECK(reason(abstract).empty());
+    CHECK(address_at_home(s, {.name_deleted = true}).empty());
+    CHECK(reason(s, {}, {.name_deleted = true}).empty());
+    CHECK(address_at_home(s, {.labels_messages = true, .path = "/run/x"}).empty());
+    CHECK(reason(s, {}, {.labels_messages = true, .path = "/run/x"}) ==
+          "whose clients are asked for their identity with each message");
+  }
   CHECK(reason({.inode = 1, .state = State::kListening}).empty());
+  CHECK(reason({.inode = 1, .state = State::kConnected, .name = "/run/x"}).empty());
+  CHECK(address_at_home({.state = State::kConnected, .name = "x"}, {.path = "/run/x"}).empty());
   const UnixSocket unlinked{.inode = 1, .state = State::kListening, .name = "/run/x"};
   CHECK(reason(unlinked, {}, {.name_deleted = true}).empty());
-  CHECK(reason(unlinked, {}, {.name_deleted = true, .name_reused = true}) ==
-        "whose name was given to something else");
 }
 
-TEST_CASE("a stream socket that listens is reached at home, whose carrier sends its clients on") {
-  const UnixSocket s{.inode = 1, .state = State::kListening, .name = "x"};
-  CHECK(address_of_listener(s, {.path = "/run/x"}) == "/run/x");
-  CHECK(reason(s, {}, {.path = "/run/x"}).empty());
-  const UnixSocket abstract{.state = State::kListening, .name = std::string("\0x", 2)};
-  CHECK(address_of_listener(abstract, {}) == abstract.name);
-  CHECK(reason(abstract).empty());
-  CHECK(address_of_listener(s, {.name_deleted = true}).empty());
-  CHECK(address_of_listener({.name = "x"}, {.path = "/run/x"}).empty());
-  CHECK(address_of_listener(s, {.labels_messages = true, .path = "/run/x"}).empty());
-  CHECK(reason(s, {}, {.labels_messages = true, .path = "/run/x"}) ==
-        "whose clients are asked for their identity with each message");
+TEST_CASE("datagrams that could not be answered") {
+  const auto table = table_of({{.inode = 1, .type = Type::kDatagram, .name = "x"},
+                               {.inode = 2, .type = Type::kDatagram, .peer = 1},
+                               {.inode = 3, .type = Type::kDatagram, .peer = 1, .name = "me"},
+                               {.inode = 4, .type = Type::kDatagram, .peer = 3, .name = "y"}});
+  const auto peers = [&](SocketInode of, const std::set<SocketInode>& inside) {
+    return peers_to_answer(table.at(of), table, inside);
+  };
+  CHECK(peers(1, {1, 3}).empty());
+  CHECK(peers(1, {1}) == std::vector<SocketInode>{3});
+  CHECK(peers(4, {4}) == std::vector<SocketInode>{3});
+  CHECK(peers(4, {3, 4}).empty());
+  CHECK(why_not_relayed(table.at(4), {}, false, {3}, table) ==
+        "by datagrams that it could not answer");
+  CHECK(clients_of(table.at(1), table) == std::vector<SocketInode>{2, 3});
+  UnixSocket unread = table.at(4);
+  unread.unread_bytes = 1;
+  CHECK(reason(unread, {}, {.path = "/y"}) == "with unread datagrams of the one to whom it speaks");
+}
+
+TEST_CASE("datagrams to one who stays can be relayed, not back") {
+  const auto table = table_of({{.inode = 1, .type = Type::kDatagram, .name = "log"},
+                               {.inode = 2, .type = Type::kDatagram, .peer = 1},
+                               {.inode = 3, .type = Type::kDatagram, .peer = 4},
+                               {.inode = 4, .type = Type::kDatagram, .peer = 3}});
+  CHECK(why_not_relayed(table.at(2), {}, false, {1}, table).empty());
+  CHECK(why_not_relayed(table.at(3), {}, false, {4}, table) ==
+        "who sends it datagrams, which are not relayed yet");
+  UnixSocket unread = table.at(2);
+  unread.unread_bytes = 1;
+  CHECK(why_not_relayed(unread, {}, false, {1}, table) ==
+        "who sends it datagrams, which are not relayed yet");
 }
 
 TEST_CASE("a stream to one who stays can be relayed") {
@@ -103,7 +131,7 @@ TEST_CASE("a stream to one who stays can be relayed") {
   CHECK(why_not_relayed(all.at(3), {}, false, {9}, all) == "who waits there");
   UnixSocket messages = all.at(1);
   messages.type = Type::kSeqpacket;
-  CHECK(why_not_relayed(messages, {}, false, {2}, all) == "by messages, which are not relayed yet");
+  CHECK(why_not_relayed(messages, {}, false, {2}, all).empty());
 }
 
 TEST_CASE("messages with credentials can't be put back") {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "migrate/criu/criu_limits.h"
 #include "migrate/fds/held_file.h"
 #include "migrate/freezer/freezer_cgroup.h"
 #include "migrate/move/ticket.h"
@@ -31,18 +32,19 @@ class StreamPort {
   // The same for one direction of a unix socket, which is to be in that network namespace; the same
   // end for both.
   virtual Result<UniqueFd> attach_socket(NodeId home, const StreamRef& stream, int network) = 0;
-  // The same for a unix socket that listens. The end is the socket itself where that is home, and
-  // nothing elsewhere: there it is made anew.
+  // The same for a unix socket that others reach by its name. The end is the socket itself where
+  // that is home, and nothing elsewhere: there it is made anew.
   // `streams`: all that the process brings along.
-  virtual Result<UniqueFd> attach_listener(NodeId home, const StreamRef& listener, int network,
-                                           const std::vector<StreamRef>& streams) = 0;
+  virtual Result<UniqueFd> attach_named(NodeId home, const StreamRef& socket, int network,
+                                        const std::vector<StreamRef>& streams) = 0;
   // Where the guest is: the connections that it has accepted there, each as two streams. Complete
   // after drain().
   virtual Result<std::vector<StreamRef>> accepted_by(const StreamRef& listener) = 0;
   virtual Result<> start(const StreamRef& stream) = 0;
   // Where the (frozen) guest is: everything it wrote is at home, everything it has not read is back
-  // there.
-  virtual Result<> drain(const StreamRef& stream) = 0;
+  // there. `datagrams`: of a socket for these whose process goes home: how many wait in its queue;
+  // kBusy: not all of them are home's.
+  virtual Result<> drain(const StreamRef& stream, std::optional<std::uint32_t> datagrams) = 0;
   // Undoes drain(): the move was given up.
   virtual Result<> resume(const StreamRef& stream) = 0;
   // Where the guest was or would have been: this node has no part in the stream any more.
@@ -99,7 +101,7 @@ struct MoveEnvironment {
   StreamPort& streams;
   fds::FilePort& files;
   MoveHost& host;
-  std::string criu_path;    // for dumps outside of realms
+  CriuFiles criu;           // for dumps outside of realms
   std::string images_root;  // a root-only directory on a tmpfs
   OpenUserfaultfd open_userfaultfd;
 };

@@ -1,5 +1,7 @@
 #include "migrate/move/move_codec.h"
 
+#include <fcntl.h>
+
 #include "migrate/move/move_generated.h"
 
 namespace ssi::migrate {
@@ -25,9 +27,9 @@ Streams pack_streams(FlatBufferBuilder& b, const std::vector<StreamRef>& all) {
     const auto key = b.CreateString(s.key), also_key = b.CreateString(s.also_key);
     const auto address =
         b.CreateVector(reinterpret_cast<const std::uint8_t*>(s.address.data()), s.address.size());
-    streams.push_back(wire::CreateStream(b, s.id, key, s.write_end, s.capacity, s.generation,
-                                         s.on_demand, s.terminal, also_key, s.socket, s.peer_uid,
-                                         s.peer_gid, s.fifo_mode, address, s.pid, s.number));
+    streams.push_back(wire::CreateStream(
+        b, s.id, key, s.write_end, s.capacity, s.generation, s.on_demand, s.terminal, also_key,
+        s.socket, s.peer_uid, s.peer_gid, s.fifo_mode, address, s.pid, s.number, s.socket_type));
   }
   return b.CreateVector(streams);
 }
@@ -101,7 +103,9 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen& m) {
     std::vector<wire::HeldLock> locks;
     for (const LockRange& lock : f.locks) locks.emplace_back(lock.start, lock.end, lock.type);
     held.push_back(wire::CreateHeld(b, f.id, key, f.pid, f.number, f.flags, f.position, f.flock,
-                                    name, b.CreateVectorOfStructs(locks), f.of_process));
+                                    name, b.CreateVectorOfStructs(locks), f.of_process,
+                                    f.lease.type, f.lease.breaking != 0, f.lease_signal,
+                                    f.lease_owner));
   }
   std::vector<flatbuffers::Offset<wire::Pty>> ptys;
   for (const fds::MovedPty& pty : m.ptys) ptys.push_back(pack_pty(b, pty));
@@ -169,10 +173,14 @@ Result<std::vector<StreamRef>> unpack_streams(
     streams.push_back({s->id(), text(s->key()), s->write_end(), s->capacity(), s->generation(),
                        s->on_demand(), s->terminal(), text(s->also_key()), "", s->socket(),
                        s->peer_uid(), s->peer_gid(), s->fifo_mode(), bytes_of(s->address()),
-                       s->pid(), s->number()});
+                       s->pid(), s->number(), s->socket_type()});
     const StreamRef& got = streams.back();
     if (got.address.size() > kAddressMax) return Error("a socket's address that is too long");
-    if (got.listens() && got.address.front() != '/' && got.address.front() != '\0') {
+    if (got.socket_type != SOCK_STREAM && got.socket_type != SOCK_SEQPACKET &&
+        got.socket_type != SOCK_DGRAM) {
+      return Error("a socket of a type that is not relayed");
+    }
+    if (got.is_named() && got.address.front() != '/' && got.address.front() != '\0') {
       return Error("a socket's address without sense");
     }
   }
@@ -263,9 +271,20 @@ Result<MoveMessage> unpack(const wire::Frozen& m) {
   if (m.held()->size() > kHeldMax) return Error("too many held files");
   for (const wire::Held* f : *m.held()) {
     SSI_ASSIGN(auto locks, unpack_locks(f->locks()));
-    frozen.held.push_back({f->id(), text(f->key()), f->pid(), f->number(), f->flags(),
-                           f->position(), f->flock(), std::move(locks), text(f->name()),
-                           f->of_process()});
+    if (f->lease() > F_UNLCK) return Error("a lease of an unknown kind");
+    frozen.held.push_back({f->id(),
+                           text(f->key()),
+                           f->pid(),
+                           f->number(),
+                           f->flags(),
+                           f->position(),
+                           f->flock(),
+                           std::move(locks),
+                           text(f->name()),
+                           f->of_process(),
+                           {f->lease(), f->breaking() ? 1u : 0u},
+                           f->lease_signal(),
+                           f->lease_owner()});
   }
   return MoveMessage(std::move(frozen));
 }

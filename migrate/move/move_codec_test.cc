@@ -59,7 +59,10 @@ TEST_CASE("what home holds is told with the freeze, within bounds") {
                   .flock = 2,
                   .locks = {{10, 19, 1, 0}, {30, INT64_MAX, 0, 0}},
                   .name = "/tmp/x",
-                  .of_process = true}};
+                  .of_process = true,
+                  .lease = {F_RDLCK, 1},
+                  .lease_signal = 37,
+                  .lease_owner = 811}};
   frozen.ptys = {{.pid = 813,
                   .master = 5,
                   .slave = fds::StillPty::Slave::kClosed,
@@ -79,6 +82,9 @@ TEST_CASE("what home holds is told with the freeze, within bounds") {
   CHECK(held[0].of_process);
   CHECK(held[0].locks == frozen.held[0].locks);
   CHECK(held[0].name == "/tmp/x");
+  CHECK(held[0].lease == Lease{F_RDLCK, 1});
+  CHECK(held[0].lease_signal == 37);
+  CHECK(held[0].lease_owner == 811);
   REQUIRE(std::get<Frozen>(*decoded).ptys.size() == 1);
   const fds::MovedPty& pty = std::get<Frozen>(*decoded).ptys[0];
   CHECK(pty.pid == 813);
@@ -89,6 +95,9 @@ TEST_CASE("what home holds is told with the freeze, within bounds") {
   frozen.ptys[0].queues.output.resize(fds::kPtyOutputMax + 1);
   CHECK(!decode_move(encode(frozen)).ok());
   frozen.ptys.clear();
+  frozen.held[0].lease.type = F_UNLCK + 1;
+  CHECK(!decode_move(encode(frozen)).ok());
+  frozen.held[0].lease = {};
   frozen.held[0].locks.resize(kLockRangesMax + 1);
   CHECK(!decode_move(encode(frozen)).ok());
   frozen.held[0].locks.clear();

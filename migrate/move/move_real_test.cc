@@ -29,6 +29,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
+CriuFiles criu_files() {
+  return {std::getenv("SSID_CRIU"),
+          std::string(std::getenv("SSID_BIN")) + "/" + kCriuLimitsLibrary};
+}
+
 class SocketLink : public MoveLink {
  public:
   explicit SocketLink(UniqueFd fd) : fd_(std::move(fd)) {}
@@ -68,8 +73,8 @@ class SocketLink : public MoveLink {
 struct NoStreams : StreamPort {
   Result<> export_at_home(const StreamRef&, int, const std::vector<pid_t>&) override { return {}; }
   Result<UniqueFd> attach(NodeId, const StreamRef&) override { return Error("no streams here"); }
-  Result<UniqueFd> attach_listener(NodeId, const StreamRef&, int,
-                                   const std::vector<StreamRef>&) override {
+  Result<UniqueFd> attach_named(NodeId, const StreamRef&, int,
+                                const std::vector<StreamRef>&) override {
     return Error("no streams here");
   }
   Result<std::vector<StreamRef>> accepted_by(const StreamRef&) override {
@@ -79,7 +84,7 @@ struct NoStreams : StreamPort {
     return Error("no streams here");
   }
   Result<> start(const StreamRef&) override { return {}; }
-  Result<> drain(const StreamRef&) override { return {}; }
+  Result<> drain(const StreamRef&, std::optional<std::uint32_t>) override { return {}; }
   Result<> resume(const StreamRef&) override { return {}; }
   void detach(const StreamRef&) override {}
   void close_at_home(const StreamRef&) override {}
@@ -92,6 +97,9 @@ struct NoFiles : fds::FilePort {
   }
   Result<std::uint64_t> hold_locks(std::uint32_t, int, pid_t) override {
     return Error("no files here");
+  }
+  Result<> expect_opening(std::uint32_t, const fds::HeldFile&) override {
+    return Error(ErrorCode::kRefused, "no files here");
   }
   Result<> expect_locks(std::uint32_t, const fds::HeldFile&) override {
     return Error("no files here");
@@ -145,18 +153,12 @@ class TestNode {
         dir("/run/ssid-move-test/" + std::to_string(number)),
         host(order),
         freezer(FreezerRoot::open().value()),
-        env{id,
-            freezer,
-            streams,
-            files,
-            host,
-            std::getenv("SSID_CRIU"),
-            dir + "/images",
-            userfaultfd_by(SSID_UFFD_PROGRAM)} {
+        env{id,   freezer,      streams,         files,
+            host, criu_files(), dir + "/images", userfaultfd_by(SSID_UFFD_PROGRAM)} {
     fs::create_directories(dir + "/root");
     REQUIRE(::mount("none", dir.c_str(), "tmpfs", 0, nullptr) == 0);
     fs::create_directories(dir + "/root");
-    REQUIRE(make_criu_bundle(std::getenv("SSID_CRIU"), dir + "/criu").ok());
+    REQUIRE(make_criu_bundle(criu_files(), dir + "/criu").ok());
     if (number == 1) return;
     fs::create_directories("/run/ssid");
     REQUIRE(::mount("/", (dir + "/root").c_str(), nullptr, MS_BIND, nullptr) == 0);

@@ -4,13 +4,18 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "migrate/criu/core_image.h"
 #include "migrate/criu/criu_process.h"
+#include "migrate/criu/files_image.h"
 #include "migrate/criu/tcp_image.h"
+#include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
+#include "migrate/fds/fifo.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
@@ -158,6 +163,8 @@ class SourceMove {
     if (source_.check_again) {
       SSI_ASSIGN(const FrozenFacts facts, source_.check_again(accepted));
       accepted_ = facts.accepted;
+      datagrams_ = facts.datagrams;
+      deleted_sockets_ = facts.deleted_sockets;
       SSI_TRY(export_more(facts));
       if (!facts.sockets.empty()) {
         network_held_ = true;
@@ -175,6 +182,8 @@ class SourceMove {
     report_.freeze_us = micros_since(frozen_since_);
     SSI_TRY(dump(copy));
     SSI_TRY(set_windows_in_images());
+    SSI_TRY(leave_datagrams_at_home());
+    SSI_TRY(set_deleted_in_images());
     if (!source_.guest) SSI_TRY(read_carried_signals());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
@@ -199,7 +208,10 @@ class SourceMove {
 
   Result<> drain(const StreamRef& s) {
     drained_.push_back(s);  // also one that does not get empty in time stands still
-    return env_.streams.drain(s).context(s.key);
+    const auto waiting = datagrams_.find(s.id);
+    const bool counted = waiting != datagrams_.end();
+    return env_.streams.drain(s, counted ? std::optional(waiting->second) : std::nullopt)
+        .context(s.key);
   }
   // A guest gets no more clients; those that it has.
   Result<std::vector<StreamRef>> stop_listening() {
@@ -215,7 +227,8 @@ class SourceMove {
   }
   Result<> drain_streams() {
     for (const StreamRef& s : source_.streams) {
-      if (!s.listens()) SSI_TRY(drain(s));
+      const bool has_it_itself = s.takes_datagrams() && env_.self == ticket_.pid.home;
+      if (!s.listens() && !has_it_itself) SSI_TRY(drain(s));
     }
     for (const StreamRef& s : accepted_) {
       if (s.generation > 0) SSI_TRY(drain(s));  // else it was never away
@@ -238,6 +251,26 @@ class SourceMove {
       }));
     }
     return {};
+  }
+  // Where home's own socket is, what waits in its queue waits there still, or again.
+  Result<> leave_datagrams_at_home() {
+    if (source_.guest && env_.self != ticket_.pid.home && ticket_.to != ticket_.pid.home) return {};
+    std::set<std::string> keys;
+    for (const StreamRef& s : source_.streams) {
+      if (s.takes_datagrams()) keys.insert(s.key);
+    }
+    if (keys.empty()) return {};
+    SSI_ASSIGN(const std::string files, images_->read(kFilesImage));
+    SSI_ASSIGN(const auto numbers, socket_numbers(files, keys));
+    return images_->change(
+        kQueuesImage, [&](std::string_view image) { return without_messages(image, numbers); });
+  }
+  // criu knows of what was deleted where the process is, and not of what was deleted at home.
+  Result<> set_deleted_in_images() {
+    if (deleted_sockets_.empty()) return {};
+    return images_->change(kFilesImage, [&](std::string_view image) {
+      return with_deleted_names(image, deleted_sockets_);
+    });
   }
   void let_senders_go() {
     for (const net::HeldSender& sender : held_senders_) (void)sender.let_go();
@@ -299,10 +332,9 @@ class SourceMove {
     const int buffer_bytes = 4 << 20;
     ::setsockopt(*pages.there, SOL_SOCKET, SO_SNDBUFFORCE, &buffer_bytes, sizeof buffer_bytes);
     pages_ = std::move(pages.here);
-    const CriuUser user = criu_user_for(source_.host_pid);
     if (!source_.guest) {
       const int extra[] = {*pages.there};
-      SSI_ASSIGN(auto local, LocalCriu::start(env_.criu_path, user, images_->fd(), extra));
+      SSI_ASSIGN(auto local, LocalCriu::start(env_.criu, images_->fd(), extra));
       local_criu_.emplace(std::move(local));
       return {};
     }
@@ -311,9 +343,7 @@ class SourceMove {
     SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
     SSI_ASSIGN(UniqueFd procs, workers.open_procs());
     const int fds[] = {*procs, *rpc.there, images_->fd(), *pages.there};
-    SSI_ASSIGN(const RealmMessage started,
-               realm.call(RealmOp::kSpawnDump, static_cast<pid_t>(user.uid),
-                          static_cast<int>(user.gid), fds));
+    SSI_ASSIGN(const RealmMessage started, realm.call(RealmOp::kSpawnDump, 0, 0, fds));
     realm_criu_pid_ = started.pid;
     realm_criu_.emplace(std::move(rpc.here));
     return {};
@@ -373,7 +403,9 @@ class SourceMove {
       if (!s.also_key.empty()) o.external.push_back(s.also_key);
     }
     for (const StreamRef& s : source_.streams) {
-      if (s.fifo_mode != 0) o.external.push_back(s.key);
+      if (s.fifo_mode == 0) continue;
+      const std::string key = fds::criu_key_of_fifo(s.key);  // of both ends
+      if (std::ranges::find(o.external, key) == o.external.end()) o.external.push_back(key);
     }
     for (const fds::HeldFile& file : held_) {
       if (!file.key.empty()) o.external.push_back(file.key);
@@ -447,8 +479,10 @@ class SourceMove {
   std::vector<StreamRef> drained_;
   std::vector<StreamRef> accepted_;  // beside the source's own
   std::vector<StreamRef> exported_;  // of these, by us
+  std::set<std::string> deleted_sockets_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::StillPty> still_ptys_;
+  std::map<std::uint64_t, std::uint32_t> datagrams_;  // FrozenFacts
   std::vector<net::HeldSender> held_senders_;
   std::vector<fds::MovedPty> moved_ptys_;  // of these
   bool network_held_ = false;

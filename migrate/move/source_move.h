@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 
 #include "migrate/fds/pty.h"
 #include "migrate/move/environment.h"
@@ -30,6 +31,11 @@ struct FrozenFacts {
   std::vector<StreamRef> accepted{};
   std::vector<std::pair<StreamRef, int>> to_export{};
   std::vector<UniqueFd> held{};  // what these numbers are
+  // It goes home: how many datagrams wait in its sockets that others reach by name, by
+  // StreamRef.id.
+  std::map<std::uint64_t, std::uint32_t> datagrams{};
+  // Keys of unix sockets whose name was deleted, wherever that was done.
+  std::set<std::string> deleted_sockets{};
 };
 
 // Where the process is before the move.

@@ -6,6 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "migrate/fds/socket_link.h"
+
 namespace ssi::migrate {
 
 // "pipe:[123]", "tty[8803:15]" or "socket:[123]"; empty for anything else.
@@ -17,13 +19,15 @@ inline std::string stream_key(const struct stat& st) {
     std::snprintf(text, sizeof text, "tty[%lx:%lx]", static_cast<unsigned long>(st.st_rdev),
                   static_cast<unsigned long>(st.st_dev));
   } else if (S_ISSOCK(st.st_mode)) {
-    std::snprintf(text, sizeof text, "socket:[%lu]", static_cast<unsigned long>(st.st_ino));
+    return fds::socket_link(st.st_ino);
   }
   return text;
 }
-inline bool is_socket_key(const std::string& key) { return key.starts_with("socket:["); }
+inline bool is_socket_key(const std::string& key) { return fds::is_socket_link(key); }
 // What criu's dump calls a unix socket whose peer is not dumped.
-inline std::string external_socket(const std::string& key) { return "unix" + key.substr(7); }
+inline std::string external_socket(const std::string& key) {
+  return "unix" + key.substr(fds::kSocketLink.size() - 1);
+}
 inline bool is_terminal_key(const std::string& key) { return key.starts_with("tty["); }
 // Whether it is the key of the terminal with that device number.
 inline bool names_terminal(const std::string& key, dev_t device) {

@@ -19,6 +19,8 @@
 #include "migrate/criu/tty_image.h"
 #include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
+#include "migrate/fds/lease.h"
+#include "migrate/fds/netlink_socket.h"
 #include "migrate/fds/process_locks.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/image_dir.h"
@@ -179,12 +181,12 @@ class TargetMove {
   Result<> start_criu(const ImageDir& images) {
     std::vector<UniqueFd> stream_ends;  // and files
     for (StreamRef& s : streams_) {
-      if (s.listens() && ticket_.pid.home != env_.self) {
-        SSI_TRY(attach_listener(s));
+      if (s.is_named() && ticket_.pid.home != env_.self) {
+        SSI_TRY(attach_named(s));
         ++attached_;
         continue;
       }
-      SSI_ASSIGN(UniqueFd end, s.listens()     ? attach_listener(s)
+      SSI_ASSIGN(UniqueFd end, s.is_named()    ? attach_named(s)
                                : s.socket != 0 ? attach_socket(s)
                                                : env_.streams.attach(ticket_.pid.home, s));
       struct stat st;
@@ -194,7 +196,7 @@ class TargetMove {
         // criu compares it. From here on it is a pipe without a name.
         if (::fchmod(*end, s.fifo_mode & 07777) != 0) return Error::from_errno("set a pipe's mode");
         s.fifo_mode = 0;
-        had_fifo_ = true;
+        fifos_.insert(s.key);
       }
       ++attached_;
       // A terminal has two streams, and is one file.
@@ -224,10 +226,9 @@ class TargetMove {
   }
 
   // Its own again at home, beside which nobody may make the name anew; elsewhere criu does.
-  Result<UniqueFd> attach_listener(const StreamRef& s) {
+  Result<UniqueFd> attach_named(const StreamRef& s) {
     SSI_TRY(open_network());
-    SSI_ASSIGN(UniqueFd end,
-               env_.streams.attach_listener(ticket_.pid.home, s, *network_, streams_));
+    SSI_ASSIGN(UniqueFd end, env_.streams.attach_named(ticket_.pid.home, s, *network_, streams_));
     if (ticket_.pid.home != env_.self) {
       makes_names_ = makes_names_ || s.address.front() != '\0';
       return end;
@@ -240,6 +241,7 @@ class TargetMove {
   Result<UniqueFd> attach_socket(const StreamRef& s) {
     SSI_TRY(open_network());
     SSI_ASSIGN(UniqueFd end, env_.streams.attach_socket(ticket_.pid.home, s, *network_));
+    if (s.socket_type == SOCK_DGRAM) given_.insert(s.key);
     sockets_[s.key] = UniqueFd(::fcntl(*end, F_DUPFD_CLOEXEC, 0));
     return end;
   }
@@ -266,11 +268,15 @@ class TargetMove {
       if (file.of_process && ticket_.pid.home != env_.self) {
         SSI_TRY(env_.files.expect_locks(ticket_.pid.home.value, file).context("held lock"));
       }
+      if (fds::excludes_openings(file.lease) && ticket_.pid.home != env_.self) {
+        SSI_TRY(env_.files.expect_opening(ticket_.pid.home.value, file).context("lease"));
+      }
       if (file.key.empty()) continue;
       SSI_ASSIGN(UniqueFd fd, env_.files.open(ticket_.pid.home.value, file).context("held file"));
       const int number = kCriuFirstExtraFd + static_cast<int>(given.size());
       const bool itself = comes_home_with_lock(file);
       if (itself) SSI_TRY(fds::set_as_it_was(*fd, file));
+      if (itself && file.lease.any()) SSI_TRY(fds::prepare_lease(*fd, file));
       inherit_.push_back({itself ? fds::key_of_itself(file) : file.key, number});
       given.push_back(std::move(fd));
     }
@@ -283,8 +289,14 @@ class TargetMove {
         SSI_ASSIGN(const pid_t owner, host_pid(file.pid));
         SSI_TRY(fds::check_process_locks(owner, file, ticket_.pid.home == env_.self));
       }
-      if (!file.has_lock() || comes_home_with_lock(file)) continue;
+      if (!file.has_lock()) continue;
       SSI_ASSIGN(const pid_t owner, host_pid(file.pid));
+      if (comes_home_with_lock(file)) {
+        if (!file.lease.any()) continue;
+        SSI_ASSIGN(const pid_t told, host_pid(file.lease_owner));
+        SSI_TRY(fds::finish_lease(owner, told, file));
+        continue;
+      }
       SSI_TRY(fds::adopt_file(owner, file));
     }
     return {};
@@ -298,10 +310,31 @@ class TargetMove {
     return Error(ErrorCode::kGone, "it has ended meanwhile");
   }
 
+  // A view plays the binds to deleted names. At home criu would do them for all to see, and move
+  // aside what is there now.
+  Result<std::string> with_binds(const std::string& files) {
+    SSI_ASSIGN(const auto deleted, deleted_names(files));
+    if (deleted.empty()) return files;
+    if (ticket_.pid.home != env_.self) {
+      makes_names_ = true;
+      return with_announced_binds(files);
+    }
+    for (const std::string& name : deleted) {
+      struct stat st {};
+      if (::lstat(name.c_str(), &st) == 0) {
+        return Error("it has a deleted unix socket, whose name was given to something else: " +
+                     name);
+      }
+    }
+    return files;
+  }
+
   Result<std::string> changed(std::string_view files) {
     SSI_TRY(set_sockets(files));
     SSI_ASSIGN(const std::string unnamed, without_names(files, given_));
-    return mended_files(unnamed);
+    SSI_ASSIGN(const std::string ends_told_apart, with_fifo_ends(unnamed, fifos_));
+    SSI_ASSIGN(const std::string announced, with_binds(ends_told_apart));
+    return mended_files(announced);
   }
 
   Result<> set_connections(const ImageDir& images) {
@@ -324,20 +357,23 @@ class TargetMove {
   Result<> change_files(ImageDir& images) {
     SSI_TRY(images.change(kFilesImage, [this](std::string_view image) { return changed(image); }));
     SSI_TRY(set_locks(images));
-    return had_fifo_ ? images.change(kFifoDataImage, only_the_head) : Result<>();
+    return fifos_.empty() ? Result<>() : images.change(kFifoDataImage, only_the_head);
   }
 
   // A process's record locks it takes itself, in criu's hands: at home beside home's carrier, which
-  // lets go after that; elsewhere they become those that home holds. All others are there already.
+  // lets go after that; elsewhere they become those that home holds. Leases, too: of this kernel,
+  // or, at home, the one that its open file has. All others are there already.
   Result<> set_locks(ImageDir& images) {
     SSI_TRY(images.change(kFileLocksImage, only_the_head));
     std::vector<ProcessLock> locks;
+    std::vector<LeaseToTake> leases;
     for (const fds::HeldFile& file : held_) {
+      if (file.lease.any()) leases.push_back({file.pid, file.number, file.lease});
       if (!file.of_process) continue;
       for (const LockRange& range : file.locks) locks.push_back({file.pid, file.number, range});
     }
-    if (locks.empty()) return {};
-    const std::string image = process_locks_image(locks);
+    if (locks.empty() && leases.empty()) return {};
+    const std::string image = locks_image(locks, leases);
     const auto* bytes = reinterpret_cast<const std::uint8_t*>(image.data());
     return images.write_part({kFileLocksImage, 0, {bytes, image.size()}});
   }
@@ -345,6 +381,8 @@ class TargetMove {
   Result<> restore(ImageDir& images, const StagedMemory& staged) {
     if (!criu_) return Error("the source did not say that it is frozen");
     SSI_TRY(images.change(kTtyImage, without_outer_sessions));
+    SSI_ASSIGN(const std::string files, images.read(kFilesImage));
+    SSI_ASSIGN(const auto netlink_ports, netlink_ports_in(files));
     SSI_TRY(change_files(images));
     SSI_TRY(set_connections(images));
     RestoreOptions options;
@@ -384,19 +422,33 @@ class TargetMove {
     SSI_TRY(std::move(installing).context("memory"));
     if (*restored != ticket_.pid.pid) return Error("criu rebuilt another process");
     SSI_TRY(cgroup_.freeze(kFreezeTimeout));
+    SSI_TRY(check_netlink_ports(netlink_ports));
     SSI_TRY(fill_ptys());
-    SSI_TRY(find_listeners());
+    SSI_TRY(find_named());
     return adopt_files();
   }
 
+  Result<> check_netlink_ports(std::set<std::uint32_t> missing) const {
+    if (missing.empty()) return {};
+    SSI_ASSIGN(const auto pids, cgroup_.pids());
+    for (const pid_t pid : pids) {
+      SSI_ASSIGN(const auto ports, fds::netlink_ports(pid));
+      for (const std::uint32_t port : ports) missing.erase(port);
+    }
+    if (missing.empty()) return {};
+    return Error(ErrorCode::kRefused, "its socket to the kernel has the number " +
+                                          std::to_string(*missing.begin()) +
+                                          ", which somebody has there");
+  }
+
   // What they are called here.
-  Result<> find_listeners() {
+  Result<> find_named() {
     for (StreamRef& s : streams_) {
-      if (!s.listens()) continue;
+      if (!s.is_named()) continue;
       SSI_ASSIGN(const pid_t owner, host_pid(s.pid));
       struct stat st {};
       const std::string path = "/proc/" + std::to_string(owner) + "/fd/" + std::to_string(s.number);
-      if (::stat(path.c_str(), &st) != 0) return Error::from_errno("find a listening socket");
+      if (::stat(path.c_str(), &st) != 0) return Error::from_errno("find a socket with a name");
       s.local_key = stream_key(st);
     }
     return {};
@@ -477,7 +529,7 @@ class TargetMove {
   const MoveTicket& ticket_;
   std::vector<StreamRef> streams_;
   const bool holds_files_;
-  bool had_fifo_ = false;
+  std::set<std::string> fifos_;  // keys of ends of named pipes that were not moved before
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
   FreezerCgroup cgroup_;
@@ -488,7 +540,7 @@ class TargetMove {
   std::map<std::string, UniqueFd> sockets_;  // by their keys, until criu has them
   UniqueFd network_;                         // of the realm; if there are sockets
   std::set<std::string> given_;              // their keys: those that listen and come home
-  bool makes_names_ = false;                 // for some that listen
+  bool makes_names_ = false;                 // for sockets, by which others find them, or did
   std::size_t attached_ = 0;
   Clock::time_point frozen_since_{};  // at the latest
   std::uint64_t restore_us_ = 0;

@@ -1,6 +1,7 @@
 // The words of one move. Plain values.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -30,14 +31,18 @@ struct StreamRef {
   std::uint32_t peer_uid = 0;
   std::uint32_t peer_gid = 0;
   std::uint32_t fifo_mode = 0;  // st_mode of a named pipe, where criu still takes it for one
-  // Not empty: it is a unix socket that listens, and this its address (connect(2)): a path, or an
-  // abstract name. Its clients become streams; it has none itself.
+  // Not empty: it is a unix socket that others reach by its name, and this its address
+  // (connect(2)): a path, or an abstract name. If it listens its clients become streams; it has
+  // none itself. One for datagrams is a stream to the process.
   std::string address{};
   // Of that: a process that has it (its PID at home), and as which descriptor.
   std::int32_t pid = 0;
   std::int32_t number = -1;
+  std::uint32_t socket_type = SOCK_STREAM;  // of a unix socket
 
-  bool listens() const { return !address.empty(); }
+  bool is_named() const { return !address.empty(); }
+  bool listens() const { return is_named() && socket_type != SOCK_DGRAM; }
+  bool takes_datagrams() const { return is_named() && socket_type == SOCK_DGRAM; }
 };
 
 // One of the tree of processes that moves with a ticket's.

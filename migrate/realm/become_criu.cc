@@ -4,11 +4,15 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <vector>
+
+#include "migrate/criu/criu_arguments.h"
+#include "migrate/criu/criu_limits.h"
 #include "migrate/realm/realm_protocol.h"
 
 namespace ssi::migrate {
 
-void become_criu(const std::string& criu_dir, CriuUser user, std::span<const int> fds) {
+void become_criu(const std::string& criu_dir, std::span<const int> fds) {
   ::setpgid(0, 0);
   if (::write(fds[0], "0", 1) != 1) ::_exit(120);
   // First out of the way, as they may overlap.
@@ -27,16 +31,16 @@ void become_criu(const std::string& criu_dir, CriuUser user, std::span<const int
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (!user.is_root() && (::setresgid(user.gid, 0, 0) != 0 || ::setresuid(user.uid, 0, 0) != 0)) {
-    ::_exit(123);
-  }
   const std::string loader = criu_dir + "/ld.so";
   const std::string criu = criu_dir + "/criu";
   char fd_text[] = {static_cast<char>('0' + kCriuRpcFd), '\0'};
-  const char* argv[] = {loader.c_str(),        "--library-path", criu_dir.c_str(), criu.c_str(),
-                        "--no-default-config", "swrk",           fd_text,          nullptr};
+  const std::string limits = criu_dir + "/" + kCriuLimitsLibrary;
+  std::vector<const char*> argv = {loader.c_str(), "--library-path", criu_dir.c_str()};
+  if (criu_needs_limits_library()) argv.insert(argv.end(), {"--preload", limits.c_str()});
+  argv.insert(argv.end(),
+              {criu.c_str(), "--no-default-config", kCriuValidation, "swrk", fd_text, nullptr});
   const char* envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
-  ::execve(loader.c_str(), const_cast<char**>(argv), const_cast<char**>(envp));
+  ::execve(loader.c_str(), const_cast<char**>(argv.data()), const_cast<char**>(envp));
   ::_exit(127);
 }
 

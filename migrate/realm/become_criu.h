@@ -4,12 +4,10 @@
 #include <span>
 #include <string>
 
-#include "migrate/criu/criu_user.h"
-
 namespace ssi::migrate {
 
 // fds[0] is the cgroup.procs to be born in; the others become 3, 4, ... (realm_protocol.h), nothing
 // else stays open. Between fork and exec; alone in a new process group.
-[[noreturn]] void become_criu(const std::string& criu_dir, CriuUser user, std::span<const int> fds);
+[[noreturn]] void become_criu(const std::string& criu_dir, std::span<const int> fds);
 
 }  // namespace ssi::migrate

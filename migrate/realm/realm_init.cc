@@ -46,14 +46,13 @@ void send_message(int connection, const RealmMessage& message) {
   (void)::send(connection, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-Result<pid_t> fork_criu(const std::string& criu_dir, CriuUser user,
-                        const std::vector<UniqueFd>& fds) {
+Result<pid_t> fork_criu(const std::string& criu_dir, const std::vector<UniqueFd>& fds) {
   const std::vector<int> numbers = numbers_of(fds);
   const pid_t pid = ::fork();
   if (pid < 0) return Error::from_errno("fork");
   if (pid == 0) {
     ::setsid();  // a guest without a parent at home gets criu's session, not the realm's
-    become_criu(criu_dir, user, numbers);
+    become_criu(criu_dir, numbers);
   }
   return pid;
 }
@@ -150,8 +149,7 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   const RealmMessage& m = request.message;
   switch (static_cast<RealmOp>(m.op)) {
     case RealmOp::kSpawnDump:
-      return spawn_dump(connection, {static_cast<uid_t>(m.pid), static_cast<gid_t>(m.value)},
-                        request.fds);
+      return spawn_dump(connection, request.fds);
     case RealmOp::kSpawnRestore:
       return spawn_restore(connection, m.value, m.pid, request.fds);
     case RealmOp::kCleanUp:
@@ -206,10 +204,9 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   }
 }
 
-RealmMessage RealmInit::spawn_dump(int connection, CriuUser user,
-                                   const std::vector<UniqueFd>& fds) {
+RealmMessage RealmInit::spawn_dump(int connection, const std::vector<UniqueFd>& fds) {
   if (!enough_for_criu(fds)) return reply(0, EINVAL);
-  const auto pid = fork_criu(criu_dir_, user, fds);
+  const auto pid = fork_criu(criu_dir_, fds);
   if (!pid) return reply(0, EAGAIN);
   crius_[*pid].connection = connection;
   return reply(*pid, 0);
@@ -229,7 +226,7 @@ RealmMessage RealmInit::spawn_restore(int connection, pid_t guest, pid_t parent,
 
 Result<pid_t> RealmInit::start_restore(pid_t parent, const std::vector<UniqueFd>& fds) {
   // Init is what such a process has at home for a parent, too.
-  if (parent <= 1) return fork_criu(criu_dir_, {}, fds);
+  if (parent <= 1) return fork_criu(criu_dir_, fds);
   auto stand_in = std::ranges::find(stand_ins_, parent, &StandIn::stands_for);
   if (stand_in == stand_ins_.end()) {
     SSI_ASSIGN(auto started, StandIn::start(parent, criu_dir_));

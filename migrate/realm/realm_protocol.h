@@ -12,7 +12,6 @@ enum class RealmOp : std::uint32_t {
   // Requests. PIDs are those inside the realm.
   kSpawnDump =
       1,  // fds: cgroup.procs to start in, RPC socket (-> 3), images dir (-> 4), more (-> 5..);
-          // pid and value: its real uid and gid (criu_user.h)
   kPutInCgroup = 2,  // fds: cgroup.procs; pid
   kRegister =
       3,        // pid is a guest, rebuilt by the criu `value`: its end is reported, and kept until

@@ -75,7 +75,7 @@ class StandInProcess {
     const bool controls = terminal != raw.end() && ::ioctl(*terminal, TIOCSCTTY, 0) == 0;
     const pid_t pid = ::fork();
     if (pid < 0) return {StandInMessage::kAnswer, 0, errno};
-    if (pid == 0) become_criu(criu_dir_, {}, raw);
+    if (pid == 0) become_criu(criu_dir_, raw);
     if (controls) terminal_from_ = pid;
     return {StandInMessage::kAnswer, pid, 0};
   }

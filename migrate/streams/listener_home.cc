@@ -25,6 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 // So long nobody asks for its clients after somebody had: the process has closed it meanwhile.
 constexpr std::chrono::minutes kAloneMax{10};
+constexpr std::uint64_t kBacklogMax = 65'535;
 constexpr std::chrono::milliseconds kAfterFailure{50};  // no descriptors left, for one
 
 ByteSpan bytes_of(const ListenerFrame& frame) {
@@ -115,11 +116,15 @@ class ListenerHome::Listener {
 
   // `known`: the streams of connections that were made there. All others of which the process has
   // not heard are told of again.
-  void serve(const StreamChannel& channel, std::uint64_t generation,
+  void serve(const StreamChannel& channel, std::uint64_t generation, std::uint64_t backlog,
              const std::set<StreamId>& known) {
     {
       std::lock_guard lock(mutex_);
       const bool late = stopped_ || generation < generation_;
+      // It may have begun to listen where it is.
+      if (!late && socket_ && backlog > 0) {
+        (void)::listen(*socket_, static_cast<int>(std::min<std::uint64_t>(backlog, kBacklogMax)));
+      }
       const ListenerFrame answer{.type = ListenerFrameType::kListening,
                                  .a = late ? std::uint64_t{ESTALE} : 0};
       if (!channel->send({bytes_of(answer)}).ok() || late) return;
@@ -378,7 +383,7 @@ void ListenerHome::serve(StreamChannel channel) {
     (void)channel->send({bytes_of(none)}).ok();
     return;
   }
-  listener->serve(channel, frame.b, known);
+  listener->serve(channel, frame.b, frame.c, known);
 }
 
 void ListenerHome::stop() {

@@ -21,6 +21,7 @@ namespace {
 constexpr std::chrono::milliseconds kPauseMin{20};
 constexpr std::chrono::milliseconds kPauseMax{1000};
 constexpr std::chrono::seconds kSweep{2};
+constexpr std::chrono::milliseconds kLook{200};
 constexpr int kFlushMs = 5000;
 
 ByteSpan bytes_of(const ListenerFrame& frame) {
@@ -47,9 +48,11 @@ class ListenerTarget::Attachment {
       : streams_(streams), what_(std::move(what)), diag_(std::move(diag)) {}
   ~Attachment() { stop(false); }
 
-  void start() {
+  void start(fds::SocketInode socket) {
     std::lock_guard lock(mutex_);
     if (stopped_ || hearing_.joinable()) return;
+    socket_ = socket;
+    silent_ = true;
     hearing_ = std::thread([this] { hear(); });
     connecting_ = std::thread([this] { connect_clients(); });
   }
@@ -61,6 +64,7 @@ class ListenerTarget::Attachment {
     const auto timeout = std::chrono::milliseconds(timeout_ms);
     if (!changed_.wait_for(lock, timeout, [&] { return !busy_; })) return false;
     if (!hearing_.joinable()) return true;  // it was never begun
+    if (silent_) return !listens();
     const StreamChannel channel = channel_;
     if (!channel) return false;
     for (const Made& made : made_) {
@@ -148,8 +152,30 @@ class ListenerTarget::Attachment {
     return channel_ && channel_->send({bytes_of(told)}).ok();
   }
 
+  // Nothing tells of a socket that begins to listen.
+  bool await_listening() {
+    std::unique_lock lock(mutex_);
+    while (!stopped_ && (paused_ || !listens_or_is_gone())) {
+      changed_.wait_for(lock, kLook, [&] { return stopped_; });
+    }
+    silent_ = false;
+    return !stopped_;
+  }
+  std::optional<fds::UnixSocket> socket_now() const {
+    return fds::ask_unix_socket(*diag_, socket_);
+  }
+  bool listens() const {
+    const auto now = socket_now();
+    return now && now->state == fds::UnixSocket::State::kListening;
+  }
+  bool listens_or_is_gone() const {
+    const auto now = socket_now();
+    return !now || now->state == fds::UnixSocket::State::kListening;
+  }
+
   // A thread: what home says.
   void hear() {
+    if (!await_listening()) return;
     auto pause = std::chrono::milliseconds(0);
     for (;;) {
       {
@@ -189,16 +215,20 @@ class ListenerTarget::Attachment {
     SSI_ASSIGN(auto dialled, what_.dial());
     const StreamChannel channel = std::move(dialled);
     std::vector<StreamId> known;
+    std::optional<fds::UnixSocket> socket;
     {
       std::lock_guard lock(mutex_);
       if (stopped_) return Error("the socket was closed");
+      socket = socket_now();
       dialled_ = channel;
       clients_.clear();  // those that wait are told of again
       for (const Made& made : made_) known.push_back(made.out);
       if (busy_) known.push_back(busy_);
     }
-    const ListenerFrame ask{
-        .type = ListenerFrameType::kListen, .a = what_.id, .b = what_.generation};
+    const ListenerFrame ask{.type = ListenerFrameType::kListen,
+                            .a = what_.id,
+                            .b = what_.generation,
+                            .c = socket ? socket->backlog() : 0};
     const ByteSpan ids(reinterpret_cast<const std::uint8_t*>(known.data()),
                        known.size() * sizeof(StreamId));
     SSI_TRY(channel->send({bytes_of(ask), ids}));
@@ -212,6 +242,10 @@ class ListenerTarget::Attachment {
     if (answer.a != 0) return Error(ErrorCode::kGone, "home does not have the socket");
     std::lock_guard lock(mutex_);
     channel_ = channel;
+    if (!socket && socket_ != 0) {
+      const ListenerFrame nobody{.type = ListenerFrameType::kNobody};
+      SSI_TRY(channel->send({bytes_of(nobody)}));
+    }
     return channel;
   }
 
@@ -260,7 +294,8 @@ class ListenerTarget::Attachment {
         std::lock_guard lock(mutex_);
         if (stopped_ || paused_) return Error(ErrorCode::kTimeout, "the guest leaves");
       }
-      ends = fds::connect_relay_end(*what_.network, made.peer, *what_.root, what_.address);
+      ends = fds::connect_relay_end(*what_.network, made.peer, *what_.root, what_.address,
+                                    what_.socket_type);
     }
     if (!ends) return std::move(ends).error();
     struct stat st {};
@@ -273,6 +308,7 @@ class ListenerTarget::Attachment {
                             what_.dial_stream};
     out.socket = in.socket = made.out;
     out.peer = in.peer = made.peer;
+    out.socket_type = in.socket_type = what_.socket_type;
     if (auto begun = streams_.begin_accepted(std::move(out), std::move(in), std::move(*ends));
         !begun) {
       close_streams(made);
@@ -323,7 +359,9 @@ class ListenerTarget::Attachment {
   std::condition_variable changed_;
   bool stopped_ = false;
   bool paused_ = false;
-  StreamId busy_ = 0;  // the connection that is being made
+  bool silent_ = false;          // home has not heard of it yet
+  fds::SocketInode socket_ = 0;  // the guest's
+  StreamId busy_ = 0;            // the connection that is being made
   std::deque<ListenerFrame> clients_;
   std::vector<Made> made_;
   StreamChannel channel_;
@@ -349,10 +387,10 @@ Result<> ListenerTarget::attach(Attach what) {
   return {};
 }
 
-Result<> ListenerTarget::start(StreamId id) {
+Result<> ListenerTarget::start(StreamId id, fds::SocketInode socket) {
   const auto attachment = find(id);
   if (!attachment) return Error(ErrorCode::kGone, "no such socket");
-  attachment->start();
+  attachment->start(socket);
   return {};
 }
 

@@ -36,13 +36,15 @@ class ListenerTarget {
     Dial dial;            // to home's listeners
     Dial dial_stream;     // to home's streams
     std::string address;  // as fds::connect_relay_end has it
-    UniqueFd root;        // of the guest's files, as this process sees them
-    UniqueFd network;     // the namespace in which the guest is
+    int socket_type = SOCK_STREAM;
+    UniqueFd root;     // of the guest's files, as this process sees them
+    UniqueFd network;  // the namespace in which the guest is
     // Connections that have come along with it: home is told when they are over.
     std::vector<std::pair<StreamId, StreamId>> carried{};
   };
   Result<> attach(Attach what);
-  Result<> start(StreamId id);
+  // `socket`: the guest's. If it does not listen yet, home is told when it does.
+  Result<> start(StreamId id, fds::SocketInode socket);
   // kTimeout: home did not hear of it; may be repeated.
   Result<> pause(StreamId id, int timeout_ms);
   Result<> resume(StreamId id);

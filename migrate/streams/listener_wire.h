@@ -7,16 +7,18 @@
 namespace ssi::migrate {
 
 enum class ListenerFrameType : std::uint32_t {
-  kListen = 1,  // target -> home: a = listener, b = generation; the streams (kGuestWrites) of the
-                //                 connections that were made there follow, 8 bytes each
+  kListen = 1,     // target -> home: a = listener, b = generation, c = its backlog; the streams
+                   //                 (kGuestWrites) of the connections that were made there follow,
+                   //                 8 bytes each
   kListening = 2,  // home -> target: a = errno (then the connection ends)
   kComes = 3,      // home -> target: somebody has connected: a, b = the streams of it, out of the
                    //                 process and into it, c = user, d = group
-  kNobody = 4,     // target -> home: a = a connection's stream: the process did not listen any more
-  kAccepted = 5,   // target -> home: a = a connection's stream: the process has it, for good
-  kAsk = 6,        // target -> home: a = a number, said again as soon as all before it was heard
-  kHeard = 7,      // home -> target: a = that number
-  kOver = 8,       // target -> home: a = a connection's stream: it is over, or can't be made
+  kNobody = 4,    // target -> home: a = a connection's stream, or 0: the process did not listen any
+                  //                 more
+  kAccepted = 5,  // target -> home: a = a connection's stream: the process has it, for good
+  kAsk = 6,       // target -> home: a = a number, said again as soon as all before it was heard
+  kHeard = 7,     // home -> target: a = that number
+  kOver = 8,      // target -> home: a = a connection's stream: it is over, or can't be made
 };
 
 struct ListenerFrame {

@@ -31,15 +31,16 @@ Name abstract(const std::string& name) {
   made.bytes = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
   return made;
 }
-UniqueFd listen_at(const std::string& name, int backlog = 10) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+// backlog 0: it does not listen yet.
+UniqueFd listen_at(const std::string& name, int backlog = 10, int type = SOCK_STREAM) {
+  UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   const Name at = abstract(name);
   REQUIRE(::bind(*fd, reinterpret_cast<const sockaddr*>(&at.address), at.bytes) == 0);
-  REQUIRE(::listen(*fd, backlog) == 0);
+  if (backlog > 0) REQUIRE(::listen(*fd, backlog) == 0);
   return fd;
 }
-UniqueFd connect_to(const std::string& name) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+UniqueFd connect_to(const std::string& name, int type = SOCK_STREAM) {
+  UniqueFd fd(::socket(AF_UNIX, type | SOCK_CLOEXEC, 0));
   const Name at = abstract(name);
   if (::connect(*fd, reinterpret_cast<const sockaddr*>(&at.address), at.bytes) != 0) fd.reset();
   return fd;
@@ -79,8 +80,9 @@ struct Home {
   std::string name;
   std::uint64_t generation = 0;
 
-  explicit Home(std::string called) : name(std::move(called)) {
-    UniqueFd socket = listen_at(name);
+  explicit Home(std::string called, int backlog = 10, int type = SOCK_STREAM)
+      : name(std::move(called)) {
+    UniqueFd socket = listen_at(name, backlog, type);
     REQUIRE(listeners.export_socket(kListener, std::move(socket), owner.duplicate()).ok());
   }
   ~Home() {
@@ -111,14 +113,18 @@ struct Guest {
   std::uint64_t generation;
   UniqueFd socket;
 
-  Guest(Home& at, const std::string& called, int backlog = 10)
-      : home(at), name(called), generation(++at.generation), socket(listen_at(called, backlog)) {
+  Guest(Home& at, const std::string& called, int backlog = 10, int type = SOCK_STREAM)
+      : home(at),
+        name(called),
+        generation(++at.generation),
+        socket(listen_at(called, backlog, type)) {
     ListenerTarget::Attach attach;
     attach.id = kListener;
     attach.generation = generation;
     attach.dial = home.dial();
     attach.dial_stream = home.net.dial();
     attach.address = std::string(1, '\0') + name;
+    attach.socket_type = type;
     attach.root = UniqueFd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
     attach.network = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
     REQUIRE(listeners.attach(std::move(attach)).ok());
@@ -127,7 +133,11 @@ struct Guest {
     listeners.stop();
     streams.stop();
   }
-  void start() { REQUIRE(listeners.start(kListener).ok()); }
+  void start() {
+    struct stat st {};
+    REQUIRE(::fstat(*socket, &st) == 0);
+    REQUIRE(listeners.start(kListener, st.st_ino).ok());
+  }
   void leave() { (void)listeners.close(kListener, generation).ok(); }
 };
 
@@ -384,4 +394,63 @@ TEST_CASE("when the last owner has ended, the name leads nowhere") {
   }
   CHECK(!found);
   CHECK(home.listeners.size() == 0);
+}
+
+TEST_CASE("clients of a socket for messages: each message is one") {
+  if (!is_root()) return;
+  Home home("listeners.home20", 10, SOCK_SEQPACKET);
+  Guest guest(home, "listeners.guest20", 10, SOCK_SEQPACKET);
+  guest.start();
+  const UniqueFd client = connect_to(home.name, SOCK_SEQPACKET);
+  const UniqueFd accepted = accept_within(guest.socket);
+  REQUIRE(accepted);
+  for (const std::string message : {"one", "another", "the third"}) {
+    REQUIRE(::send(*client, message.data(), message.size(), 0) > 0);
+    REQUIRE(::send(*accepted, message.data(), message.size(), 0) > 0);
+  }
+  for (const std::string message : {"one", "another", "the third"}) {
+    for (const UniqueFd* end : {&accepted, &client}) {
+      char bytes[64];
+      REQUIRE(comes_within(**end, POLLIN, kTimeoutMs));
+      const ssize_t got = ::recv(**end, bytes, sizeof bytes, 0);
+      CHECK(std::string(bytes, static_cast<std::size_t>(std::max<ssize_t>(got, 0))) == message);
+    }
+  }
+}
+
+TEST_CASE("a socket that begins to listen where the guest is") {
+  if (!is_root()) return;
+  Home home("listeners.home21", 0);
+  Guest guest(home, "listeners.guest21", 0);
+  guest.start();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  CHECK_FALSE(connect_to(home.name));  // as ever
+  CHECK(guest.listeners.pause(kListener, kTimeoutMs).ok());
+  CHECK(guest.listeners.resume(kListener).ok());
+  REQUIRE(::listen(*guest.socket, 10) == 0);
+  UniqueFd client;
+  for (int i = 0; i < 1000 && !client; ++i) {
+    client = connect_to(home.name);
+    if (!client) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  REQUIRE(client);
+  const UniqueFd accepted = accept_within(guest.socket);
+  REQUIRE(accepted);
+  CHECK(says(client, accepted, "x"));
+}
+
+TEST_CASE("a guest closes a socket on which it has never listened: its name is free at home") {
+  if (!is_root()) return;
+  Home home("listeners.home22", 0);
+  Guest guest(home, "listeners.guest22", 0);
+  guest.start();
+  guest.socket.reset();
+  bool is_free = false;
+  for (int i = 0; i < 1000 && !is_free; ++i) {
+    const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const Name at = abstract(home.name);
+    is_free = ::bind(*fd, reinterpret_cast<const sockaddr*>(&at.address), at.bytes) == 0;
+    if (!is_free) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  CHECK(is_free);
 }

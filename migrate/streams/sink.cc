@@ -51,6 +51,7 @@ bool Sink::credit_due(std::uint64_t used, StreamFrame& credit) const {
   }
   if (window_ != Window::kFree && credit.b != credit_sent_.b) return true;
   if (credit.b - credit_sent_.b >= capacity_ / 4) return true;
+  if (device_->tells_what_is_read() && credit.a != credit_sent_.a) return true;
   // A drain waits for these.
   return !guest_reads_ && (credit.a != credit_sent_.a || credit.c != credit_sent_.c);
 }
@@ -228,6 +229,11 @@ void Sink::demand(std::uint64_t bytes) {
     demand_end_ = std::max(demand_end_, used + bytes);
   }
   wake();
+}
+
+bool Sink::expect_messages(std::size_t waiting) {
+  std::lock_guard lock(mutex_);
+  return !fd_ || device_->expect_messages(*fd_, waiting);
 }
 
 bool Sink::drain(int timeout_ms) {

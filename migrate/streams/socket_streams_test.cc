@@ -1,9 +1,13 @@
 // A unix socket of a guest whose other end stays at home.
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
+#include <csignal>
 #include <cstring>
 
 #include "migrate/streams/test_net.h"
+#include "ssid/base/proc_status.h"
 
 using namespace ssi;
 using namespace ssi::migrate;
@@ -248,4 +252,57 @@ TEST_CASE("a descriptor can't be sent over it: both see an end") {
   REQUIRE(::sendmsg(from, &message, 0) == 1);
   CHECK(read_all(to).empty());
   CHECK(breaks(from));
+}
+
+TEST_CASE("who asks at home with each message who has sent it is told the guest, not root") {
+  if (!is_root()) return;
+  for (const int type : {SOCK_STREAM, SOCK_SEQPACKET, SOCK_DGRAM}) {
+    CAPTURE(type);
+    const pid_t deputy = ::fork();
+    if (deputy == 0) {
+      if (::setgid(2345) != 0 || ::setuid(1234) != 0) ::_exit(1);
+      ::pause();
+      ::_exit(0);
+    }
+    while (proc_status_line(deputy, "Uid").find("1234") == std::string::npos) ::usleep(1000);
+    Net net;
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) == 0);
+    const UniqueFd peer(pair[0]);
+    const int on = 1;
+    REQUIRE(::setsockopt(*peer, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0);
+    UniqueFd owner(static_cast<int>(::syscall(SYS_pidfd_open, deputy, 0)));
+    REQUIRE(
+        net.home.export_fd(kOut, StreamDirection::kGuestWrites, UniqueFd(pair[1]), std::move(owner))
+            .ok());
+    StreamTarget node;
+    StreamTarget::Attach attach{kOut, 1, StreamDirection::kGuestWrites, 0, net.dial()};
+    attach.socket = kOut;
+    attach.network = UniqueFd(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+    attach.socket_type = type;
+    const auto guest = node.attach(std::move(attach));
+    REQUIRE(guest.ok());
+    REQUIRE(node.start(kOut).ok());
+    REQUIRE(::send(**guest, "x", 1, 0) == 1);
+    REQUIRE(comes_within(*peer, POLLIN, 10'000));
+    char byte = 0;
+    iovec bytes{&byte, 1};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(ucred))] = {};
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    REQUIRE(::recvmsg(*peer, &message, 0) == 1);
+    REQUIRE(CMSG_FIRSTHDR(&message) != nullptr);
+    ucred sender{};
+    std::memcpy(&sender, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof sender);
+    CHECK(sender.pid == deputy);
+    CHECK(sender.uid == 1234);
+    CHECK(sender.gid == 2345);
+    net.home.stop();
+    node.stop();
+    ::kill(deputy, SIGKILL);
+    ::waitpid(deputy, nullptr, 0);
+  }
 }

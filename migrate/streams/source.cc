@@ -69,6 +69,7 @@ void Source::send_state(std::unique_lock<std::mutex>& lock) {
 void Source::drop_below(std::uint64_t position) {
   if (position <= base_) return;
   if (keep_until_read_ && position > end()) return;
+  if (fd_) device_->drop(*fd_, position - base_);
   buffer_.erase(0, std::min<std::uint64_t>(position - base_, buffer_.size()));
   base_ = position;
   sent_ = std::max(sent_, base_);
@@ -179,17 +180,16 @@ void Source::run() {
       continue;
     }
     const bool emptying = draining_ && !emptied_;
-    const bool want = fd_ && !eof_ && !finished_ && (emptying || end() < window_end_);
+    const bool want = fd_ && !eof_ && !finished_ && (emptying || end() < window_end_) &&
+                      !device_->waits_for_reader();
     if (want && !emptying && !device_->may_read(*fd_)) {
       wait(lock, false, 0, kBackgroundMs);
       continue;
     }
-    const short events = wait(lock, want, POLLIN,
-                              emptying           ? 0
-                              : awaits_newline() ? kNewlineMs
-                                                 : -1);
+    const bool tries = emptying || (want && (device_->hides_its_end() || device_->holds_more()));
+    const short events = wait(lock, want, POLLIN, tries ? 0 : awaits_newline() ? kNewlineMs : -1);
     if (stopped_ || !want || !fd_) continue;
-    if (events == 0 && !emptying) continue;
+    if (events == 0 && !tries) continue;
     // It may be the shell's by now, whose user has typed this.
     if (!emptying && !device_->may_read(*fd_)) continue;
     const std::size_t room =

@@ -5,9 +5,29 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "migrate/streams/stream_end.h"
 
 namespace ssi::migrate {
+namespace {
+
+class FifoAtItsEnd final : public StreamDevice {
+ public:
+  ssize_t read(int fd, char* to, std::size_t size) override {
+    const ssize_t got = ::read(fd, to, size);
+    if (got < 0 && errno == EAGAIN) has_writers_ = true;
+    return got;
+  }
+  bool hides_its_end() const override { return !has_writers_; }
+
+ private:
+  bool has_writers_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<StreamDevice> home_fifo_at_its_end() { return std::make_unique<FifoAtItsEnd>(); }
 
 ssize_t StreamDevice::read(int fd, char* to, std::size_t size) { return ::read(fd, to, size); }
 

@@ -88,6 +88,14 @@ void StreamEnd::give_up() {
   wake_all();
 }
 
+Result<UniqueFd> StreamEnd::duplicate() const {
+  std::lock_guard lock(mutex_);
+  if (!fd_) return Error(ErrorCode::kGone, "nobody has it any more");
+  UniqueFd fd(::fcntl(*fd_, F_DUPFD_CLOEXEC, 0));
+  if (!fd) return Error::from_errno("duplicate a descriptor");
+  return fd;
+}
+
 bool StreamEnd::finished() const {
   std::lock_guard lock(mutex_);
   return finished_;

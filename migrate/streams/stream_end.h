@@ -46,6 +46,8 @@ class StreamEnd {
   void give_up();
   // Nothing will come or go any more: end of file was passed on, or nobody reads.
   bool finished() const;
+  // Of its descriptor. kGone: it has none any more.
+  Result<UniqueFd> duplicate() const;
 
  protected:
   // `fd`: opened for this end alone, non-blocking. No device: a pipe.
@@ -149,6 +151,8 @@ class Sink final : public StreamEnd {
   // others read the same pipe at home) not one more than demand() says that it waits for.
   void open(bool on_demand);
   void demand(std::uint64_t bytes);
+  // StreamDevice::expect_messages().
+  bool expect_messages(std::size_t waiting);
   // Takes back what the (frozen) guest has not read and tells home. False: home was not told in
   // time; it may be called again.
   bool drain(int timeout_ms);

@@ -3,11 +3,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
+#include <optional>
 
+#include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
 
 namespace ssi::migrate {
@@ -20,6 +24,34 @@ constexpr int kAloneMsMax = 2'000;
 
 ByteSpan bytes_of(const StreamFrame& frame) {
   return {reinterpret_cast<const std::uint8_t*>(&frame), sizeof(frame)};
+}
+
+// The process itself, or the deputy that it has become.
+std::optional<ucred> identity_of(const UniqueFd& process) {
+  UniqueFd second(process ? ::fcntl(*process, F_DUPFD_CLOEXEC, 0) : -1);
+  if (!second) return {};
+  const auto handle = ProcessHandle::from_pidfd(std::move(second));
+  if (!handle) return {};
+  // Real and effective.
+  unsigned uid[2], gid[2];
+  const auto read = [&](const char* name, unsigned(&ids)[2]) {
+    return std::sscanf(proc_status_line(handle->pid(), name).c_str(), "%u %u", &ids[0], &ids[1]) ==
+           2;
+  };
+  if (!read("Uid", uid) || !read("Gid", gid)) return {};
+  return ucred{handle->pid(), uid[1], gid[1]};
+}
+
+bool is_datagram_socket(int socket) {
+  int type = 0;
+  socklen_t size = sizeof type;
+  return ::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size) == 0 && type == SOCK_DGRAM;
+}
+
+// The process's own opening is told.
+bool is_at_its_end(int fifo) {
+  pollfd entry{fifo, POLLIN, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & POLLHUP) != 0;
 }
 
 }  // namespace
@@ -38,7 +70,8 @@ Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd 
   struct stat st {};
   if (::fstat(*fd, &st) != 0) return Error::from_errno("look at a stream's descriptor");
   const bool socket = S_ISSOCK(st.st_mode);
-  if (socket) device = home_socket();
+  if (socket) device = home_socket(*fd, identity_of(owner));
+  if (reads && S_ISFIFO(st.st_mode) && is_at_its_end(*fd)) device = home_fifo_at_its_end();
   const int mode = terminal ? O_RDWR : reads ? O_RDONLY : O_WRONLY;
   UniqueFd own;
   if (socket) {
@@ -49,6 +82,7 @@ Result<> StreamHome::export_fd(StreamId id, StreamDirection direction, UniqueFd 
   const int capacity = ::fcntl(*own, F_GETPIPE_SZ);
   auto made = std::make_shared<Export>();
   made->direction = direction;
+  made->datagrams = socket && is_datagram_socket(*own);
   if (owner) made->owners.push_back(std::make_shared<const UniqueFd>(std::move(owner)));
   if (reads) {
     made->source = std::make_unique<Source>(std::move(own), true, std::move(device));
@@ -122,6 +156,18 @@ std::shared_ptr<StreamHome::Export> StreamHome::find(StreamId id) const {
   std::lock_guard lock(mutex_);
   const auto it = exports_.find(id);
   return it == exports_.end() ? nullptr : it->second;
+}
+
+Result<UniqueFd> StreamHome::duplicate(StreamId id) const {
+  const auto exported = find(id);
+  if (!exported || !exported->datagrams) return Error(ErrorCode::kGone, "no such socket");
+  return exported->source->duplicate();
+}
+
+Result<> StreamHome::hand_over(StreamId id) {
+  const auto exported = find(id);
+  if (!exported || !exported->datagrams) return Error(ErrorCode::kGone, "no such socket");
+  return close(id, 0);
 }
 
 bool StreamHome::has(StreamId id) const { return find(id) != nullptr; }

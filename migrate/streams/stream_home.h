@@ -30,6 +30,11 @@ class StreamHome {
   // The guest ended: what is under way is still written (in the background, at most `linger_ms`,
   // and while there is somebody to send it), then the descriptor is closed.
   Result<> close(StreamId id, int linger_ms);
+  // A datagram socket that others reach by its name: a duplicate, for the process that comes home
+  // with it. kGone: there is none.
+  Result<UniqueFd> duplicate(StreamId id) const;
+  // That process has it: what it has not read waits there. kGone: there is none.
+  Result<> hand_over(StreamId id);
   // Exported here?
   bool has(StreamId id) const;
   // Nothing will come or go any more in that one, or it is not exported.
@@ -44,6 +49,7 @@ class StreamHome {
  private:
   struct Export {
     StreamDirection direction{};
+    bool datagrams = false;  // a socket for these
     // Also held by the thread that watches them.
     std::vector<std::shared_ptr<const UniqueFd>> owners;
     std::mutex mutex;

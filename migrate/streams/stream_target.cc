@@ -10,6 +10,8 @@
 #include <chrono>
 #include <random>
 
+#include "migrate/streams/messages.h"
+
 namespace ssi::migrate {
 namespace {
 
@@ -23,6 +25,8 @@ constexpr std::chrono::seconds kUnknownMax{20};
 constexpr int kFirstStateMs = 2000;
 constexpr std::uint64_t kTerminalBytes = 4096;     // what a terminal holds
 constexpr std::uint64_t kSocketBytes = 128 << 10;  // ahead of the guest
+// The largest message has to be on its way as a whole.
+constexpr std::uint64_t kMessagesBytes = kMessageBytesMax + (64 << 10);
 
 std::uint64_t random_number() {
   std::random_device random;
@@ -45,9 +49,10 @@ class StreamTarget::Attachment {
   ~Attachment() { stop(); }
 
   Result<UniqueFd> begin() {
-    SSI_ASSIGN(UniqueFd handed, terminal_ ? begin_terminal()
-                                : socket_ ? begin_socket()
-                                          : begin_pipe());
+    SSI_ASSIGN(UniqueFd handed, terminal_                ? begin_terminal()
+                                : socket_                ? begin_socket()
+                                : !what_.address.empty() ? begin_datagrams()
+                                                         : begin_pipe());
     auto channel = connect_once(true);
     if (!channel.ok()) return std::move(channel).error();
     thread_ = std::thread([this, first = *channel] { run(first); });
@@ -82,11 +87,19 @@ class StreamTarget::Attachment {
     }
     auto device = guest_socket(*ours, std::move(diag), what_.peer);
     if (what_.direction == StreamDirection::kGuestReads) {
-      sink_ = std::make_unique<Sink>(std::move(ours), kSocketBytes, true, std::move(device));
+      const std::uint64_t ahead = what_.socket_type == SOCK_STREAM ? kSocketBytes : kMessagesBytes;
+      sink_ = std::make_unique<Sink>(std::move(ours), ahead, true, std::move(device));
     } else {
       source_ = std::make_unique<Source>(std::move(ours), false, std::move(device));
     }
     return handed;
+  }
+
+  Result<UniqueFd> begin_datagrams() {
+    SSI_ASSIGN(UniqueFd ours, fds::make_datagram_socket(*what_.network));
+    sink_ = std::make_unique<Sink>(std::move(ours), kMessagesBytes, true,
+                                   guest_datagrams(what_.address, std::move(what_.root)));
+    return UniqueFd();
   }
 
   Result<UniqueFd> begin_pipe() {
@@ -128,6 +141,7 @@ class StreamTarget::Attachment {
   }
 
   bool flush(int timeout_ms) { return !source_ || source_->drain(timeout_ms, true); }
+  bool expect_datagrams(std::size_t waiting) { return sink_ && sink_->expect_messages(waiting); }
   bool drain(int timeout_ms) {
     {
       std::lock_guard lock(mutex_);
@@ -355,7 +369,7 @@ Result<std::shared_ptr<fds::RelayEnds>> StreamTarget::socket_of(const Attach& wh
   std::erase_if(sockets_, [](const auto& known) { return known.second.expired(); });
   auto& known = sockets_[{what.socket, what.generation}];
   if (auto ends = known.lock()) return ends;
-  SSI_ASSIGN(auto made, fds::make_relay_ends(*what.network, what.peer));
+  SSI_ASSIGN(auto made, fds::make_relay_ends(*what.network, what.peer, what.socket_type));
   auto ends = std::make_shared<fds::RelayEnds>(std::move(made));
   known = ends;
   return ends;
@@ -389,6 +403,15 @@ Result<> StreamTarget::flush(StreamId id, int timeout_ms) {
   if (!attachment) return Error(ErrorCode::kGone, "no such stream");
   if (!attachment->flush(timeout_ms)) {
     return Error(ErrorCode::kTimeout, "home did not take everything in time");
+  }
+  return {};
+}
+
+Result<> StreamTarget::expect_datagrams(StreamId id, std::size_t waiting) {
+  const auto attachment = find(id);
+  if (!attachment) return Error(ErrorCode::kGone, "no such stream");
+  if (!attachment->expect_datagrams(waiting)) {
+    return Error(ErrorCode::kBusy, "datagrams of its own wait in its queue");
   }
   return {};
 }

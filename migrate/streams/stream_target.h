@@ -10,6 +10,8 @@
 //     now)
 #pragma once
 
+#include <sys/socket.h>
+
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,6 +44,11 @@ class StreamTarget {
     StreamId socket = 0;
     fds::PeerIdentity peer{};
     UniqueFd network{};
+    int socket_type = SOCK_STREAM;
+    // kGuestReads: not empty: datagrams for the guest's own socket of that address (as
+    // fds::connect_relay_end has it), which is in `network`; no end is made for it.
+    std::string address{};
+    UniqueFd root{};  // of the guest's files, as this process sees them
   };
   // Both directions of a connection that the guest accepts, or has accepted, by itself: begun at
   // once. `ends`: ours.
@@ -52,6 +59,10 @@ class StreamTarget {
   Result<> start(StreamId id);
   // kGuestReads, on_demand: the guest waits for so many bytes.
   Result<> demand(StreamId id, std::uint64_t bytes);
+  // Of a datagram socket, before drain(): the guest, which is frozen, goes home, and has so many
+  // datagrams in its queue. kBusy: not all of them are home's, which takes them back. (Without it
+  // they all move on with the guest.)
+  Result<> expect_datagrams(StreamId id, std::size_t waiting);
   // For a move: all bytes are at home, the guest is frozen. kTimeout: not in time; may be repeated.
   Result<> drain(StreamId id, int timeout_ms);
   Result<> resume(StreamId id);

@@ -47,9 +47,10 @@ class Carrier {
   Result<> own_stream(std::uint64_t id, UniqueFd owner);
   Result<> close_stream(const StreamRef& wanted);
   Result<UniqueFd> attach_stream(const AttachStream& wanted, UniqueFd network = {});
+  Result<UniqueFd> attach_datagrams(const AttachListener& wanted, UniqueFd network);
   Result<UniqueFd> attach_listener(const AttachListener& wanted, UniqueFd network);
   Result<AcceptedConnections> accepted_by(std::uint64_t listener);
-  Result<> start_stream(std::uint64_t id);
+  Result<> start_stream(const StartStream& wanted);
   Result<> demand_stream(const DemandStream& wanted);
   Result<> drain_stream(const DrainStream& wanted);
   Result<> resume_stream(std::uint64_t id);

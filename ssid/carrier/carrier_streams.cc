@@ -1,6 +1,7 @@
 // The carrier's streams, and the unix sockets whose clients become some: what its control socket
 // asks.
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include "ssid/carrier/carrier.h"
 
@@ -17,6 +18,13 @@ migrate::StreamDirection direction_of(CarrierDirection direction) {
 }
 bool valid(CarrierDirection direction) {
   return direction == CarrierDirection::kGuestReads || direction == CarrierDirection::kGuestWrites;
+}
+
+Result<int> type_of(std::uint32_t socket_type) {
+  if (socket_type != SOCK_STREAM && socket_type != SOCK_SEQPACKET && socket_type != SOCK_DGRAM) {
+    return Error(ErrorCode::kUsage, "invalid type of a socket");
+  }
+  return static_cast<int>(socket_type);
 }
 
 }  // namespace
@@ -73,18 +81,37 @@ Result<UniqueFd> Carrier::attach_stream(const AttachStream& wanted, UniqueFd net
   attach.terminal = wanted.terminal;
   attach.socket = wanted.socket;
   attach.peer = {wanted.peer_uid, wanted.peer_gid};
+  SSI_ASSIGN(attach.socket_type, type_of(wanted.socket_type));
   attach.network = std::move(network);
   attach.dial = dial_as(LinkKind::kStreams, wanted.home);
   return targets_.attach(std::move(attach));
 }
 
+// Datagrams that are sent to home's go on to the guest's own socket.
+Result<UniqueFd> Carrier::attach_datagrams(const AttachListener& wanted, UniqueFd network) {
+  if (wanted.gives_itself) return homes_.duplicate(wanted.id);
+  migrate::StreamTarget::Attach attach;
+  attach.id = wanted.id;
+  attach.generation = wanted.generation;
+  attach.direction = migrate::StreamDirection::kGuestReads;
+  attach.dial = dial_as(LinkKind::kStreams, wanted.home);
+  attach.address = wanted.address;
+  attach.root.reset(::open(wanted.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!attach.root) return Error::from_errno("open " + wanted.root);
+  attach.network = std::move(network);
+  return targets_.attach(std::move(attach));
+}
+
 Result<UniqueFd> Carrier::attach_listener(const AttachListener& wanted, UniqueFd network) {
+  if (wanted.address.empty()) return Error(ErrorCode::kUsage, "a socket without a name");
+  if (wanted.socket_type == SOCK_DGRAM) return attach_datagrams(wanted, std::move(network));
   migrate::ListenerTarget::Attach attach;
   attach.id = wanted.id;
   attach.generation = wanted.generation;
   attach.dial = dial_as(LinkKind::kListeners, wanted.home);
   attach.dial_stream = dial_as(LinkKind::kStreams, wanted.home);
   attach.address = wanted.address;
+  SSI_ASSIGN(attach.socket_type, type_of(wanted.socket_type));
   attach.root.reset(::open(wanted.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!attach.root) return Error::from_errno("open " + wanted.root);
   attach.network = std::move(network);
@@ -108,10 +135,13 @@ Result<AcceptedConnections> Carrier::accepted_by(std::uint64_t listener) {
   return all;
 }
 
-Result<> Carrier::start_stream(std::uint64_t id) {
+Result<> Carrier::start_stream(const StartStream& wanted) {
+  const std::uint64_t id = wanted.id;
+  // A datagram socket that has come home.
+  if (!listeners_.has(id) && !targets_.has(id) && homes_.has(id)) return homes_.hand_over(id);
   if (!listeners_.has(id)) return targets_.start(id);
   if (home_listeners_.has(id)) (void)home_listeners_.hand_over(id);  // it has come home
-  return listeners_.start(id);
+  return listeners_.start(id, wanted.socket);
 }
 
 Result<> Carrier::resume_stream(std::uint64_t id) {
@@ -130,6 +160,9 @@ Result<> Carrier::demand_stream(const DemandStream& wanted) {
 Result<> Carrier::drain_stream(const DrainStream& wanted) {
   if (listeners_.has(wanted.id)) return listeners_.pause(wanted.id, wanted.timeout_ms);
   if (wanted.written) return targets_.flush(wanted.id, wanted.timeout_ms);
+  if (wanted.datagrams != DrainStream::kStayThere) {
+    SSI_TRY(targets_.expect_datagrams(wanted.id, wanted.datagrams));
+  }
   return targets_.drain(wanted.id, wanted.timeout_ms);
 }
 

@@ -99,8 +99,8 @@ TEST_CASE_FIXTURE(Fixture, "a guest's pipes follow it around the nodes, home inc
     const std::string answer = "from node " + std::to_string(n) + "\n";
     REQUIRE(::write(**writes, answer.data(), answer.size()) == static_cast<ssize_t>(answer.size()));
     answered += answer;
-    REQUIRE(node.drain_stream(11, 5000, false).ok());
-    REQUIRE(node.drain_stream(12, 5000, false).ok());
+    REQUIRE(node.drain_stream({.id = 11, .timeout_ms = 5000, .written = false}).ok());
+    REQUIRE(node.drain_stream({.id = 12, .timeout_ms = 5000, .written = false}).ok());
     REQUIRE(node.detach_stream(11, generation).ok());
     REQUIRE(node.detach_stream(12, generation).ok());
     CHECK(read_exactly(*out_reader, answer.size()) == answer);

@@ -149,8 +149,8 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
         return accepted ? encode_ok(*accepted) : encode_error(accepted.error());
       });
     case CarrierOp::kStartStream:
-      return plain(static_cast<StreamRef*>(nullptr),
-                   [&](const StreamRef& m) { return carrier_.start_stream(m.id); });
+      return plain(static_cast<StartStream*>(nullptr),
+                   [&](const StartStream& m) { return carrier_.start_stream(m); });
     case CarrierOp::kDemandStream:
       return plain(static_cast<DemandStream*>(nullptr),
                    [&](const DemandStream& m) { return carrier_.demand_stream(m); });

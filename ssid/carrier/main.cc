@@ -63,6 +63,7 @@ int run(const CarrierOptions& options) {
 
   // Blocked before any thread exists, so that only sigwait() below takes them.
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGIO, SIG_IGN);  // of leases, see fs/store/ops_leases.cc
   sigset_t signals;
   ::sigemptyset(&signals);
   ::sigaddset(&signals, SIGTERM);

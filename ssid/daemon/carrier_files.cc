@@ -89,6 +89,17 @@ Result<> CarrierFiles::expect_locks(std::uint32_t home, const fds::HeldFile& hel
   return {};
 }
 
+Result<> CarrierFiles::expect_opening(std::uint32_t home, const fds::HeldFile& held) {
+  ExpectOpening expected;
+  expected.id = held.id;
+  expected.pid = held.pid;
+  if (::setxattr(root_of_(NodeId{home}).c_str(), kExpectOpeningAttribute, &expected,
+                 sizeof expected, 0) != 0) {
+    return Error::from_errno("expect what home holds to be opened");
+  }
+  return {};
+}
+
 // Whoever comes second finds nothing.
 void CarrierFiles::release(std::uint32_t home, const fds::HeldFile& held) {
   if (home == self_.value) {

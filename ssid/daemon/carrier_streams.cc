@@ -1,5 +1,8 @@
 #include "ssid/daemon/carrier_streams.h"
 
+#include <optional>
+
+#include "migrate/fds/socket_link.h"
 #include "ssid/base/log.h"
 #include "ssid/base/process_handle.h"
 #include "ssid/wire/carrier/carrier_client.h"
@@ -52,13 +55,14 @@ Result<UniqueFd> CarrierStreams::attach_socket(NodeId home, const migrate::Strea
                                 .home = std::move(peer),
                                 .socket = stream.socket,
                                 .peer_uid = stream.peer_uid,
-                                .peer_gid = stream.peer_gid},
+                                .peer_gid = stream.peer_gid,
+                                .socket_type = stream.socket_type},
                                network);
 }
 
-Result<UniqueFd> CarrierStreams::attach_listener(NodeId home, const migrate::StreamRef& listener,
-                                                 int network,
-                                                 const std::vector<migrate::StreamRef>& streams) {
+Result<UniqueFd> CarrierStreams::attach_named(NodeId home, const migrate::StreamRef& socket,
+                                              int network,
+                                              const std::vector<migrate::StreamRef>& streams) {
   std::vector<std::uint64_t> carried;
   for (const migrate::StreamRef& s : streams) {
     if (s.socket == 0 || s.write_end) continue;
@@ -66,13 +70,14 @@ Result<UniqueFd> CarrierStreams::attach_listener(NodeId home, const migrate::Str
   }
   SSI_ASSIGN(auto peer, peer_of_(home));
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
-  return carrier.attach_listener({.id = listener.id,
-                                  .generation = listener.generation,
+  return carrier.attach_listener({.id = socket.id,
+                                  .generation = socket.generation,
                                   .home = std::move(peer),
-                                  .address = listener.address,
+                                  .address = socket.address,
                                   .root = home == self_ ? "/" : root_of_(home),
                                   .gives_itself = home == self_,
-                                  .carried = std::move(carried)},
+                                  .carried = std::move(carried),
+                                  .socket_type = socket.socket_type},
                                  network);
 }
 
@@ -83,12 +88,13 @@ Result<std::vector<migrate::StreamRef>> CarrierStreams::accepted_by(
   std::vector<migrate::StreamRef> streams;
   for (const AcceptedConnection& c : connections) {
     migrate::StreamRef out{.id = c.out,
-                           .key = "socket:[" + std::to_string(c.inode) + "]",
+                           .key = fds::socket_link(c.inode),
                            .write_end = true,
                            .generation = listener.generation,
                            .socket = c.out,
                            .peer_uid = c.peer_uid,
-                           .peer_gid = c.peer_gid};
+                           .peer_gid = c.peer_gid,
+                           .socket_type = listener.socket_type};
     out.local_key = out.key;
     migrate::StreamRef in = out;
     in.id = c.in;
@@ -101,12 +107,16 @@ Result<std::vector<migrate::StreamRef>> CarrierStreams::accepted_by(
 
 Result<> CarrierStreams::start(const migrate::StreamRef& stream) {
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
-  return carrier.start_stream(stream.id);
+  const auto socket = stream.listens() ? fds::socket_inode(stream.local_key) : std::nullopt;
+  return carrier.start_stream(stream.id, socket.value_or(0));
 }
 
-Result<> CarrierStreams::drain(const migrate::StreamRef& stream) {
+Result<> CarrierStreams::drain(const migrate::StreamRef& stream,
+                               std::optional<std::uint32_t> datagrams) {
   SSI_ASSIGN(auto carrier, CarrierClient::connect());
-  return carrier.drain_stream(stream.id, kDrainTimeoutMs, false);
+  DrainStream wanted{.id = stream.id, .timeout_ms = kDrainTimeoutMs};
+  if (datagrams) wanted.datagrams = *datagrams;
+  return carrier.drain_stream(wanted);
 }
 
 Result<> CarrierStreams::resume(const migrate::StreamRef& stream) {
@@ -132,7 +142,8 @@ void CarrierStreams::close_at_home(const migrate::StreamRef& stream) {
 bool CarrierStreams::flush(const migrate::StreamRef& stream, std::chrono::milliseconds timeout) {
   auto carrier = CarrierClient::connect();
   if (!carrier) return false;
-  auto done = carrier->drain_stream(stream.id, static_cast<std::int32_t>(timeout.count()), true);
+  auto done = carrier->drain_stream(
+      {.id = stream.id, .timeout_ms = static_cast<std::int32_t>(timeout.count()), .written = true});
   return done || done.error().code() == ErrorCode::kGone;
 }
 

@@ -26,11 +26,11 @@ class CarrierStreams : public migrate::StreamPort {
   Result<UniqueFd> attach(NodeId home, const migrate::StreamRef& stream) override;
   Result<UniqueFd> attach_socket(NodeId home, const migrate::StreamRef& stream,
                                  int network) override;
-  Result<UniqueFd> attach_listener(NodeId home, const migrate::StreamRef& listener, int network,
-                                   const std::vector<migrate::StreamRef>& streams) override;
+  Result<UniqueFd> attach_named(NodeId home, const migrate::StreamRef& socket, int network,
+                                const std::vector<migrate::StreamRef>& streams) override;
   Result<std::vector<migrate::StreamRef>> accepted_by(const migrate::StreamRef& listener) override;
   Result<> start(const migrate::StreamRef& stream) override;
-  Result<> drain(const migrate::StreamRef& stream) override;
+  Result<> drain(const migrate::StreamRef& stream, std::optional<std::uint32_t> datagrams) override;
   Result<> resume(const migrate::StreamRef& stream) override;
   void detach(const migrate::StreamRef& stream) override;
   void close_at_home(const migrate::StreamRef& stream) override;

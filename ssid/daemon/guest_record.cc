@@ -47,6 +47,7 @@ std::string to_json(const GuestRecord& record) {
                        {"address", std::vector<std::uint8_t>(s.address.begin(), s.address.end())},
                        {"pid", s.pid},
                        {"number", s.number},
+                       {"socket_type", s.socket_type},
                        {"peer_uid", s.peer_uid},
                        {"peer_gid", s.peer_gid}});
   }
@@ -115,6 +116,7 @@ Result<GuestRecord> guest_record_from_json(const std::string& text) {
       r.streams.back().address.assign(address.begin(), address.end());
       r.streams.back().pid = s.value("pid", 0);
       r.streams.back().number = s.value("number", -1);
+      r.streams.back().socket_type = s.value("socket_type", std::uint32_t{SOCK_STREAM});
     }
     return r;
   } catch (const json::exception& e) {

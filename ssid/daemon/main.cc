@@ -48,7 +48,8 @@ Result<> prepare_machine(const DaemonPaths& paths) {
     if (*dir)
       std::filesystem::permissions(paths.run_dir + dir, std::filesystem::perms::owner_all, ec);
   }
-  SSI_TRY(migrate::make_criu_bundle(paths.criu, paths.run_dir + "/criu").context("criu"));
+  const migrate::CriuFiles criu{paths.criu, paths.program_dir + "/" + migrate::kCriuLimitsLibrary};
+  SSI_TRY(migrate::make_criu_bundle(criu, paths.run_dir + "/criu").context("criu"));
   if (::access("/run/criu.kdat", R_OK) != 0) {
     if (auto checked = run_to_end({paths.criu, "--no-default-config", "check"}); !checked) {
       log_warning("criu does not work on this kernel: {}", checked.error().message());

@@ -1,6 +1,8 @@
 #include "ssid/daemon/move_planner.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,9 +21,9 @@
 #include "migrate/check/read_facts.h"
 #include "migrate/check/tree.h"
 #include "migrate/check/waiting.h"
-#include "migrate/criu/criu_user.h"
 #include "migrate/deputy/filter_check.h"
 #include "migrate/fds/relay_ends.h"
+#include "migrate/fds/unix_socket_state.h"
 #include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
 
@@ -48,18 +50,6 @@ Result<check::Tree> facts_of(pid_t pid, Below below) {
   // What shares memory with its children can't leave them.
   if (below == Below::kStays && !check::shares_memory_inside(tree)) tree.resize(1);
   return tree.size() > 1 ? check::seen_as_one(std::move(tree)) : std::move(tree);
-}
-
-// One criu looks at all of them (criu_user.h).
-Result<> check_one_owner(const check::Tree& tree) {
-  if (migrate::criu_may_be_root()) return {};
-  for (const check::ProcessFacts& facts : tree) {
-    if (facts.uid == tree.front().uid) continue;
-    return Error(ErrorCode::kRefused,
-                 "process " + std::to_string(facts.name.pid) + " (" + facts.name.comm +
-                     ") of its tree belongs to another user, and ssid lacks CAP_SYS_RESOURCE here");
-  }
-  return {};
 }
 
 // The deputy of an original lives under its filters; a guest has its deputy.
@@ -133,7 +123,7 @@ OuterEnds outer_ends(const check::Tree& tree) {
     for (const FdFact& fd : facts.fds) {
       if (fd.in_flight) continue;  // both ends move, or neither
       const bool outer =
-          (fd.kind == FdKind::kTty && !fd.pty_inside) || fd.relayed() || !fd.listens_at.empty() ||
+          (fd.kind == FdKind::kTty && !fd.pty_inside) || fd.relayed() || !fd.named_at.empty() ||
           (fd.kind == FdKind::kPipe && !fd.other_end_inside) ||
           (fd.kind == FdKind::kFifo && fds::way_of(check::fifo_of(fd)) == fds::FifoWay::kStream);
       if (outer) ends.emplace(fd.key, OuterEnd{&fd, facts.name.pid});
@@ -149,7 +139,6 @@ Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
   if (auto refusal = check::check_tree(tree, context)) {
     return Error(ErrorCode::kRefused, reasons_words(refusal->reasons));
   }
-  SSI_TRY(check_one_owner(tree));
   SSI_TRY(check_filters(tree, is_guest));
   if (const auto ends = outer_ends(tree).size(); ends > kEndsMax) {
     return Error(ErrorCode::kRefused, "it has " + std::to_string(ends) +
@@ -272,13 +261,40 @@ Look look_of(const check::Tree& tree) {
 Result<> check_listeners(const check::Tree& tree, const What& what) {
   for (const check::ProcessFacts& facts : tree) {
     for (const FdFact& fd : facts.fds) {
-      if (!fd.waits_inside || fd.listens_at.empty() || !what.is_guest) continue;
+      if (!fd.waits_inside || fd.named_at.empty() || !what.is_guest) continue;
       if (!what.to_home && !what.from_home) continue;  // criu connects it anew
       return Error(ErrorCode::kBusy,
                    "one of its own connections was not accepted yet by its socket " + fd.details);
     }
   }
   return {};
+}
+
+// At home criu would have to move aside, for all to see, what has their names now.
+Result<> check_former_names(const check::Tree& tree) {
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      if (fd.former_path.empty()) continue;
+      const std::string name = "/proc/" + std::to_string(facts.name.pid) + "/root" + fd.former_path;
+      struct stat st {};
+      if (::lstat(name.c_str(), &st) != 0) continue;
+      return Error(ErrorCode::kRefused, "fd " + std::to_string(fd.number) + " is a unix socket (" +
+                                            fd.details +
+                                            ") whose name was given to something else, so it "
+                                            "can't come home");
+    }
+  }
+  return {};
+}
+
+std::set<std::string> deleted_sockets_of(const check::Tree& tree) {
+  std::set<std::string> keys;
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      if (!fd.former_path.empty()) keys.insert(fd.key);
+    }
+  }
+  return keys;
 }
 
 std::vector<StreamRef> streams_of(const FdFact& fd, int held);
@@ -296,6 +312,20 @@ Result<> add_connections(migrate::FrozenFacts& facts, const check::Tree& tree,
     facts.held.push_back(std::move(held));
   }
   return {};
+}
+
+// In its sockets for datagrams that others reach by name.
+Result<std::map<std::uint64_t, std::uint32_t>> datagrams_that_wait(
+    const check::Tree& tree, const std::vector<StreamRef>& streams) {
+  std::map<std::uint64_t, std::uint32_t> waiting;
+  const auto ends = outer_ends(tree);
+  for (const StreamRef& s : streams) {
+    const auto end = ends.find(s.key);
+    if (!s.takes_datagrams() || end == ends.end()) continue;
+    SSI_ASSIGN(const UniqueFd socket, taken(end->second));
+    waiting[s.id] = fds::count_datagrams(*socket);
+  }
+  return waiting;
 }
 
 // What speaks against it only now, it has begun since it was looked at: another time may be better.
@@ -336,9 +366,13 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
   SSI_ASSIGN(auto files, check::files_to_hold(tree, what.to_home));
   migrate::FrozenFacts facts{sockets_of(tree), connections_of(tree), std::move(files),
                              check::ptys_to_move(tree)};
+  facts.deleted_sockets = deleted_sockets_of(tree);
   const auto ends = keys(tree);
   for (const StreamRef& s : accepted) {
     if (ends.contains(s.key)) facts.accepted.push_back(s);
+  }
+  if (what.to_home) {
+    SSI_ASSIGN(facts.datagrams, datagrams_that_wait(tree, streams));
   }
   if (!what.is_guest || what.from_home) {
     SSI_TRY(add_connections(facts, tree, clients));
@@ -353,6 +387,13 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
   return facts;
 }
 
+std::uint32_t type_of(int socket) {
+  int type = SOCK_STREAM;
+  socklen_t size = sizeof type;
+  (void)::getsockopt(socket, SOL_SOCKET, SO_TYPE, &type, &size);
+  return static_cast<std::uint32_t>(type);
+}
+
 // `held`: that descriptor, or a duplicate.
 std::vector<StreamRef> streams_of(const FdFact& fd, int held) {
   const int pipe_bytes = ::fcntl(held, F_GETPIPE_SZ);
@@ -363,18 +404,21 @@ std::vector<StreamRef> streams_of(const FdFact& fd, int held) {
                    .capacity = capacity,
                    .on_demand = !may_write(fd) && !fd.readers.empty(),
                    .fifo_mode = fd.kind == FdKind::kFifo ? fd.mode : 0U};
-  if (!fd.listens_at.empty()) {
-    stream.address = fd.listens_at;
+  if (!fd.named_at.empty()) {
+    stream.address = fd.named_at;
     stream.number = fd.number;
     stream.write_end = false;
+    stream.socket_type = type_of(held);
     return {stream};
   }
   if (fd.kind == FdKind::kUnixSocket) {
     const auto peer = fds::peer_identity(held);
     stream.peer_uid = peer.uid;
     stream.peer_gid = peer.gid;
+    stream.socket_type = type_of(held);
     stream.socket = stream.id;
     stream.write_end = true;
+    if (stream.socket_type == SOCK_DGRAM) return {stream};  // nothing comes
     StreamRef input = stream;
     input.id = random_id();
     input.write_end = false;
@@ -429,7 +473,7 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
     SSI_ASSIGN(UniqueFd held, taken(end));
     for (StreamRef& stream : streams_of(*end.fd, *held)) {
       stream.also_key = also_key(tree, key);
-      if (stream.listens()) stream.pid = end.holder;
+      if (stream.is_named()) stream.pid = end.holder;
       prepared.source.streams.push_back(stream);
       prepared.source.to_export.emplace_back(stream, *held);
     }
@@ -457,21 +501,28 @@ Result<> add_listener(PreparedMove& prepared, const StreamRef& listener, const O
 Result<> add_listeners(PreparedMove& prepared, const OuterEnds& ends, const What& what,
                        const std::set<std::string>& known) {
   for (StreamRef& s : prepared.source.streams) {
-    if (!s.listens()) continue;
+    if (!s.is_named()) continue;
     const OuterEnd& end = ends.at(s.key);
     s.pid = innermost_pid(end.holder);
     s.number = end.fd->number;
     if (what.from_home) SSI_TRY(add_listener(prepared, s, end));
+    if (what.to_home && s.takes_datagrams() && end.fd->has_own_clients) {
+      return Error(ErrorCode::kRefused,
+                   "fd " + std::to_string(end.fd->number) + " is a unix socket (" +
+                       end.fd->details +
+                       ") with which it is connected itself, by datagrams: that can't come home");
+    }
   }
   for (const auto& [key, end] : ends) {
-    if (end.fd->listens_at.empty() || known.contains(key)) continue;
+    if (end.fd->named_at.empty() || known.contains(key)) continue;
     if (!what.from_home) {
       return Error(ErrorCode::kRefused, "fd " + std::to_string(end.fd->number) +
                                             " is a unix socket (" + end.fd->details +
                                             ") that it has made where it runs now: others find "
                                             "its name, and nobody there, at home");
     }
-    StreamRef made{.id = random_id(), .key = key, .address = end.fd->listens_at};
+    StreamRef made{.id = random_id(), .key = key, .address = end.fd->named_at};
+    made.socket_type = end.fd->socket_type;
     made.pid = innermost_pid(end.holder);
     made.number = end.fd->number;
     prepared.source.streams.push_back(made);
@@ -526,18 +577,17 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& p
                   .to_home = to == prepared.ticket.pid.home,
                   .from_home = record.ticket.to == prepared.ticket.pid.home};
   SSI_TRY(check_listeners(tree, what));
+  if (what.to_home) SSI_TRY(check_former_names(tree));
   SSI_TRY(add_listeners(prepared, ends, what, found));
   const bool listens = std::ranges::any_of(record.streams, &StreamRef::listens);
   // Those who come by them are known when it stands still.
   if (listens) found.merge(keys_of_connections(tree));
   // The other end of one that nobody has is no process that stays.
   const bool others = std::ranges::any_of(ends, [&](const auto& end) {
-    return !found.contains(end.first) && end.second.fd->listens_at.empty() &&
+    return !found.contains(end.first) && end.second.fd->named_at.empty() &&
            (end.second.fd->kind != FdKind::kPipe || !end.second.fd->holders.empty());
   });
-  if (others) {
-    return Error(ErrorCode::kRefused, kMadeThere);
-  }
+  if (others) return Error(ErrorCode::kRefused, kMadeThere);
   SSI_TRY(add_files(prepared.source, tree, what.to_home));
   prepared.source.check_again = [what, before = look_of(tree),
                                  known = prepared.source.streams](const auto& now) {

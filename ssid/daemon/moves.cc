@@ -13,7 +13,7 @@ using migrate::MoveTicket;
 
 Moves::Moves(asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
              fds::FilePort& files, std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts,
-             std::string criu_path, std::string images_root,
+             migrate::CriuFiles criu, std::string images_root,
              migrate::OpenUserfaultfd open_userfaultfd, Handlers handlers)
     : io_(io),
       tls_(std::move(tls)),
@@ -24,7 +24,7 @@ Moves::Moves(asio::io_context& io, migrate::FreezerRoot& freezer, migrate::Strea
            streams,
            files,
            *this,
-           std::move(criu_path),
+           std::move(criu),
            std::move(images_root),
            std::move(open_userfaultfd)} {}
 

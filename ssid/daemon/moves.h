@@ -63,7 +63,7 @@ class Moves : public migrate::MoveHost {
 
   Moves(boost::asio::io_context& io, migrate::FreezerRoot& freezer, migrate::StreamPort& streams,
         fds::FilePort& files, std::shared_ptr<const TlsContext> tls, LinkTimeouts timeouts,
-        std::string criu_path, std::string images_root, migrate::OpenUserfaultfd open_userfaultfd,
+        migrate::CriuFiles criu, std::string images_root, migrate::OpenUserfaultfd open_userfaultfd,
         Handlers handlers);
   ~Moves() override;
 

@@ -6,6 +6,9 @@
 //
 // Long because it has a class of some 20 lines for each kind, and it is one program.
 #include <fcntl.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -14,8 +17,10 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -198,6 +203,26 @@ class DeletedCwd : public Kind {
   std::string link_;
 };
 
+// The directory that a process had in /proc, until it ended.
+class EndedCwd : public Kind {
+ public:
+  explicit EndedCwd(const std::string&) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      for (;;) ::pause();
+    }
+    const std::string path = "/proc/" + std::to_string(child);
+    expect(child > 0 && ::chdir(path.c_str()) == 0, "chdir");
+    expect(::kill(child, SIGKILL) == 0 && ::waitpid(child, nullptr, 0) == child, "end it");
+  }
+  void round(Number) override {
+    char buffer[4096];
+    expect(::getcwd(buffer, sizeof buffer) == nullptr && errno == ENOENT, "it has a name again");
+    expect(::open("status", O_RDONLY) < 0, "the process is there again");
+    expect(::waitpid(-1, nullptr, WNOHANG) < 0 && errno == ECHILD, "it has a child");
+  }
+};
+
 class PathHandle : public Kind {
  public:
   PathHandle(const std::string& path, bool deleted) {
@@ -259,17 +284,51 @@ class ProcFiles : public Kind {
     expect(::pread(environment_, first, sizeof first, 0) == sizeof first &&
                std::memcmp(first, first_, sizeof first) == 0,
            "another environment");
-    struct stat here {
-    }, there{};
-    const std::string number = std::to_string(status_);
-    expect(::fstatat(descriptors_, number.c_str(), &there, 0) == 0 &&
-               ::fstat(status_, &here) == 0 && here.st_ino == there.st_ino,
-           "descriptors of another process");
+    const bool own = sees_own() || sees_own();  // it may have moved in between
+    expect(own, "descriptors of another process");
   }
 
  private:
+  bool sees_own() const {
+    struct stat here {
+    }, there{};
+    const std::string number = std::to_string(status_);
+    return ::fstatat(descriptors_, number.c_str(), &there, 0) == 0 &&
+           ::fstat(status_, &here) == 0 && here.st_ino == there.st_ino;
+  }
   int status_, environment_, descriptors_;
   char first_[4] = {};
+};
+
+// Files of /proc about the machine where it is, and one of the process; they stay at their ends
+// until they are read again from their beginnings.
+class MachineFiles : public Kind {
+ public:
+  explicit MachineFiles(const std::string&) {
+    for (const char* path : {"/proc/stat", "/proc/meminfo", "/proc/loadavg", "/proc/uptime",
+                             "/proc/sys/fs/nr_open", "/proc/self/status"}) {
+      files_[path] = ::open(path, O_RDONLY | O_CLOEXEC);
+      expect(files_[path] >= 0, path);
+      read_all(path, files_[path]);
+    }
+  }
+  void round(Number n) override {
+    char byte = 0;
+    for (const auto& [path, fd] : files_) {
+      expect(::read(fd, &byte, 1) == 0, "it is not at its end any more");
+      if (n % 16 == 0) read_all(path, fd);
+    }
+  }
+
+ private:
+  static void read_all(const std::string& path, int fd) {
+    static char text[1 << 18];
+    expect(::lseek(fd, 0, SEEK_SET) == 0, "to the beginning");
+    const ssize_t size = ::read(fd, text, sizeof text);
+    expect(size > 0 && text[size - 1] == '\n', path.c_str());
+    expect(path != "/proc/stat" || std::memcmp(text, "cpu  ", 5) == 0, "another text");
+  }
+  std::map<std::string, int> files_;
 };
 
 // Handles on its own namespaces stay handles on its own.
@@ -338,6 +397,60 @@ class Fifo : public Kind {
 
  private:
   int in_, out_;
+};
+
+volatile sig_atomic_t finish = 0;
+
+// It writes a number into a FIFO and takes two out of it, from among its own and those that
+// somebody at home writes there, too; others may take some out at home. Who writes counts, so the
+// order of each can be told. At its end it writes down how many it wrote, and took out of each
+// kind.
+class FifoPair : public Kind {
+ public:
+  explicit FifoPair(const std::string& dir)
+      : in_(::open((dir + "/both").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)),
+        out_(::open((dir + "/both").c_str(), O_WRONLY | O_CLOEXEC)),
+        counts_(dir + "/counts") {
+    expect(in_ >= 0 && out_ >= 0 && ::fcntl(in_, F_SETFL, 0) == 0, "open both ends of a FIFO");
+  }
+  void round(Number) override {
+    ++written_;
+    expect(::write(out_, &written_, sizeof written_) == sizeof written_, "write to a FIFO");
+    if (take()) take();
+  }
+  void end(Number) override {
+    while (is_more_to_come()) take();
+    std::FILE* file = std::fopen(counts_.c_str(), "we");
+    std::fprintf(file, "%llu %llu %llu\n", written_, own_.taken, homes_.taken);
+    std::fclose(file);
+  }
+
+ private:
+  struct Order {
+    Number last = 0;
+    Number taken = 0;
+  };
+  bool is_more_to_come() const {
+    pollfd entry{in_, POLLIN, 0};
+    return ::poll(&entry, 1, 1000) == 1;
+  }
+  bool take() {
+    Number n = 0;
+    const ssize_t got = ::read(in_, &n, sizeof n);
+    if (got < 0 && errno == EINTR && finish != 0) return false;
+    expect(got == sizeof n, "no number came");
+    constexpr Number kOfHome = Number{1} << 63;
+    Order& order = (n & kOfHome) != 0 ? homes_ : own_;
+    n &= ~kOfHome;
+    expect(n > order.last, "numbers came in another order, or twice");
+    order.last = n;
+    ++order.taken;
+    return true;
+  }
+  int in_, out_;
+  std::string counts_;
+  Number written_ = 0;
+  Order own_, homes_;
 };
 
 volatile sig_atomic_t relock = 0;
@@ -411,6 +524,108 @@ class Memfd : public Kind {
 
  private:
   int fd_;
+};
+
+// Anonymous shared memory, and a descriptor of it: what is written to one is read from the other.
+class SharedMemory : public Kind {
+ public:
+  explicit SharedMemory(const std::string&) {
+    void* at = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    expect(at != MAP_FAILED, "mmap");
+    words_ = static_cast<volatile Number*>(at);
+    char path[80];
+    const auto begin = reinterpret_cast<unsigned long>(at);
+    (void)std::snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", begin, begin + kBytes);
+    fd_ = ::open(path, O_RDWR | O_CLOEXEC);
+    expect(fd_ >= 0, "open what is mapped");
+  }
+  void round(Number n) override {
+    expect(words_[0] == n - 1, "the memory lost a write");
+    words_[0] = n;
+    Number back = 0;
+    expect(::pread(fd_, &back, sizeof back, 0) == sizeof back && back == n,
+           "the descriptor is of other memory");
+    expect(::pwrite(fd_, &n, sizeof n, sizeof n) == sizeof n && words_[1] == n,
+           "the memory is not that of the descriptor");
+  }
+
+ private:
+  static constexpr std::size_t kBytes = 4096;
+  volatile Number* words_ = nullptr;
+  int fd_ = -1;
+};
+
+// A terminal whose other side is gone: end of file, and nothing can be written.
+class ClosedTerminal : public Kind {
+ public:
+  explicit ClosedTerminal(const std::string&) {
+    const int master = ::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    expect(master >= 0 && ::grantpt(master) == 0 && ::unlockpt(master) == 0, "make a terminal");
+    char name[64];
+    expect(::ptsname_r(master, name, sizeof name) == 0, "its name");
+    fd_ = ::open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    expect(fd_ >= 0 && ::write(master, "left\n", 5) == 5, "open a terminal");
+    ::close(master);
+  }
+  void round(Number) override {
+    char byte = 0;
+    expect(::read(fd_, &byte, 1) == 0, "there is something to read");
+    expect(::write(fd_, &byte, 1) < 0 && errno == EIO, "it can be written");
+    expect(::isatty(fd_) == 0 && errno == EIO, "it is a terminal again");
+    struct stat st {};
+    expect(::fstat(fd_, &st) == 0 && S_ISCHR(st.st_mode) && st.st_nlink == 0, "it has a name");
+  }
+
+ private:
+  int fd_ = -1;
+};
+
+// Asks the kernel for its network devices, by a socket that keeps its number.
+class Netlink : public Kind {
+ public:
+  explicit Netlink(const std::string&)
+      : fd_(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)) {
+    ask(1);
+    port_ = port();
+    expect(port_ != 0, "it has a number");
+  }
+  void round(Number n) override {
+    expect(port() == port_, "another number");
+    if (n % 8 == 0) ask(static_cast<unsigned>(n));
+  }
+
+ private:
+  unsigned port() const {
+    sockaddr_nl address{};
+    socklen_t size = sizeof address;
+    expect(::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) == 0, "getsockname");
+    return address.nl_pid;
+  }
+  void ask(unsigned sequence) const {
+    struct {
+      nlmsghdr head;
+      rtgenmsg body;
+    } request{};
+    request.head.nlmsg_len = sizeof request;
+    request.head.nlmsg_type = RTM_GETLINK;
+    request.head.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.head.nlmsg_seq = sequence;
+    expect(::send(fd_, &request, sizeof request, 0) == sizeof request, "ask");
+    alignas(nlmsghdr) char answer[64 << 10];
+    for (bool last = false; !last;) {
+      const ssize_t size = ::recv(fd_, answer, sizeof answer, MSG_DONTWAIT);
+      expect(size > 0, "no answer");
+      auto left = static_cast<unsigned>(size);
+      const auto* head = reinterpret_cast<const nlmsghdr*>(answer);
+      for (; NLMSG_OK(head, left) && !last; head = NLMSG_NEXT(head, left)) {
+        expect(head->nlmsg_seq == sequence && head->nlmsg_type != NLMSG_ERROR, "another answer");
+        expect(port_ == 0 || head->nlmsg_pid == port_, "to somebody else");
+        last = head->nlmsg_type == NLMSG_DONE;
+      }
+    }
+  }
+  int fd_;
+  unsigned port_ = 0;
 };
 
 class Eventfd : public Kind {
@@ -652,6 +867,74 @@ class RobustFutex : public Kind {
   volatile bool locked_ = false, leave_ = false;
 };
 
+volatile sig_atomic_t lease_broken = 0, wrong_lease_fd = 0;
+
+// The file is its own by a lease for as long as the first word in it is 1. Told that somebody opens
+// it, it makes that 0, counts it in the second one, and lets go; then it takes the lease anew as
+// soon as it can, and a while later the file is its own again.
+class Leased : public Kind {
+ public:
+  explicit Leased(const std::string& dir) {
+    fd_ = ::open((dir + "/leased").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    expect(fd_ >= 0, "make a file");
+    leased_fd = fd_;
+    struct sigaction action {};
+    action.sa_flags = SA_SIGINFO;
+    action.sa_sigaction = [](int, siginfo_t* info, void*) {
+      lease_broken = 1;
+      // One that its deputy has sent on is not of the kernel.
+      if (info->si_code > 0 && info->si_fd != leased_fd) wrong_lease_fd = 1;
+    };
+    ::sigaction(SIGRTMIN + 3, &action, nullptr);
+    expect(take(), "take a lease");
+    write_down(1);
+  }
+  void round(Number) override {
+    expect(wrong_lease_fd == 0, "told of another descriptor");
+    if (lease_broken != 0) {
+      lease_broken = 0;
+      if (own_) ++words_[1];
+      write_down(0);
+      expect(::fcntl(fd_, F_SETLEASE, F_UNLCK) == 0, "let go");
+      taken_ = 0;
+      return;
+    }
+    const int has = ::fcntl(fd_, F_GETLEASE);
+    // Between the two, somebody may have come: then it is being broken, and a signal on its way.
+    if (own_) expect(has == F_WRLCK || await_signal(), "it lost the lease and was not told");
+    if (own_ || (taken_ == 0 && !take())) return;
+    if (taken_ == 0) taken_ = now_ms();
+    if (now_ms() - taken_ > 500 && lease_broken == 0) write_down(1);
+  }
+  void end(Number) override { expect(words_[1] > 0 && ::close(fd_) == 0, "nobody came"); }
+
+ private:
+  static long now_ms() {
+    timespec now{};
+    ::clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+  }
+  void write_down(Number own) {
+    words_[0] = own;
+    own_ = own != 0;
+    expect(::pwrite(fd_, words_, sizeof words_, 0) == sizeof words_, "write");
+  }
+  // The kernel forgets the signal when it is let go.
+  bool take() {
+    return ::fcntl(fd_, F_SETSIG, SIGRTMIN + 3) == 0 && ::fcntl(fd_, F_SETLEASE, F_WRLCK) == 0;
+  }
+  static bool await_signal() {
+    for (int i = 0; i < 5000 && lease_broken == 0; ++i) ::usleep(1000);
+    return lease_broken != 0;
+  }
+  static int leased_fd;
+  int fd_ = -1;
+  bool own_ = false;
+  long taken_ = 0;
+  Number words_[2] = {0, 0};
+};
+int Leased::leased_fd = -1;
+
 using Maker = std::function<std::unique_ptr<Kind>(const std::string& dir)>;
 template <typename T>
 Maker make() {
@@ -668,16 +951,23 @@ const std::map<std::string, Maker>& makers() {
       {"mapping", [](auto& dir) { return std::make_unique<Mapped>(dir + "/mapped", false); }},
       {"deleted-mapping", [](auto& dir) { return std::make_unique<Mapped>(dir + "/lost", true); }},
       {"deleted-cwd", make<DeletedCwd>()},
+      {"ended-cwd", make<EndedCwd>()},
       {"path-handle", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/path", false); }},
       {"deleted-path", [](auto& dir) { return std::make_unique<PathHandle>(dir + "/gone", true); }},
       {"deleted-link", make<DeletedLink>()},
       {"proc-files", make<ProcFiles>()},
+      {"machine-files", make<MachineFiles>()},
       {"namespaces", make<Namespaces>()},
       {"deleted-fifo", make<DeletedFifo>()},
       {"fifo", make<Fifo>()},
+      {"fifo-pair", make<FifoPair>()},
       {"flock", make_flock},
       {"file-record-lock", make_record_lock<F_OFD_SETLK>},
+      {"lease", make<Leased>()},
       {"memfd", make<Memfd>()},
+      {"shared-memory", make<SharedMemory>()},
+      {"netlink", make<Netlink>()},
+      {"closed-terminal", make<ClosedTerminal>()},
       {"eventfd", make<Eventfd>()},
       {"signalfd", make<Signalfd>()},
       {"timerfd", make<Timerfd>()},
@@ -689,8 +979,6 @@ const std::map<std::string, Maker>& makers() {
   };
   return all;
 }
-
-volatile sig_atomic_t finish = 0;
 
 struct Used {
   std::string name;

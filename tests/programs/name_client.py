@@ -10,11 +10,12 @@ import threading
 import time
 
 LINE = b"x" * 200
+PACKETS = sys.argv[1].startswith("packets:")
 
 
 class Talk:
     def __init__(self, address):
-        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if PACKETS else socket.SOCK_STREAM)
         self.socket.settimeout(30)
         self.socket.connect(address)
         self.rest = b""
@@ -85,4 +86,4 @@ def main(address, report, uid):
         words.write(json.dumps({"stays": stays.words(), "come": come.words()}) + "\n")
 
 
-main(sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 0)
+main(sys.argv[1].removeprefix("packets:"), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 0)

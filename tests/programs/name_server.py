@@ -1,4 +1,5 @@
-"""A server at a unix socket's name: name_server.py ADDRESS REPORT; an address that begins with @ is abstract.
+"""A server at a unix socket's name: name_server.py ADDRESS REPORT; an address that begins with @ is abstract, one that begins with
+packets: is of a socket for messages (seqpacket), each of which has to be one line.
 
 Each line of a client is answered by the number of lines that this client has sent, the client's user and the line. Now and
 then it is slow to accept. SIGTERM: the last word goes to REPORT."""
@@ -10,6 +11,9 @@ import socket
 import struct
 import sys
 import time
+
+
+PACKETS = sys.argv[1].startswith("packets:")
 
 
 class Client:
@@ -24,6 +28,8 @@ class Client:
         got = self.connection.recv(65536)
         if not got:
             return False
+        if PACKETS and (got.count(b"\n") != 1 or not got.endswith(b"\n")):
+            raise AssertionError(f"no message: {got[:60]!r}")
         *lines, self.rest = (self.rest + got).split(b"\n")
         for line in lines:
             self.lines += 1
@@ -34,7 +40,7 @@ class Client:
 def main(address, report):
     ended = []
     signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
-    door = socket.socket(socket.AF_UNIX)
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET if PACKETS else socket.SOCK_STREAM)
     if address.startswith("@"):
         address = "\0" + address[1:]
     elif os.path.lexists(address):
@@ -71,4 +77,4 @@ def main(address, report):
             address if isinstance(name, str) else address.encode()) else f"bad: called {name!r}\n")
 
 
-main(sys.argv[1], sys.argv[2])
+main(sys.argv[1].removeprefix("packets:"), sys.argv[2])

@@ -99,7 +99,7 @@ class HalfClosed:
 
 
 class InFlight:
-    """Descriptors that were sent and not received yet: a file, a pipe, a socket."""
+    """Descriptors that were sent and not received yet: a file, a pipe, a socket, an epoll."""
 
     def __init__(self):
         self.ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -113,10 +113,13 @@ class InFlight:
         near.sendall(b"socket %d" % number)
         file = os.open("/etc/passwd", os.O_RDONLY)
         os.lseek(file, number % 7, os.SEEK_SET)
-        fds = [read, write, near.fileno(), far.fileno(), file]
+        epoll = select.epoll()
+        epoll.register(self.ends[1], select.EPOLLIN)
+        fds = [read, write, near.fileno(), far.fileno(), file, epoll.fileno()]
         socket.send_fds(self.ends[0], [b"%d" % number], fds)
         near.close()
         far.close()
+        epoll.close()
         for fd in (read, write, file):
             os.close(fd)
         self.sent += 1
@@ -128,7 +131,9 @@ class InFlight:
         data, fds, _, _ = socket.recv_fds(self.ends[1], 100, 10)
         try:
             expect("message", data, b"%d" % number)
-            expect("descriptors", len(fds), 5)
+            expect("descriptors", len(fds), 6)
+            with select.epoll.fromfd(os.dup(fds[5])) as epoll:
+                expect("epoll", epoll.poll(0), [(self.ends[1].fileno(), select.EPOLLIN)])
             expect("pipe", os.read(fds[0], 100), b"pipe %d" % number)
             os.write(fds[1], b"again")
             expect("pipe", os.read(fds[0], 100), b"again")

@@ -1,11 +1,15 @@
 #!/usr/bin/python3
 """Everything that a process can have open, moved around three nodes while it is used without pause
 (tests/programs/fds_probe.cc), and judged by the program's own last word. Processes at home look on: one has the deleted
-file open, too, one tries to take the lock, one talks to it by named pipes."""
+file open, too, one tries to take the lock, one talks to it by named pipes.
+Long because it is a list of independent tests, one a kind."""
 
+import collections
 import fcntl
 import os
+import random
 import re
+import statistics
 import struct
 import subprocess
 import sys
@@ -40,6 +44,34 @@ print(right, wrong, flush=True)
 """
 
 
+# Writes 1, 2, .. into a FIFO, marked as its own, until it is told to end; says how many.
+WRITER = """
+import os, signal, struct, sys, time
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+out, n = os.open(sys.argv[1], os.O_WRONLY), 0
+print("open", flush=True)
+while not ended:
+    n += 1
+    os.write(out, struct.pack("Q", n | 1 << 63))
+    time.sleep(0.0005)
+print(n, flush=True)
+"""
+# Takes a number out of it now and then.
+TAKER = """
+import os, signal, sys, time
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+file, n = os.open(sys.argv[1], os.O_RDONLY | os.O_NONBLOCK), 0
+print("open", flush=True)
+while not ended:
+    try:
+        n += len(os.read(file, 8)) == 8
+    except BlockingIOError:
+        pass
+    time.sleep(0.003)
+print(n, flush=True)
+"""
 # Does with its record locks what it is told; the lock is that of its process.
 RECORD_LOCKER = """
 import fcntl, os, sys
@@ -109,6 +141,48 @@ class Contender:
         self._stop.set()
         self._thread.join()
 
+# When it is told to, it binds a socket to the kernel to a number; it ends with 7 if it has that at its end.
+BINDER = """
+import os, signal, socket, sys, time
+kernel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+signal.signal(signal.SIGTERM, lambda *_: os._exit(7 if kernel.getsockname()[0] == 70000 else 3))
+print(os.getpid(), flush=True)
+while not os.path.exists("/root/bind"):
+    time.sleep(0.01)
+kernel.bind((70000, 0))
+os.unlink("/root/bind")
+while True:
+    time.sleep(1)
+"""
+
+
+class Opener:
+    """Somebody at home who opens a leased file now and then, and finds it let go."""
+
+    def __init__(self, path):
+        self.path = path
+        self.times = 0
+        self.wrong = []
+        self.waited_s = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self):
+        pause = random.Random(7)
+        while not self._stop.wait(pause.uniform(0.2, 1.5)):
+            since = time.monotonic()
+            with open(self.path, "r+b", buffering=0) as file:
+                own, count = struct.unpack("QQ", file.read(16))
+                self.waited_s.append(time.monotonic() - since)
+                self.times += 1
+                if own:
+                    self.wrong.append(count)
+
+    def stop(self):
+        self._stop.set()
+        self._thread.join()
+
 
 class Probe:
     """fds_probe on node 1, started by a shell that waits for it."""
@@ -164,9 +238,9 @@ class Fds(unittest.TestCase):
             titles = ["kind", "moves", "rounds", "its last word"]
             print("\n" + observe.table(titles, sorted(cls.rows)), flush=True)
 
-    def move_around(self, probe, moves=MOVES, first=1):
+    def move_around(self, probe, moves=MOVES, first=1, options=()):
         for i in range(moves):
-            observe.migrate(self.lab, probe.pid, (i + first) % NODES + 1)
+            observe.migrate(self.lab, probe.pid, (i + first) % NODES + 1, options=options)
             time.sleep(BETWEEN_S)
         return moves
 
@@ -187,13 +261,44 @@ class Fds(unittest.TestCase):
     def test_files_with_names(self):
         self.moves_well("named", ["append", "offset", "directory", "mapping", "path-handle"])
 
-    def test_files_of_the_kernel_about_itself(self):
-        self.moves_well("kernel", ["proc-files", "namespaces"])
+    def test_files_of_the_kernel(self):
+        self.moves_well("kernel", ["proc-files", "machine-files", "namespaces", "ended-cwd"])
 
     def test_what_is_no_file(self):
         self.moves_well("anonymous", [
-            "memfd", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack", "pending-signals",
-            "robust-futex"])
+            "memfd", "shared-memory", "closed-terminal", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack",
+            "pending-signals", "robust-futex"])
+
+    def test_sockets_to_the_kernel(self):
+        """Frozen with an answer that it has not read yet, it is asked another time."""
+        probe = Probe(self.lab, "netlink", ["netlink"])
+        probe.wait_ready()
+        self.assert_passes(probe, ["netlink"], self.move_around(probe, options=("--wait",)))
+
+    def test_a_number_at_the_kernel_that_somebody_has_there(self):
+        """Who would get another one is called off, and goes on where it was, with its number."""
+        go = self.lab.path(1, "/root/bind")
+
+        def binder():
+            program = self.lab.popen(1, ["python3", "-c", BINDER], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     text=True)
+            self.addCleanup(program.stdout.close)
+            return program, int(program.stdout.readline())
+
+        first, at_node_2 = binder()
+        observe.migrate(self.lab, at_node_2, 2)
+        go.touch()
+        self.lab.wait_for(lambda: not go.exists(), 10, "it has bound its socket there")
+        second, at_home = binder()
+        go.touch()
+        self.lab.wait_for(lambda: not go.exists(), 10, "it has bound its socket at home")
+        status, said = observe.try_to_migrate(self.lab, at_home, 2)
+        self.assertNotEqual(status, 0)
+        self.assertIn("the number 70000, which somebody has there", said)
+        observe.migrate(self.lab, at_home, 3)
+        for program, pid in ((first, at_node_2), (second, at_home)):
+            self.lab.run(1, ["kill", "-TERM", str(pid)])
+            self.assertEqual(program.wait(20), 7)
 
     def test_who_watches_away_hears_what_others_do_at_home(self):
         """An inotify instance moves while it watches nothing; it watches where it is, and hears of all, each once."""
@@ -289,6 +394,75 @@ class Fds(unittest.TestCase):
         self.assert_passes(probe, [kind], MOVES)
         with open(probe.path("lock"), "r+b") as file:
             attempt(file)  # free now
+
+    def test_a_lease_is_broken_from_home(self):
+        """Somebody at home opens the file now and then, and gets in only when the guest has let go."""
+        probe = Probe(self.lab, "lease", ["lease"])
+        probe.wait_ready()
+        opener = Opener(probe.path("leased"))
+        self.addCleanup(opener.stop)
+        put_off = collections.Counter()
+        for i in range(MOVES):
+            put_off.update(self.move_patiently(probe, (i + 1) % NODES + 1))
+            time.sleep(BETWEEN_S)
+        opener.stop()
+        self.assertEqual(opener.wrong, [], f"of {opener.times} times")
+        self.assertGreater(opener.times, 10)
+        self.assertLess(max(opener.waited_s), 20, "the kernel's patience ends after 45 s")
+        waited = f"waited {max(opener.waited_s):.2f} s at most, {statistics.median(opener.waited_s):.2f} mostly"
+        self.rows.append(["lease, opened at home", MOVES, opener.times, f"{waited}; put off {dict(put_off)}"])
+        self.assert_passes(probe, ["lease"], MOVES)
+
+    def test_a_lease_is_broken_wherever_it_is(self):
+        """Once at each place. It is taken anew there, and goes on with the next move."""
+        probe = Probe(self.lab, "lease-once", ["lease"])
+        probe.wait_ready()
+        waited_s = []
+        for i in range(6):
+            for _ in self.move_patiently(probe, (i + 1) % NODES + 1):
+                pass
+            since = time.monotonic()
+            with open(probe.path("leased"), "r+b", buffering=0) as file:
+                waited_s.append(time.monotonic() - since)
+                self.assertEqual(struct.unpack("QQ", file.read(16)), (0, i + 1))
+            time.sleep(2)  # until the file is its own again
+        self.assertLess(max(waited_s), 10, waited_s)
+        self.rows.append(["lease, opened once a place", 6, 6, f"waited {max(waited_s):.2f} s at most"])
+        self.assert_passes(probe, ["lease"], 6)
+
+    def test_a_lease_in_moves_that_come_to_nothing(self):
+        """It is where it was, and who opens the file at home after that is let in by its owner."""
+        probe = Probe(self.lab, "lease-aborted", ["lease"])
+        probe.wait_ready()
+        opened = 0
+        for at, to in ((1, 2), (2, 3), (3, 1)):
+            for step in ("after_freeze", "after_dump", "after_restore"):
+                self.lab.path(at, FAULTS).write_text(f"migrate.{step} error\n")
+                status, said = observe.try_to_migrate(self.lab, probe.pid, to)
+                self.assertNotEqual(status, 0, step)
+                self.assertIn("fault", said)
+                since = time.monotonic()
+                with open(probe.path("leased"), "r+b", buffering=0) as file:
+                    self.assertLess(time.monotonic() - since, 10, (at, step))
+                    opened += 1
+                    self.assertEqual(struct.unpack("QQ", file.read(16)), (0, opened), (at, step))
+                time.sleep(1.5)  # until the file is its own again
+            for _ in self.move_patiently(probe, to):
+                pass
+        self.assertEqual(self.held_files(), 0)
+        self.assert_passes(probe, ["lease"], 3)
+
+    def move_patiently(self, probe, to):
+        """Yields why it did not move at first."""
+        for _ in range(30):
+            status, said = observe.try_to_migrate(self.lab, probe.pid, to)
+            if status == 0:
+                return
+            why = next((words for words in ("being broken", "broken meanwhile", "away from home", "Resource temporarily",
+                                            "just deleted or locked") if words in said), said)
+            yield why
+            time.sleep(0.3)
+        self.fail(said)
 
     def test_a_lock_that_a_tree_shares(self):
         """By an open file that they inherited: it is one lock, until the last of them has closed it."""
@@ -453,6 +627,75 @@ class Fds(unittest.TestCase):
         self.rows.append(["fifo, asked at home", moves, right, f"{wrong} wrong answers"])
         self.assertGreater(right, moves)
         self.assertEqual(wrong, 0)
+
+    def test_both_ends_of_a_named_pipe_that_others_write_to(self):
+        self.both_ends_move("both", [WRITER])
+
+    def test_both_ends_of_a_named_pipe_that_others_read_and_write(self):
+        self.both_ends_move("shared", [WRITER, TAKER])
+
+    def test_a_tree_that_has_both_ends_of_a_named_pipe(self):
+        """In several processes; somebody at home writes there, too. Its end comes when the last of them has gone."""
+        fifo, report = "/root/tree.fifo", self.lab.path(1, "/root/tree.report")
+        os.mkfifo(self.lab.path(1, fifo))
+        program = Path(__file__).resolve().parents[1] / "programs/fifo_tree.py"
+        self.lab.path(1, "/root/fifo_tree.py").write_bytes(program.read_bytes())
+        words = f"python3 /root/fifo_tree.py {fifo} /root/tree.report"
+        shell = self.lab.popen(1, ["sh", "-c", f"{words} </dev/null >/dev/null 2>&1 & echo $!; wait $!; exit $?"],
+                               stdout=subprocess.PIPE, text=True)
+        self.addCleanup(shell.stdout.close)
+        pid = int(shell.stdout.readline())
+        self.lab.wait_for(lambda: report.exists() and report.read_text().startswith("ready"), 20, "it begins")
+        children = report.read_text().split()[1:]
+        other = self.lab.popen(1, ["python3", "/root/fifo_tree.py", "--write", fifo], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(other.kill)
+        moves = 12
+        for i in range(moves):
+            if i in (0, 1, 5):
+                self.lab.path(i % NODES + 1, FAULTS).write_text("migrate.after_restore error\n")
+                said = self.lab.run(1, ["migrate", "--tree", str(pid), str((i + 1) % NODES + 1)], check=False)
+                self.assertIn("fault", said.stderr)
+            observe.migrate(self.lab, pid, (i + 1) % NODES + 1, options=["--tree"])
+            time.sleep(BETWEEN_S)
+        self.lab.run(1, ["kill", "-TERM", *children])
+        time.sleep(0.3)
+        self.assertTrue(report.read_text().count("\n") == 1, "one at home still writes")
+        other.terminate()
+        written = int(other.communicate(timeout=20)[0])
+        self.assertEqual(shell.wait(20), 0)
+        word, homes, total = report.read_text().splitlines()[1].rsplit(" ", 2)
+        self.assertEqual((word, int(homes)), ("good", written))
+        self.rows.append(["fifo of a tree", moves, int(total), f"{homes} from home"])
+        self.assertEqual(observe.left_over(self.lab), [])
+
+    def both_ends_move(self, name, programs):
+        """Whatever is written comes out once, by the guest or at home. Some moves come to nothing."""
+        self.lab.path(1, f"/root/{name}").mkdir()
+        fifo = f"/root/{name}/both"
+        os.mkfifo(self.lab.path(1, fifo))
+        probe = Probe(self.lab, name, ["fifo-pair"])
+        probe.wait_ready()
+        others = [self.lab.popen(1, ["python3", "-c", program, fifo], stdout=subprocess.PIPE, text=True)
+                  for program in programs]
+        for other in others:
+            self.addCleanup(other.kill)
+            self.assertEqual(other.stdout.readline(), "open\n")
+        for at, to in ((1, 2), (2, 3), (3, 1)):
+            for step in ("after_freeze", "after_restore"):
+                self.lab.path(at, FAULTS).write_text(f"migrate.{step} error\n")
+                self.assertIn("fault", observe.try_to_migrate(self.lab, probe.pid, to)[1])
+            self.move_around(probe, 1, first=to - 1)
+        moves = 3 + self.move_around(probe)
+        counts = []
+        for other in others:
+            other.terminate()
+            counts.append(int(other.communicate(timeout=20)[0]))
+        self.assert_passes(probe, ["fifo-pair"], moves)
+        written, own, homes = map(int, probe.path("counts").read_text().split())
+        at_home = sum(counts[1:])
+        self.rows.append([f"fifo-pair, {len(others)} at home", moves, homes, f"{written} own, {at_home} taken at home"])
+        self.assertGreater(homes, moves)
+        self.assertEqual(written + counts[0], own + homes + at_home)
 
 
 if __name__ == "__main__":

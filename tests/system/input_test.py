@@ -157,8 +157,9 @@ class Processes(OnThreeNodes):
         self.refused(pid, r".*a socket of a kind that can't be moved \(PACKET\).*")
         pid = self.start_python("import socket; s = socket.socket(socket.AF_INET6, socket.SOCK_RAW, 255)")
         self.refused(pid, r".*a network socket.*raw6.*")
-        pid = self.start_python("import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('/tmp/input.sock')")
-        self.refused(pid, r".*a unix socket \(/tmp/input.sock\) that others reach by its name.*")
+        pid = self.start_python("import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('/tmp/input.sock'); "
+                                "s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)")
+        self.refused(pid, r".*a unix socket \(/tmp/input.sock\) whose clients are asked for their identity.*")
 
     def test_a_32_bit_program(self):
         program = self.lab.path(1, "/root/elf32")

@@ -24,27 +24,36 @@ WITHIN = ["stream", "datagrams", "seqpacket", "half-closed", "in-flight", "accep
 
 # What a program does before it waits, and what `migrate` says of it. {} is a number or a name.
 REFUSED = {
-    "listening for messages, by a file's name": (
-        "s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.bind('/tmp/x.sock'); s.listen()",
-        "fd 3 is a unix socket (/tmp/x.sock) that others reach by its name, and that name stays on this machine"),
     "listening, to clients whom it asks who they are": (
         "s = socket.socket(socket.AF_UNIX); s.bind('/tmp/y.sock'); s.listen(); s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)",
         "fd 3 is a unix socket (/tmp/y.sock) whose clients are asked for their identity with each message"),
-    "datagrams, by an abstract name": (
-        "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('\\0x')",
-        "fd 3 is a unix socket (@x) that others reach by its name, and that name stays on this machine"),
+    "datagrams, by a name, whose senders it asks who they are": (
+        "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind('\\0x'); s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)",
+        "fd 3 is a unix socket (@x) whose clients are asked for their identity with each message"),
+    "datagrams, a pair with another process": (
+        "a, b = socket.socketpair(type=socket.SOCK_DGRAM); subprocess.Popen(['sleep', '60'], stdin=a, start_new_session=True); "
+        "a.close(); subprocess.run(['sleep', '1'])",
+        "(sleep), who sends it datagrams, which are not relayed yet"),
     "a shared one": (
         "a, b = socket.socketpair(); subprocess.Popen(['sleep', '60'], stdin=a, start_new_session=True); "
         "os.kill(os.getpid(), 0)",
         "that process {} (sleep) has open, too"),
     "a descriptor in flight": (
-        "a, b = socket.socketpair(); e = select.epoll(); socket.send_fds(a, [b'x'], [e.fileno()])",
-        "fd 4 has in its queue an epoll"),
+        "a, b = socket.socketpair(); p = os.pidfd_open(os.getpid()); socket.send_fds(a, [b'x'], [p])",
+        "fd 4 has in its queue a handle on a process (pidfd)"),
+    "an epoll in flight, of what is closed": (
+        "a, b = socket.socketpair(); e = select.epoll(); c = os.dup(a.fileno()); e.register(c); "
+        "socket.send_fds(a, [b'x'], [e.fileno()]); os.close(c)",
+        "fd 4 has in its queue an epoll that watches what it has under another number, or not at all"),
     "a handle on another process": (
         "f = os.pidfd_open(1)", "fd 3 is a handle on a process (pidfd) of process 1, which stays"),
     "the kernel's": (
-        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)",
-        "fd 3 is a socket to this machine's kernel (NETLINK)"),
+        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); s.bind((0, 1))",
+        "fd 3 is a socket to this machine's kernel (NETLINK) that is told of changes here (by a multicast group)"),
+    "the kernel's, with an answer": (
+        "s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); "
+        "s.send(b'\\x14\\0\\0\\0\\x12\\0\\x01\\x03' + bytes(12))",
+        "fd 3 is a socket to this machine's kernel (NETLINK) with an answer that was not read yet"),
     "packets": (
         "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)",
         "fd 3 is a socket of a kind that can't be moved (PACKET)"),

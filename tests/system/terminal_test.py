@@ -2,6 +2,7 @@
 """A person at a shell on node 1, whose commands run on other nodes, or are moved there while they have the
 terminal: keys, lines, Ctrl-C, Ctrl-Z and fg, full-screen programs, resizing; the shell never loses a line."""
 
+import errno
 import re
 import sys
 import unittest
@@ -16,6 +17,26 @@ NODES = (1, 2, 3)
 PROMPT = r"\$ $"
 # Reads a line, says it, again and again; shows its PID first.
 ECHO = "sh -c 'echo pid $$; while read line; do echo \"<$line>\"; done; echo end of input'"
+
+# Takes no notice of the hang-up; tells in a file how its terminal is, each time that it is told to.
+SURVIVOR = r"""
+import os, signal, time
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+print("pid", os.getpid(), flush=True)
+def trial(act):
+    try:
+        return act()
+    except OSError as e:
+        return e.errno
+while True:
+    time.sleep(0.02)
+    if os.path.exists("/tmp/tell"):
+        text = f"{os.isatty(0)} {trial(lambda: os.read(0, 9))} {trial(lambda: os.write(1, b'x'))}"
+        with open("/tmp/told.new", "w") as file:
+            file.write(text)
+        os.rename("/tmp/told.new", "/tmp/told")
+        os.unlink("/tmp/tell")
+"""
 
 
 class Terminals(unittest.TestCase):
@@ -246,6 +267,27 @@ class Terminals(unittest.TestCase):
         pid = self.start_echo()
         self.tty.close()
         self.lab.wait_for(lambda: not observe.exists(self.lab, 1, pid), 20, "its guest ended with the terminal")
+        self.tty = Terminal(self.lab, 1, ["true"])
+
+    def test_a_job_that_outlives_its_terminal_moves_and_comes_home(self):
+        self.lab.path(1, "/tmp/survivor.py").write_text(SURVIVOR)
+        self.command("python3 /tmp/survivor.py")
+        pid = int(self.tty.expect(r"pid (\d+)\r\n").group(1))
+        self.tty.close()
+        told = self.lab.path(1, "/tmp/told")
+
+        def tells_the_end():
+            told.unlink(missing_ok=True)
+            self.lab.path(1, "/tmp/tell").touch()
+            self.lab.wait_for(told.exists, 10, "it tells of its terminal")
+            return told.read_text() == f"False b'' {errno.EIO}"
+
+        self.lab.wait_for(tells_the_end, 20, "its terminal is closed")
+        for node in (2, 3, 1, 2):
+            observe.migrate(self.lab, pid, node)
+            self.assertTrue(tells_the_end(), (node, told.read_text()))
+        self.lab.run(1, ["kill", "-KILL", str(pid)])
+        self.lab.wait_for(lambda: not observe.exists(self.lab, 1, pid), 20, "it ended")
         self.tty = Terminal(self.lab, 1, ["true"])
 
 

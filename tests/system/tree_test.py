@@ -23,6 +23,38 @@ FAULTS = "/run/ssid/faults"
 PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "tree.py"
 GOOD = re.compile(r"good: (\d+) lines, (\d+) counted, ends \[(.*)\]")
 
+# Three processes of three users, one of them with another user's rights; each looks at itself all the time, and ends with
+# another status than 7 if anything changed.
+USERS = r"""
+import os, resource, signal, sys, time
+def facts():
+    return os.getresuid(), os.getresgid(), os.getgroups(), [resource.getrlimit(n) for n in range(16)]
+def look(then):
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(then()))
+    before = facts()
+    while True:
+        time.sleep(0.005)
+        if facts() != before:
+            os._exit(3)
+children = []
+for number, (real, effective) in enumerate(((1000, 1000), (1001, 0))):
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (77 + number, 99 + number))
+        resource.setrlimit(resource.RLIMIT_CPU, (5000 + number, resource.RLIM_INFINITY))
+        os.setgroups([7 + number])
+        os.setresgid(real, real, real)
+        os.setresuid(real, effective, effective)
+        look(lambda: 7)
+    children.append(child)
+def end():
+    for child in children:
+        os.kill(child, signal.SIGTERM)
+    return 7 if [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [7, 7] else 4
+print(os.getpid(), *children, flush=True)
+look(end)
+"""
+
 
 class Tree:
     """tests/programs/tree.py on node 1: [parent, child 1, child 2, grandchild]."""
@@ -38,8 +70,9 @@ class Tree:
         self.said = b""
         lab.wait_for(lambda: self.words(), 10, "the tree stands")
         self.pids = [int(pid) for pid in self.words()[0].split()]
-        child = lab.path(1, f"/proc/{self.pids[1]}/task/{self.pids[1]}/children").read_text()
-        self.pids.append(int(child))
+        children = lab.path(1, f"/proc/{self.pids[1]}/task/{self.pids[1]}/children")
+        lab.wait_for(lambda: children.read_text(), 10, "its grandchild")
+        self.pids.append(int(children.read_text()))
         # Nobody may wait for it to be read.
         os.set_blocking(self.shell.stdout.fileno(), False)
 
@@ -114,6 +147,17 @@ class Trees(unittest.TestCase):
             at = to
         print(f"{MOVES} moves of 4 processes, frozen {sorted(frozen)[len(frozen) // 2]:.0f} ms, at most {max(frozen):.0f}")
         self.assert_ends_well(tree)
+
+    def test_processes_of_several_users(self):
+        parent = self.lab.popen(1, ["python3", "-c", USERS], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(parent.stdout.close)
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        for i in range(MOVES):
+            to = (i + 1) % 3 + 1
+            observe.ask(self.lab, 1, "migrate", "--tree", str(pids[0]), str(to))
+            self.lab.wait_for(lambda: self.places(pids) == [[to]] * 3, 10, f"all at node {to}")
+        self.lab.run(1, ["kill", str(pids[0])])
+        self.assertEqual(parent.wait(SETTLED_S), 7)
 
     def test_any_of_them_names_the_tree_when_it_is_away(self):
         tree = self.tree()

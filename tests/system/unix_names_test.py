@@ -20,15 +20,15 @@ USER = 1234
 
 
 class Server:
-    def __init__(self, lab, name, address):
+    def __init__(self, lab, name, address, programs="name", clients=()):
         self.lab, self.address = lab, address
         self.report = lab.path(1, f"/root/{name}.server")
         self.answers = lab.path(1, f"/tmp/{name}.clients")
-        self.shell = self.start("name_server.py", address, f"/root/{name}.server")
+        self.shell = self.start(f"{programs}_server.py", address, f"/root/{name}.server")
         self.pid = int(self.shell.stdout.readline())
         lab.wait_for(lambda: self.report.exists() and self.report.read_text(), 20, "the server to listen")
         self.answers.parent.mkdir(exist_ok=True)
-        self.clients = self.start("name_client.py", address, f"/tmp/{name}.clients", str(USER))
+        self.clients = self.start(f"{programs}_client.py", address, f"/tmp/{name}.clients", *([str(USER)] if programs == "name" else clients))
         self.clients_pid = int(self.clients.stdout.readline())
 
     def start(self, program, *arguments):
@@ -37,8 +37,8 @@ class Server:
         return self.lab.popen(1, ["sh", "-c", f"chmod 755 /root; {words} </dev/null >/dev/null 2>&1 & echo $!; wait $!"],
                               stdout=subprocess.PIPE, text=True)
 
-    def move(self, to):
-        return observe.ask(self.lab, 1, "migrate", str(self.pid), str(to), "--wait")
+    def move(self, to, pid=None):
+        return observe.ask(self.lab, 1, "migrate", str(pid or self.pid), str(to), "--wait")
 
     def try_to_move(self, to):
         said = self.lab.run(1, ["migrate", str(self.pid), str(to)], check=False)
@@ -75,11 +75,14 @@ class UnixNames(unittest.TestCase):
 
     def around(self, name, address):
         server = Server(self.lab, name, address)
+        self.go_around(server)
+        self.assert_good(server, MOVES)
+
+    def go_around(self, server, pid=None):
         frozen = []
         for i in range(MOVES):
-            frozen.append(server.move((i + 1) % NODES + 1)["frozen_ms"])
+            frozen.append(server.move((i + 1) % NODES + 1, pid)["frozen_ms"])
             time.sleep(0.05)
-        self.assert_good(server, MOVES)
         print(f"{MOVES} moves, frozen: median {sorted(frozen)[MOVES // 2]:.0f} ms, at most {max(frozen):.0f} ms", flush=True)
 
     def test_a_name_among_files(self):
@@ -90,6 +93,31 @@ class UnixNames(unittest.TestCase):
 
     def test_an_abstract_name(self):
         self.around("abstract", "@ssid.names")
+
+    def test_a_socket_for_messages(self):
+        self.around("packets", "packets:@ssid.packets")
+
+    def test_a_socket_for_datagrams(self):
+        for name, address in (("datagrams", "/tmp/datagrams.sock"), ("abstract-datagrams", "@ssid.datagrams")):
+            with self.subTest(address):
+                server = Server(self.lab, name, address, "datagram")
+                self.go_around(server)
+                counts, word = server.end()
+                self.assertEqual(counts["failures"], [], counts)
+                self.assertGreater(counts["one"], 10 * MOVES)
+                self.assertEqual(word, f"good: many={counts['many']} one={counts['one']}")
+                print(f"{counts}", flush=True)
+
+    def test_who_sends_datagrams(self):
+        """As a program that logs: its server stays at home."""
+        server = Server(self.lab, "log", "/tmp/log.sock", "datagram", ("one",))
+        self.lab.wait_for(server.answers.exists, 20, "the client to be connected")  # One that is away finds nobody by a name (docs/sockets.md).
+        self.go_around(server, server.clients_pid)
+        counts, word = server.end()
+        self.assertEqual(counts["failures"], [], counts)
+        self.assertGreater(counts["one"], 10 * MOVES)
+        self.assertEqual(word, f"good: one={counts['one']}")
+        print(f"{counts}", flush=True)
 
     def test_moves_that_come_to_nothing(self):
         server = Server(self.lab, "aborted", "/tmp/aborted.sock")

@@ -31,10 +31,17 @@ function(ssid_install_manual packaging)
   install(FILES ${completion}/ssid ${links} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 endfunction()
 
+set(SSID_LIB_MODULES ssid-criu-limits)
+
 function(ssid_install_rules)
   ssid_install_programs(sbin ${SSID_SBIN_PROGRAMS})
   ssid_install_programs(lib/ssid ${SSID_LIB_PROGRAMS})
   ssid_install_programs(bin ${SSID_BIN_PROGRAMS})
+  foreach(module IN LISTS SSID_LIB_MODULES)
+    if(TARGET ${module})
+      install(TARGETS ${module} LIBRARY DESTINATION lib/ssid)
+    endif()
+  endforeach()
   set(packaging ${CMAKE_SOURCE_DIR}/packaging)
   install(FILES ${packaging}/ssid.service ${packaging}/ssid-carrier.service
           DESTINATION lib/systemd/system)

@@ -101,16 +101,16 @@ Result<std::vector<AcceptedConnection>> CarrierClient::accepted_by(std::uint64_t
   return std::move(accepted.connections);
 }
 
-Result<> CarrierClient::start_stream(std::uint64_t id) {
-  return ask_plain(encode_request(CarrierOp::kStartStream, StreamRef{id, 0}));
+Result<> CarrierClient::start_stream(std::uint64_t id, std::uint64_t socket) {
+  return ask_plain(encode_request(CarrierOp::kStartStream, StartStream{id, socket}));
 }
 
 Result<> CarrierClient::demand_stream(std::uint64_t id, std::uint64_t bytes) {
   return ask_plain(encode_request(CarrierOp::kDemandStream, DemandStream{id, bytes}));
 }
 
-Result<> CarrierClient::drain_stream(std::uint64_t id, std::int32_t timeout_ms, bool written) {
-  return ask_plain(encode_request(CarrierOp::kDrainStream, DrainStream{id, timeout_ms, written}));
+Result<> CarrierClient::drain_stream(const DrainStream& wanted) {
+  return ask_plain(encode_request(CarrierOp::kDrainStream, wanted));
 }
 
 Result<> CarrierClient::resume_stream(std::uint64_t id) {

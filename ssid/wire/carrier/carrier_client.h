@@ -49,12 +49,13 @@ class CarrierClient {
   Result<std::vector<AcceptedConnection>> accepted_by(std::uint64_t listener);
   // Target, after the commit: from now on it counts if the guest closes its end. (Before, an end
   // that is closed by a failed restore is no end of file.)
-  Result<> start_stream(std::uint64_t id);
+  // `socket`: of one that listens: its inode number.
+  Result<> start_stream(std::uint64_t id, std::uint64_t socket = 0);
   // Target: the guest waits for so many bytes of an on_demand stream.
   Result<> demand_stream(std::uint64_t id, std::uint64_t bytes);
   // Target, the guest being frozen or gone: what it wrote is at home (with `written`: in home's
   // pipe), what it has not read is back at home. kTimeout: may be repeated.
-  Result<> drain_stream(std::uint64_t id, std::int32_t timeout_ms, bool written);
+  Result<> drain_stream(const DrainStream& wanted);
   // Target, after a drain: the move was called off.
   Result<> resume_stream(std::uint64_t id);
   // Target, the kGuestReads stream of a terminal: size and settings are home's again. kTimeout:

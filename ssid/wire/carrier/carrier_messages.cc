@@ -134,6 +134,12 @@ void fields(Io& io, AttachStream& m) {
   io(m.socket);
   io(m.peer_uid);
   io(m.peer_gid);
+  io(m.socket_type);
+}
+template <typename Io>
+void fields(Io& io, StartStream& m) {
+  io(m.id);
+  io(m.socket);
 }
 template <typename Io>
 void fields(Io& io, DemandStream& m) {
@@ -145,6 +151,7 @@ void fields(Io& io, DrainStream& m) {
   io(m.id);
   io(m.timeout_ms);
   io(m.written);
+  io(m.datagrams);
 }
 template <typename Io>
 void fields(Io& io, DetachStream& m) {
@@ -165,6 +172,7 @@ void fields(Io& io, AttachListener& m) {
   io(m.root);
   io(m.gives_itself);
   io(m.carried);
+  io(m.socket_type);
 }
 template <typename Io>
 void fields(Io& io, AcceptedConnection& m) {
@@ -302,6 +310,7 @@ SSI_CARRIER_MESSAGE(RebuildSockets)
 SSI_CARRIER_MESSAGE(ExportStream)
 SSI_CARRIER_MESSAGE(AttachStream)
 SSI_CARRIER_MESSAGE(DrainStream)
+SSI_CARRIER_MESSAGE(StartStream)
 SSI_CARRIER_MESSAGE(DemandStream)
 SSI_CARRIER_MESSAGE(DetachStream)
 SSI_CARRIER_MESSAGE(StreamRef)

@@ -4,6 +4,8 @@
 // and lists with their length in front. Pure.
 #pragma once
 
+#include <sys/socket.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -107,6 +109,11 @@ struct AttachStream {  // a socket: with one descriptor, its network; answered w
   std::uint64_t socket = 0;    // not 0: the same for both directions of a unix socket
   std::uint32_t peer_uid = 0;  // of that: who is at its other end
   std::uint32_t peer_gid = 0;
+  std::uint32_t socket_type = SOCK_STREAM;  // or another
+};
+struct StartStream {
+  std::uint64_t id = 0;
+  std::uint64_t socket = 0;  // one that listens: its inode number, as the guest has it now
 };
 struct DemandStream {
   std::uint64_t id = 0;
@@ -116,6 +123,9 @@ struct DrainStream {
   std::uint64_t id = 0;
   std::int32_t timeout_ms = 10'000;
   bool written = false;
+  // Of a datagram socket whose process goes home: how many wait in its queue; else:
+  std::uint32_t datagrams = kStayThere;
+  static constexpr std::uint32_t kStayThere = ~0U;
 };
 struct DetachStream {  // that attachment, and no later one
   std::uint64_t id = 0;
@@ -127,7 +137,7 @@ struct StreamRef {
 };
 // A unix socket that listens; then the ops of streams are for it, too. With one descriptor, its
 // network; answered with one if it gives the socket itself.
-struct AttachListener {
+struct AttachListener {  // also a datagram socket that others reach by its name
   std::uint64_t id = 0;
   std::uint64_t generation = 0;
   CarrierPeer home;
@@ -136,6 +146,7 @@ struct AttachListener {
   bool gives_itself = false;  // at home
   // The streams of connections that have come along with the guest: out, in, out, in, ..
   std::vector<std::uint64_t> carried;
+  std::uint32_t socket_type = SOCK_STREAM;  // or another
 };
 // A connection that the guest has accepted.
 struct AcceptedConnection {

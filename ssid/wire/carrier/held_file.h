@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 
+#include "ssid/base/lease.h"
 #include "ssid/wire/carrier/lock_range.h"
 
 namespace ssi {
@@ -45,10 +46,15 @@ inline std::optional<std::uint64_t> held_id(std::string_view name,
 struct HoldFile {
   std::uint64_t id = 0;  // answer
 };
-// kAdoptFile: this open file is the held one from now on, with the locks that it has.
+// kAdoptFile: this open file is the held one from now on, with the locks that it has. Its lease is
+// that of `number` of process `pid`, in the PID namespace of the carrier.
 struct AdoptFile {
   std::uint64_t id = 0;
-  std::uint32_t flock = 0;   // LOCK_SH or LOCK_EX
+  std::uint32_t flock = 0;  // LOCK_SH or LOCK_EX
+  Lease lease{};
+  std::int32_t pid = 0;
+  std::int32_t number = -1;
+  std::uint32_t reserved = 0;
   std::uint32_t ranges = 0;  // how many of:
   LockRange range[kLockRangesMax];
 };
@@ -60,7 +66,7 @@ struct FileLocks {
   std::uint32_t ranges = 0;  // of this open file
   std::uint32_t process_ranges = 0;  // of the process, by any open file of the same file
   std::uint32_t for_guests = 0;      // 1: it is a view of guests, not of a node's users
-  std::uint32_t reserved = 0;
+  std::uint32_t leased = 0;          // 1: home's kernel has a lease of it, too
   LockRange range[kLockRangesMax];
   LockRange process_range[kLockRangesMax];
 };
@@ -79,7 +85,16 @@ struct ExpectLocks {
   std::uint32_t reserved = 0;
 };
 
-// The same for what has none of the view's ioctls (a named pipe, a path handle): its number is the
+// An extended attribute of the root, to be set: when the process that is being rebuilt here, and
+// calls itself `pid`, opens that file, it gets the held open file, and no other opening.
+inline constexpr const char* kExpectOpeningAttribute = "trusted.ssid.expect";
+struct ExpectOpening {
+  std::uint64_t id = 0;
+  std::int32_t pid = 0;
+  std::uint32_t reserved = 0;
+};
+
+// kHoldFile for what has none of the view's ioctls (a named pipe, a path handle): its number is the
 // value, in decimals, of this extended attribute.
 inline constexpr const char* kHoldAttribute = "trusted.ssid.hold";
 

@@ -1,0 +1,122 @@
+// A view's guests that wait to open a file which somebody has a lease of, and what home holds for
+// processes that are being rebuilt here.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+
+#include "fs/view/view_ops.h"
+#include "ssid/base/proc_status.h"
+
+namespace ssi::fs {
+namespace {
+
+// What a lease that somebody at home really has costs who does not want to wait, if a guest of this
+// node has had it.
+constexpr std::chrono::milliseconds kLetGoWithin{200};
+
+}  // namespace
+
+// Without O_NONBLOCK as long as it takes. With it, for what the guest has given up and home has
+// still.
+void ViewFs::wait_to_open(fuse_req_t request, const fuse_file_info& info, const ViewNodePtr& node) {
+  auto waiting = std::make_unique<OpenWait>();
+  waiting->request = request;
+  waiting->info = info;
+  waiting->node = node;
+  waiting->until = (info.flags & O_NONBLOCK) == 0 ? std::chrono::steady_clock::time_point::max()
+                                                  : std::chrono::steady_clock::now() + kLetGoWithin;
+  fuse_req_interrupt_func(
+      request, [](fuse_req_t, void* data) { static_cast<OpenWait*>(data)->interrupted = true; },
+      waiting.get());
+  {
+    std::lock_guard lock(house_mutex_);
+    open_waits_.push_back(std::move(waiting));
+  }
+  house_wake_.notify_all();
+}
+
+void ViewFs::try_to_open() {
+  std::list<std::unique_ptr<OpenWait>> waits;
+  {
+    std::lock_guard lock(house_mutex_);
+    waits.swap(open_waits_);
+  }
+  for (auto it = waits.begin(); it != waits.end();) {
+    OpenWait& wait = **it;
+    fuse_file_info info = wait.info;
+    int error = EINTR;
+    if (!wait.interrupted) error = ViewOps::open_at_home(wait.request, wait.node, info);
+    if (error == EAGAIN && std::chrono::steady_clock::now() < wait.until) {
+      ++it;
+      continue;
+    }
+    fuse_req_interrupt_func(wait.request, nullptr, nullptr);
+    ViewOps::answer_open(wait.request, error, info);
+    it = waits.erase(it);
+  }
+  std::lock_guard lock(house_mutex_);
+  open_waits_.splice(open_waits_.begin(), waits);
+}
+
+void ViewFs::expect_locks(const ExpectedLocks& expected) {
+  std::lock_guard lock(expected_mutex_);
+  expected_locks_.push_back(expected);
+  expects_locks_ = true;
+}
+
+void ViewFs::expect_opening(const ExpectedLocks& expected) {
+  std::lock_guard lock(expected_mutex_);
+  expected_openings_.push_back(expected);
+  expects_openings_ = true;
+}
+
+std::uint64_t ViewFs::expected_opening(const Caller& caller, const ViewNode& node) {
+  if (!expects_openings_) return 0;
+  const pid_t process = innermost_pid(caller.thread);
+  std::lock_guard lock(expected_mutex_);
+  const auto found = std::ranges::find_if(expected_openings_, [&](const ExpectedLocks& e) {
+    return e.file == node.key && e.process == process;
+  });
+  if (found == expected_openings_.end()) return 0;
+  const std::uint64_t id = found->id;
+  expected_openings_.erase(found);
+  expects_openings_ = !expected_openings_.empty();
+  return id;
+}
+
+void ViewFs::expect_no_more(std::uint64_t id) {
+  std::lock_guard lock(expected_mutex_);
+  std::erase_if(expected_openings_, [&](const ExpectedLocks& e) { return e.id == id; });
+  expects_openings_ = !expected_openings_.empty();
+  std::erase_if(expected_locks_, [&](const ExpectedLocks& e) { return e.id == id; });
+  expects_locks_ = !expected_locks_.empty();
+}
+
+int ViewFs::adopt_expected(const Caller& caller, ViewNode& node, const LockBody& body) {
+  if (!expects_locks_ || body.pid <= 0) return 0;
+  const pid_t process = innermost_pid(body.pid);
+  std::uint64_t id = 0;
+  {
+    std::lock_guard lock(expected_mutex_);
+    const auto found = std::ranges::find_if(expected_locks_, [&](const ExpectedLocks& e) {
+      return e.file == node.key && e.process == process;
+    });
+    if (found == expected_locks_.end()) return 0;
+    id = found->id;
+  }
+  Remote::Request asked;
+  asked.op = Op::kAdoptLocks;
+  asked.node = &node;
+  asked.caller = caller;
+  const AdoptLocksBody adopted{id, body.owner};
+  Remote::Reply reply;
+  const int error = remote_.call(
+      asked, {{reinterpret_cast<const std::uint8_t*>(&adopted), sizeof adopted}}, reply);
+  if (error != 0 && error != ENOENT) return error;
+  expect_no_more(id);  // ENOENT: a mover that died has left this; it is a request like any other
+  return 0;
+}
+
+}  // namespace ssi::fs
