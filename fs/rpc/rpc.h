@@ -227,7 +227,7 @@ struct WatchBody {         // kWatch
 };
 struct NewsBody {  // kNews
   std::uint32_t wait_ms = 0;
-  std::uint32_t count_max = 0;
+  std::uint32_t count_max = 0;  // 0: gets none; another that waits for them, or is to, does not
 };
 struct NewsReply {  // then the news, in the order in which they happened
   std::uint32_t count = 0;

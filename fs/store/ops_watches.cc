@@ -26,7 +26,12 @@ int on_watch(Call& call) {
 
 int on_news(Call& call) {
   const auto body = call.body.get<NewsBody>();
-  if (!call.body.done() || body.count_max == 0) return kMalformed;
+  if (!call.body.done()) return kMalformed;
+  if (body.count_max == 0) {
+    call.session.watches().answer_at_once();
+    call.reply.append(NewsReply{});
+    return 0;
+  }
   const std::chrono::milliseconds wait(std::min(body.wait_ms, kWaitMsMax));
   const Watches::Taken taken =
       call.session.watches().take(wait, std::min<std::size_t>(body.count_max, 1024));

@@ -73,7 +73,11 @@ int Watches::watch(int fd, std::uint64_t tag, std::uint32_t mask) {
   Watch& watch = watches_[number];
   watch.tag = tag;
   if (!watch.fd) watch.fd.reset(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
-  if (const auto file = identity_of(fd, "")) watch.file = *file;
+  struct stat st {};
+  if (::fstat(fd, &st) == 0) {
+    watch.file = {st.st_dev, st.st_ino};
+    watch.nameless = st.st_nlink == 0;
+  }
   any_ = true;
   return 0;
 }
@@ -161,7 +165,10 @@ bool Watches::say_if_deleted_locked(int number) {
   if (found == watches_.end()) return false;
   const Watch& watch = found->second;
   struct stat st {};
-  if (::fstat(*watch.fd, &st) != 0 || st.st_nlink != 0 || is_in_hands_locked(watch)) return false;
+  if (watch.nameless || ::fstat(*watch.fd, &st) != 0 || st.st_nlink != 0 ||
+      is_in_hands_locked(watch)) {
+    return false;
+  }
   const std::uint32_t directory = S_ISDIR(st.st_mode) ? std::uint32_t{IN_ISDIR} : 0;
   add_locked({watch.tag, IN_DELETE_SELF | directory, 0, {}});
   forget_locked(number);
@@ -188,7 +195,8 @@ void Watches::drop_deleted_locked(const OwnChange& change) {
     const auto found = std::ranges::find_if(
         watches_, [&](const auto& watch) { return watch.second.file == own.file; });
     struct stat st {};
-    if (found == watches_.end() || ::fstat(*found->second.fd, &st) != 0) continue;
+    if (found == watches_.end() || found->second.nameless || ::fstat(*found->second.fd, &st) != 0)
+      continue;
     if (st.st_nlink == 0) forget_locked(found->first);
   }
 }
@@ -203,12 +211,13 @@ Watches::Taken Watches::take(std::chrono::milliseconds wait, std::size_t count_m
     std::lock_guard lock(mutex_);
     if (!inotify_) return {};
     drain_locked();
-    if (!news_.empty() || lost_ || stopped_) wait = std::chrono::milliseconds(0);
+    if (!news_.empty() || lost_ || stopped_ || at_once_) wait = std::chrono::milliseconds(0);
     waiting_ = true;
   }
   if (wait.count() > 0) wait_for(wait);
   std::unique_lock lock(mutex_);
   waiting_ = false;
+  at_once_ = false;
   eventfd_t woken = 0;
   (void)!::eventfd_read(*wake_, &woken);
   drain_locked();
@@ -234,6 +243,12 @@ Watches::Taken Watches::take(std::chrono::milliseconds wait, std::size_t count_m
     news_.pop_front();
   }
   return taken;
+}
+
+void Watches::answer_at_once() {
+  std::lock_guard lock(mutex_);
+  at_once_ = true;
+  if (wake_) (void)!::eventfd_write(*wake_, 1);
 }
 
 void Watches::stop_waiting() {

@@ -95,6 +95,8 @@ class Watches {
   };
   // Waits until there is something, at most that long.
   Taken take(std::chrono::milliseconds wait, std::size_t count_max);
+  // Whoever waits, or else who is next, gets what there is without waiting.
+  void answer_at_once();
   // Whoever waits, and whoever is to, gets what there is.
   void stop_waiting();
 
@@ -102,6 +104,7 @@ class Watches {
   struct Watch {
     std::uint64_t tag = 0;
     FileIdentity file;
+    bool nameless = false;  // it was when the watch began
     UniqueFd
         fd;  // O_PATH. Keeps the inode, so that the kernel never says that it is deleted: we do
   };
@@ -124,6 +127,7 @@ class Watches {
   std::deque<News> news_;
   bool lost_ = false;
   bool waiting_ = false;
+  bool at_once_ = false;
   bool stopped_ = false;
 };
 

@@ -199,3 +199,25 @@ TEST_CASE("a session is not told of what it does, and another one is") {
                            named(IN_MOVED_FROM, "f") + named(IN_MOVED_TO, "g") +
                            named(IN_DELETE, "g"));
 }
+
+TEST_CASE_FIXTURE(Fixture, "who waits, or is next, can be answered at once") {
+  const auto begin = std::chrono::steady_clock::now();
+  watches.answer_at_once();
+  CHECK(told(std::chrono::seconds(60)).empty());
+  std::thread waker([&] { watches.answer_at_once(); });
+  CHECK(told(std::chrono::seconds(60)).empty());
+  waker.join();
+  CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(30));
+}
+
+TEST_CASE_FIXTURE(Fixture, "a watch on a file that is deleted already goes on") {
+  make("a");
+  const UniqueFd file(::open(path("a").c_str(), O_RDWR | O_CLOEXEC));
+  REQUIRE(::unlink(path("a").c_str()) == 0);
+  (void)told();
+  REQUIRE(watches.watch(*file, 8, IN_MODIFY) == 0);
+  CHECK(told().empty());
+  REQUIRE(::write(*file, "x", 1) == 1);
+  CHECK(told() == "8:modify");
+  CHECK(told().empty());
+}

@@ -549,6 +549,7 @@ const std::string& View::mountpoint() const { return fs_->options().mountpoint; 
 std::uint64_t View::device() const { return fs_->device(); }
 void View::refresh() { fs_->refresh(); }
 void View::rebuild_sockets(const std::string& cgroup, bool on) { fs_->rebuild_sockets(cgroup, on); }
+bool View::tell_watchers(pid_t process) { return fs_->tell_watchers(process); }
 void View::set_home_up(bool up) { fs_->set_home_up(up); }
 void View::give_up() { fs_->give_up(); }
 bool View::unmount(bool force) { return fs_->unmount(force); }

@@ -27,6 +27,7 @@ class ViewFs {
   bool unmount(bool force);
   void refresh();
   void rebuild_sockets(const std::string& cgroup, bool on) { socket_rebuilds_.set(cgroup, on); }
+  bool tell_watchers(pid_t process) { return watch_news_.tell_all(device_, process); }
   void give_up() { remote_.give_up(); }
   void set_home_up(bool up) { remote_.set_home_up(up); }
   bool is_alive() const { return alive_; }

@@ -21,6 +21,7 @@ constexpr int kShareOfTime = 50;  // looking takes no more than one of so many
 constexpr std::uint32_t kWaitMs = 5000;
 constexpr std::uint32_t kNewsAtOnce = 512;
 constexpr std::chrono::seconds kRetry{1};
+constexpr std::chrono::seconds kTellTimeout{2};
 
 std::string text_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -73,8 +74,14 @@ std::set<pid_t> WatchNews::watchers() {
 }
 
 void WatchNews::look(std::uint64_t device) {
+  if (!on_) return;
+  std::lock_guard lock(look_mutex_);
+  if (steady_clock::now() >= not_before_) (void)look_now(device);
+}
+
+// False: home does not hear all of it.
+bool WatchNews::look_now(std::uint64_t device) {
   const auto begin = steady_clock::now();
-  if (!on_ || begin < not_before_) return;
   WatchedFiles found = find_watched(watchers(), device);
   not_before_ = std::max(begin + kBetweenLooks,
                          steady_clock::now() + (steady_clock::now() - begin) * kShareOfTime);
@@ -83,7 +90,7 @@ void WatchNews::look(std::uint64_t device) {
     std::lock_guard lock(mutex_);
     before = watched_;
   }
-  if (found.empty() && before.empty()) return;
+  if (found.empty() && before.empty()) return true;
 
   for (const auto& [id, watched] : before) {
     if (found.contains(id)) continue;
@@ -95,7 +102,7 @@ void WatchNews::look(std::uint64_t device) {
     const auto known = before.find(item.first);
     return known != before.end() && known->second.mask == item.second;
   });
-  if (found.empty()) return;
+  if (found.empty()) return true;
   // By what is known and not by the number itself: the kernel may have forgotten it meanwhile.
   for (const ViewNodePtr& node : nodes_.all()) {
     const auto wanted = found.find(nodes_.kernel_id(*node));
@@ -104,10 +111,37 @@ void WatchNews::look(std::uint64_t device) {
     if (!tell_home(watched, watched.mask)) continue;
     std::lock_guard lock(mutex_);
     watched_[wanted->first] = watched;
+    found.erase(wanted);
   }
   std::lock_guard lock(mutex_);
   if (!thread_.joinable() && !stop_ && !watched_.empty()) thread_ = std::thread([this] { run(); });
   wake_.notify_all();
+  return found.empty();
+}
+
+bool WatchNews::tell_all(std::uint64_t device, pid_t process) {
+  if (!on_) return true;
+  note_caller(process);
+  {
+    std::lock_guard lock(look_mutex_);
+    if (!look_now(device)) return false;
+  }
+  std::unique_lock lock(mutex_);
+  if (watched_.empty()) return true;
+  const std::uint64_t round = ++rounds_wanted_;
+  lock.unlock();
+  if (!stop_waiting_at_home()) return false;
+  lock.lock();
+  return wake_.wait_for(lock, kTellTimeout,
+                        [&] { return stop_ || rounds_done_ >= round || watched_.empty(); });
+}
+
+// The request that waits for news there, or the next one, is answered at once.
+bool WatchNews::stop_waiting_at_home() {
+  Remote::Request request;
+  request.op = Op::kNews;
+  Remote::Reply reply;
+  return remote_.call(request, {bytes_of(NewsBody{})}, reply) == 0;
 }
 
 bool WatchNews::tell_home(const Watched& watched, std::uint32_t mask) {
@@ -137,36 +171,42 @@ void WatchNews::run() {
   while (!stop_) {
     wake_.wait(lock, [&] { return stop_ || !watched_.empty(); });
     if (stop_) return;
+    const std::uint64_t round = rounds_wanted_;
     lock.unlock();
-    const bool asked = ask_for_news();
+    const auto told = ask_for_news(round != rounds_done_ ? 0 : kWaitMs);
     lock.lock();
-    if (!asked) wake_.wait_for(lock, kRetry, [&] { return stop_; });
+    if (!told) wake_.wait_for(lock, kRetry, [&] { return stop_; });
+    if (!told || *told + 1 >= kNewsAtOnce) continue;  // a rename is not taken apart
+    rounds_done_ = round;
+    wake_.notify_all();
   }
 }
 
-// False: home can't be asked now.
-bool WatchNews::ask_for_news() {
+// How many there were. None: home can't be asked now.
+std::optional<std::size_t> WatchNews::ask_for_news(std::uint32_t wait_ms) {
   std::vector<WatchTeller::News> all;
   bool lost = false;
+  std::size_t count = 0;
   bool other_store = false;
   {
     Remote::Request request;
     request.op = Op::kNews;
-    const NewsBody body{kWaitMs, kNewsAtOnce};
+    const NewsBody body{wait_ms, kNewsAtOnce};
     Remote::Reply reply;
-    if (remote_.call(request, {bytes_of(body)}, reply) != 0) return false;
+    if (remote_.call(request, {bytes_of(body)}, reply) != 0) return {};
     ByteReader reader = reply.reader();
     const auto news = reader.get<NewsReply>();
     std::lock_guard lock(mutex_);
     for (std::uint32_t i = 0; i < news.count; ++i) {
       const auto head = reader.get<NewsHead>();
       const std::string_view name = reader.text(head.name_bytes);
-      if (!reader.ok()) return false;
+      if (!reader.ok()) return {};
       const auto found = watched_.find(head.tag);
       if (found == watched_.end()) continue;  // no more
       all.push_back({found->second.node, head.mask, head.cookie, std::string(name)});
       if ((head.mask & IN_DELETE_SELF) != 0) watched_.erase(found);
     }
+    count = news.count;
     lost = news.lost != 0;
     other_store = reply.serial() != serial_;
   }
@@ -182,7 +222,7 @@ bool WatchNews::ask_for_news() {
   if (!all.empty()) {
     teller_.tell(all, [this](std::uint64_t node) { return is_watched(node); });
   }
-  return true;
+  return count;
 }
 
 // The store was begun anew, and knows nothing of us.

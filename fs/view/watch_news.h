@@ -8,7 +8,7 @@
 //
 // What is not told: what happens at home in the second in which a guest begins to watch.
 //
-// Owned by the view. note_caller() by any thread, look() by one.
+// Owned by the view. Any thread.
 #pragma once
 
 #include <sys/types.h>
@@ -17,6 +17,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -39,6 +40,9 @@ class WatchNews {
   void note_caller(pid_t thread);
   // Looks for watches if it is time. Home hears of those that are new, and that are no more.
   void look(std::uint64_t device);
+  // Looks now, at what this process watches, too; and who watches was told of all that had happened
+  // when it was called. False: home can't be asked. Any thread.
+  bool tell_all(std::uint64_t device, pid_t process);
   void stop();
   std::size_t watched() const;  // nodes
 
@@ -49,9 +53,11 @@ class WatchNews {
   };
 
   std::set<pid_t> watchers();
+  bool look_now(std::uint64_t device);
   bool tell_home(const Watched& watched, std::uint32_t mask);
   void run();
-  bool ask_for_news();
+  std::optional<std::size_t> ask_for_news(std::uint32_t wait_ms);
+  bool stop_waiting_at_home();
   void watch_again();
   bool is_watched(std::uint64_t node) const;
 
@@ -63,6 +69,7 @@ class WatchNews {
   std::mutex callers_mutex_;
   std::set<pid_t> callers_;  // since it was looked for watches last
 
+  std::mutex look_mutex_;
   // Of look().
   std::set<std::string> cgroups_;
   std::set<pid_t> threads_;
@@ -72,6 +79,9 @@ class WatchNews {
   std::condition_variable wake_;
   std::map<std::uint64_t, Watched> watched_;
   std::uint64_t serial_ = 0;  // of the store that knows of them
+  // How often all was to be told, and which of these was done.
+  std::uint64_t rounds_wanted_ = 0;
+  std::uint64_t rounds_done_ = 0;
   bool stop_ = false;
   std::thread thread_;  // from the first watch on
 };

@@ -177,6 +177,42 @@ TEST_CASE_FIXTURE(Fixture, "a watcher hears what others do at home, once and in 
   check_nothing_more();
 }
 
+// No waiting in between: as soon as it returns, all was heard.
+TEST_CASE_FIXTURE(Fixture, "who asks that all is told has heard it then") {
+  watch("/d", kChanges);
+  REQUIRE(view->tell_watchers(::getpid()));
+  CHECK(view->stats().watched == 1);
+  CHECK(guest.rest(0).empty());
+  const auto begin = std::chrono::steady_clock::now();
+  for (int round = 0; round < 100; ++round) {
+    for (int i = 0; i < round % 7; ++i) {
+      write_to(at_home + "/a", "one");
+      REQUIRE(::rename((at_home + "/a").c_str(), (at_home + "/b").c_str()) == 0);
+      REQUIRE(::unlink((at_home + "/b").c_str()) == 0);
+    }
+    REQUIRE(view->tell_watchers(::getpid()));
+    CHECK(guest.all() == local.all());
+  }
+  MESSAGE("told all 100 times in " << std::chrono::duration_cast<std::chrono::milliseconds>(
+                                          std::chrono::steady_clock::now() - begin)
+                                          .count()
+                                   << " ms");
+  check_nothing_more();
+}
+
+TEST_CASE_FIXTURE(Fixture, "a file that was deleted before it is watched does not end the watch") {
+  write_to(here + "/f", "text");
+  const UniqueFd file(::open((here + "/f").c_str(), O_RDWR | O_CLOEXEC));
+  REQUIRE(file);
+  REQUIRE(::unlink((here + "/f").c_str()) == 0);
+  REQUIRE(guest.watch("/proc/self/fd/" + std::to_string(*file), kChanges) == 1);
+  for (int i = 0; i < 3; ++i) REQUIRE(view->tell_watchers(::getpid()));
+  CHECK(guest.all().empty());
+  REQUIRE(::write(*file, "y", 1) == 1);
+  for (int i = 0; i < 3; ++i) REQUIRE(view->tell_watchers(::getpid()));
+  CHECK(guest.all() == "1:modify\n");
+}
+
 TEST_CASE_FIXTURE(Fixture, "what comes from and goes to where nobody looks has one half only") {
   watch("/d", kChanges);
   await_watched(1);

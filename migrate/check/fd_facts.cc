@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -125,11 +124,11 @@ bool is_memory_file(const FdFact& fd, const struct stat& st) {
          (fd.target == "/dev/zero (deleted)" && st.st_dev == device_of_memory_files());
 }
 
-std::string why_inotify_stays(pid_t pid, int number, const std::string& info) {
-  int unread_bytes = 0;
-  const auto taken = fds::descriptor_of(pid, number);
-  if (!taken || ::ioctl(**taken, FIONREAD, &unread_bytes) != 0) return "that can't be looked at";
-  return fds::inotify_why_not(fds::watches_in(info), unread_bytes).value_or("");
+std::string why_inotify_stays(pid_t pid, int number) {
+  const auto watcher = fds::watcher_of(pid, number);
+  if (watcher) return {};
+  return watcher.error().code() == ErrorCode::kRefused ? watcher.error().message()
+                                                       : "that can't be looked at";
 }
 
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
@@ -186,7 +185,7 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.handle_on = fds::pidfd_target(info);
     fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, {owner.pid()}).value_or("");
   }
-  if (fd.kind == FdKind::kInotify) fd.why_not = why_inotify_stays(owner.pid(), fd.number, info);
+  if (fd.kind == FdKind::kInotify) fd.why_not = why_inotify_stays(owner.pid(), fd.number);
   if (fd.kind == FdKind::kKernelFile) {
     fd.proc_file = read_proc_file(proc, fd, st, owner);
     fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");

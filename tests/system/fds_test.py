@@ -223,6 +223,38 @@ class Probe:
         return {kind: (word, int(rounds)) for kind, word, rounds in words}, lines[-1:], status
 
 
+def change(probe, i):
+    """As one who is at home."""
+    file, moved = (probe.path(f"watched/other-{i}{end}") for end in ("", "b"))
+    file.write_text("x")
+    file.rename(moved)
+    moved.chmod(0o600)
+    moved.unlink()
+
+
+def heard_of(i):
+    return [f"256 other-{i}", f"8 other-{i}", f"64 other-{i}", f"128 other-{i}b", f"4 other-{i}b", f"512 other-{i}b"]
+
+
+class Changer:
+    """Somebody at home who changes files that are watched, now and then."""
+
+    def __init__(self, probe):
+        self.probe, self.count, self.ended = probe, 0, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        while not self.ended.wait(random.uniform(0, 0.06)):
+            change(self.probe, self.count)
+            self.count += 1
+
+    def end(self):
+        self.ended.set()
+        self.thread.join()
+        return [line for i in range(self.count) for line in heard_of(i)]
+
+
 class Fds(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -313,27 +345,47 @@ class Fds(unittest.TestCase):
         self.assertEqual([line for line in heard if "other" in line], [])
         expected = []
         for i in range(200):
-            file, moved = (probe.path(f"watched/other-{i}{end}") for end in ("", "b"))
-            file.write_text("x")
-            file.rename(moved)
-            moved.chmod(0o600)
-            moved.unlink()
-            expected += [f"256 other-{i}", f"8 other-{i}", f"64 other-{i}", f"128 other-{i}b", f"4 other-{i}b", f"512 other-{i}b"]
+            change(probe, i)
+            expected += heard_of(i)
         others = lambda: [line for line in self.heard(probe) if "other" in line]
         self.lab.wait_for(lambda: len(others()) >= len(expected), 30, "it to hear all")
         time.sleep(1)
         self.assertEqual(others(), expected)
-        refused = self.lab.run(2, ["migrate", str(probe.pid), "3"], check=False)
-        self.assertIn("with watches, which would miss what happens while it moves", refused.stdout + refused.stderr)
+        self.hears_itself(probe)
+        self.move_around(probe, 2, first=2)
+        self.rows.append(["inotify, heard away", moves, len(expected), "each once, in order"])
+        self.assert_passes(probe, ["inotify"], moves)
+
+    def test_who_watches_hears_all_while_it_moves(self):
+        """Others change files at home, it changes some itself, and moves: each is heard once, and in order."""
+        probe = Probe(self.lab, "watching", ["inotify"])
+        probe.wait_ready()
+        probe.path("watch").touch()
+        self.lab.wait_for(probe.path("watching").exists, 20, "it to watch")
+        changer = Changer(probe)
+        self.addCleanup(changer.end)
+        started = time.monotonic()
+        moves = self.move_around(probe)
+        took_s = time.monotonic() - started
+        expected = changer.end()
+        others = lambda: [line for line in self.heard(probe) if "other" in line]
+        self.lab.wait_for(lambda: len(others()) >= len(expected), 30, "it to hear all")
+        time.sleep(1)
+        heard = others()
+        at = next((i for i, (one, two) in enumerate(zip(heard, expected)) if one != two), min(len(heard), len(expected)))
+        self.assertEqual(heard[at:at + 9], expected[at:at + 9], f"{at} of {len(expected)}, and {len(heard)} heard")
+        self.assertGreater(len(expected), 10 * moves)
+        self.hears_itself(probe)
+        self.rows.append(["inotify, heard while it moved", moves, len(expected), f"each once, in order; {took_s:.0f} s"])
+        self.assert_passes(probe, ["inotify"], moves)
+
+    def hears_itself(self, probe):
         probe.path("enough").touch()
         self.lab.wait_for(lambda: self.heard(probe)[-1:] == ["32768 "], 20, "it to watch no more")
         own = [line for line in self.heard(probe) if "own" in line]
         made = [line.split()[1] for line in own if line.startswith("256 ")]
         self.assertGreater(len(made), 10)
         self.assertEqual(own, [f"{mask} {name}" for name in made for mask in (256, 8, 512)])
-        self.move_around(probe, 2, first=2)
-        self.rows.append(["inotify, heard away", moves, len(expected), "each once, in order"])
-        self.assert_passes(probe, ["inotify"], moves)
 
     def heard(self, probe):
         return probe.path("heard").read_text().splitlines()

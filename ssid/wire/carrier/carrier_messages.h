@@ -45,6 +45,7 @@ enum class CarrierOp : std::uint32_t {
   kRebuildSockets = 23,
   kAttachListener = 24,
   kAcceptedBy = 25,
+  kTellWatchers = 26,
 };
 
 enum class CarrierDirection : std::uint32_t {
@@ -87,6 +88,12 @@ struct RebuildSockets {
   std::string cgroup;  // its directory
   bool on = false;
   bool operator==(const RebuildSockets&) const = default;
+};
+// Who watches files in the view, and that process at any rate, is told of what happened until now.
+struct TellWatchers {
+  std::string mountpoint;
+  std::int32_t pid = 0;
+  bool operator==(const TellWatchers&) const = default;
 };
 struct ViewInfo {
   std::uint32_t home_node = 0;
