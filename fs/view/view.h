@@ -45,8 +45,9 @@ class View {
   // Until it is `on` no more, the threads in that cgroup (its directory) may bind to names at which
   // home has sockets already; see socket_rebuilds.h. Once more `on`: from the beginning.
   void rebuild_sockets(const std::string& cgroup, bool on);
-  // Who watches files here, and `process` at any rate, is told of all that others have done to them
-  // until now (watch_news.h). False: home can't be asked.
+  // What was asked of the view is done, as closing files is after a while; and who watches files
+  // here, and `process` at any rate, is told of all that others have done to them until now
+  // (watch_news.h). False: it is never quiet here, or home can't be asked.
   bool tell_watchers(pid_t process);
   // What the cluster says of home; see Remote.
   void set_home_up(bool up);

@@ -23,6 +23,7 @@ constexpr std::chrono::milliseconds kReleaseWithin{30};
 constexpr std::chrono::milliseconds kHousekeeping{500};
 // Without its asking, the kernel lets nobody watch a file of which it was told longer ago.
 constexpr int kRoundsBelieved = 4;
+constexpr std::chrono::seconds kQuietTimeout{2};
 constexpr int kQuietRounds = 10;  // of the above; then it waits for the next request
 
 std::int64_t now_ms() {
@@ -489,6 +490,22 @@ void ViewFs::release(ViewHandle* handle) {
     handles_.erase(handle);
   }
   delete handle;
+}
+
+bool ViewFs::await_requests() {
+  const auto deadline = std::chrono::steady_clock::now() + kQuietTimeout;
+  for (;;) {
+    std::size_t held_back = 0;  // on purpose: for a lock, or for a lease to be given up
+    {
+      std::lock_guard lock(house_mutex_);
+      held_back = lock_waits_.size() + open_waits_.size();
+    }
+    const auto waiting = waiting_requests_.count(device_);
+    if (!waiting) return false;
+    if (*waiting <= held_back) return true;
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
 }
 
 void ViewFs::refresh() {

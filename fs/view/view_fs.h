@@ -13,6 +13,7 @@
 #include "fs/view/leases.h"
 #include "fs/view/socket_rebuilds.h"
 #include "fs/view/view.h"
+#include "fs/view/waiting_requests.h"
 #include "fs/view/watch_news.h"
 #include "fs/view/watch_teller.h"
 
@@ -27,7 +28,9 @@ class ViewFs {
   bool unmount(bool force);
   void refresh();
   void rebuild_sockets(const std::string& cgroup, bool on) { socket_rebuilds_.set(cgroup, on); }
-  bool tell_watchers(pid_t process) { return watch_news_.tell_all(device_, process); }
+  bool tell_watchers(pid_t process) {
+    return await_requests() && watch_news_.tell_all(device_, process);
+  }
   void give_up() { remote_.give_up(); }
   void set_home_up(bool up) { remote_.set_home_up(up); }
   bool is_alive() const { return alive_; }
@@ -72,6 +75,8 @@ class ViewFs {
   // If it is that one who asks for a lock: they are its own from now on.
   int adopt_expected(const Caller& caller, ViewNode& node, const LockBody& body);
 
+  // For a moment at which all is answered that was asked. False: there was none.
+  bool await_requests();
   void serve();  // a thread of the pool
   Result<> ask_for_root();
   Result<> find_device();
@@ -126,6 +131,7 @@ class ViewFs {
   SocketRebuilds socket_rebuilds_;
   WatchTeller teller_;
   WatchNews watch_news_;
+  WaitingRequests waiting_requests_;
   fuse_session* session_ = nullptr;
   UniqueFd fuse_fd_;
   std::atomic<std::uint64_t> root_dev_{0};

@@ -177,6 +177,16 @@ TEST_CASE_FIXTURE(Fixture, "a watcher hears what others do at home, once and in 
   check_nothing_more();
 }
 
+// A file is closed by and by: nobody waits for it.
+TEST_CASE_FIXTURE(Fixture, "what was done in the view is done at home when all was told") {
+  REQUIRE(local.watch(at_home, IN_CLOSE_WRITE) > 0);
+  for (int i = 0; i < 200; ++i) {
+    write_to(here + "/f", "text");
+    REQUIRE(view->tell_watchers(::getpid()));
+    CHECK(local.all() == "1:written f\n");
+  }
+}
+
 // No waiting in between: as soon as it returns, all was heard.
 TEST_CASE_FIXTURE(Fixture, "who asks that all is told has heard it then") {
   watch("/d", kChanges);

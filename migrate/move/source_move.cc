@@ -171,17 +171,22 @@ class SourceMove {
                  "node " + std::to_string(ticket_.to.value) + ": " + answer.reason);
   }
 
-  // First the target listens anew, then it is seen whether anything has happened until after that:
-  // if nothing has, nothing is heard by neither or by both.
+  // What it did is done at home: else the target would hear of it. Then the target listens anew,
+  // then it is seen whether anything has happened until after that: if nothing has, nothing is
+  // heard by neither or by both.
   Result<bool> has_heard_all() {
     if (!fds::any_watcher(pids())) return true;
     SSI_ASSIGN(const bool before, fds::all_was_read(pids()));
     if (!before) return false;
+    SSI_TRY(tell_watchers());
     SSI_TRY(have_target_listen());
-    if (source_.guest && env_.self != ticket_.pid.home) {
-      SSI_TRY(env_.host.tell_watchers(ticket_.pid.home, source_.host_pid));
-    }
+    SSI_TRY(tell_watchers());
     return fds::all_was_read(pids());
+  }
+
+  Result<> tell_watchers() {
+    if (!source_.guest || env_.self == ticket_.pid.home) return {};
+    return env_.host.tell_watchers(ticket_.pid.home, source_.host_pid);
   }
 
   Result<> freeze(FrozenCopy& copy) {

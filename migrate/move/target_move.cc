@@ -1,7 +1,6 @@
 #include "migrate/move/target_move.h"
 
 #include <fcntl.h>
-#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -16,12 +15,10 @@
 #include "migrate/criu/empty_image.h"
 #include "migrate/criu/file_locks_image.h"
 #include "migrate/criu/files_image.h"
-#include "migrate/criu/inotify_image.h"
 #include "migrate/criu/tcp_image.h"
 #include "migrate/criu/tty_image.h"
 #include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
-#include "migrate/fds/inotify.h"
 #include "migrate/fds/lease.h"
 #include "migrate/fds/netlink_socket.h"
 #include "migrate/fds/process_locks.h"
@@ -29,6 +26,7 @@
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
+#include "migrate/move/target_watchers.h"
 #include "migrate/pages/lazy_socket.h"
 #include "migrate/pages/page_images.h"
 #include "migrate/pages/staged_memory.h"
@@ -63,6 +61,7 @@ class TargetMove {
         ticket_(offer.ticket),
         streams_(offer.streams),
         holds_files_(offer.holds_files),
+        watchers_(env.host, offer.ticket.pid.home, offer.ticket.pid.home == env.self),
         cgroup_(std::move(cgroup)),
         realm_(std::move(realm)) {}
 
@@ -153,7 +152,7 @@ class TargetMove {
       if (auto* file = std::get_if<ImageFile>(&message)) {
         SSI_TRY(images.write_part(*file));
       } else if (auto* watching = std::get_if<Watching>(&message)) {
-        const auto listens = listen(std::move(watching->watchers));
+        const auto listens = watchers_.listen(std::move(watching->watchers), !criu_);
         SSI_TRY(send_message(link_, Listening{listens ? "" : listens.error().message()}));
       } else if (auto* frozen = std::get_if<Frozen>(&message)) {
         held_ = std::move(frozen->held);
@@ -172,65 +171,6 @@ class TargetMove {
         return out_of_turn(message);
       }
     }
-  }
-
-  bool at_home() const { return ticket_.pid.home == env_.self; }
-
-  // From now on these hear what happens here, and have heard nothing else.
-  Result<> listen(std::vector<fds::Watcher> wanted) {
-    if (criu_) return Error("it has just begun to watch files; it may be tried again");
-    SSI_ASSIGN(const UniqueFd root, env_.host.open_root(ticket_.pid.home));
-    std::vector<UniqueFd> listening;
-    for (const fds::Watcher& watcher : wanted) {
-      const auto same = std::ranges::find(watchers_, watcher);
-      const auto place = static_cast<std::size_t>(same - watchers_.begin());
-      if (same != watchers_.end() && listening_[place]) {
-        listening.push_back(std::move(listening_[place]));
-        continue;
-      }
-      SSI_ASSIGN(UniqueFd made, fds::make_watcher(*root, watcher));
-      listening.push_back(std::move(made));
-    }
-    watchers_ = std::move(wanted);
-    listening_ = std::move(listening);
-    if (!at_home()) SSI_TRY(env_.host.tell_watchers(ticket_.pid.home, ::getpid()));
-    for (const UniqueFd& one : listening_) SSI_TRY(fds::forget_heard(*one));
-    return {};
-  }
-
-  // A file without a name is there only now.
-  Result<> watch_deleted(const std::vector<UniqueFd>& held) {
-    for (std::size_t i = 0; i < watchers_.size(); ++i) {
-      for (const fds::Watch& watch : watchers_[i].watches) {
-        if (!watch.path.empty()) continue;
-        const auto file = std::ranges::find_if(held, [&](const UniqueFd& fd) {
-          struct stat st {};
-          return ::fstat(*fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_ino == watch.inode;
-        });
-        if (file == held.end()) return Error("it watches a deleted file that it has closed");
-        SSI_TRY(fds::add_watch(*listening_[i], **file, watch).context("a deleted file"));
-      }
-    }
-    return {};
-  }
-  void give_watchers(std::vector<UniqueFd>& given) {
-    for (std::size_t i = 0; i < watchers_.size(); ++i) {
-      const int number = kCriuFirstExtraFd + static_cast<int>(given.size());
-      inherit_.push_back({key_of_watcher(i), number});
-      given.emplace_back(::fcntl(*listening_[i], F_DUPFD_CLOEXEC, 0));
-    }
-  }
-
-  // Whoever watches the directory would hear of the name that a deleted file is given back.
-  fds::HeldFile as_to_open(const fds::HeldFile& file) const {
-    const std::string dir = file.name.substr(0, std::max<std::size_t>(file.name.rfind('/'), 1));
-    fds::HeldFile wanted = file;
-    for (const fds::Watcher& watcher : watchers_) {
-      for (const fds::Watch& watch : watcher.watches) {
-        if (watch.path == dir && (watch.mask & IN_MOVED_TO) != 0) wanted.name.clear();
-      }
-    }
-    return wanted;
   }
 
   // While criu dumps at the source.
@@ -272,8 +212,8 @@ class TargetMove {
       stream_ends.push_back(std::move(end));
     }
     SSI_TRY(open_held_files(stream_ends));
-    SSI_TRY(watch_deleted(stream_ends));
-    give_watchers(stream_ends);
+    SSI_TRY(watchers_.watch_deleted(stream_ends));
+    watchers_.give(inherit_, stream_ends);
     SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
     SSI_ASSIGN(UniqueFd procs, cgroup_.open_procs());
     std::vector<int> fds{*procs, *rpc.there, images.fd()};
@@ -339,8 +279,9 @@ class TargetMove {
         SSI_TRY(env_.files.expect_opening(ticket_.pid.home.value, file).context("lease"));
       }
       if (file.key.empty()) continue;
-      SSI_ASSIGN(UniqueFd fd,
-                 env_.files.open(ticket_.pid.home.value, as_to_open(file)).context("held file"));
+      SSI_ASSIGN(
+          UniqueFd fd,
+          env_.files.open(ticket_.pid.home.value, watchers_.as_to_open(file)).context("held file"));
       const int number = kCriuFirstExtraFd + static_cast<int>(given.size());
       const bool itself = comes_home_with_lock(file);
       if (itself) SSI_TRY(fds::set_as_it_was(*fd, file));
@@ -424,32 +365,9 @@ class TargetMove {
 
   Result<> change_files(ImageDir& images) {
     SSI_TRY(images.change(kFilesImage, [this](std::string_view image) { return changed(image); }));
-    SSI_TRY(set_watchers(images));
+    SSI_TRY(watchers_.set_images(images));
     SSI_TRY(set_locks(images));
     return fifos_.empty() ? Result<>() : images.change(kFifoDataImage, only_the_head);
-  }
-
-  Result<> set_watchers(const ImageDir& images) {
-    std::set<std::uint32_t> ids;
-    SSI_TRY(images.change(kFilesImage, [&](std::string_view image) -> Result<std::string> {
-      SSI_ASSIGN(auto given, with_given_watchers(image, watchers_));
-      ids = std::move(given.ids);
-      return std::move(given.files);
-    }));
-    if (ids.empty()) return {};
-    for (const std::string& name : images.names(kDescriptorImages)) {
-      SSI_TRY(images.change(
-          name, [&](std::string_view image) { return with_files_for_watchers(image, ids); }));
-    }
-    return {};
-  }
-
-  // From here on they are its own: who looks for watches finds them with it.
-  Result<> hand_watchers_over() {
-    if (watchers_.empty() || at_home()) return {};
-    SSI_ASSIGN(const auto pids, cgroup_.pids());
-    for (const pid_t pid : pids) SSI_TRY(env_.host.tell_watchers(ticket_.pid.home, pid));
-    return {};
   }
 
   // A process's record locks it takes itself, in criu's hands: at home beside home's carrier, which
@@ -517,7 +435,7 @@ class TargetMove {
     SSI_TRY(check_netlink_ports(netlink_ports));
     SSI_TRY(fill_ptys());
     SSI_TRY(find_named());
-    SSI_TRY(hand_watchers_over());
+    SSI_TRY(watchers_.hand_over(cgroup_));
     return adopt_files();
   }
 
@@ -622,11 +540,10 @@ class TargetMove {
   const MoveTicket& ticket_;
   std::vector<StreamRef> streams_;
   const bool holds_files_;
+  TargetWatchers watchers_;
   std::set<std::string> fifos_;  // keys of ends of named pipes that were not moved before
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
-  std::vector<fds::Watcher> watchers_;
-  std::vector<UniqueFd> listening_;  // one for each of these; it becomes the process's
   FreezerCgroup cgroup_;
   RealmClient realm_;
   std::optional<CriuRpc> criu_;

@@ -221,7 +221,7 @@ Result<> Carrier::refresh_view(const std::string& mountpoint) {
 Result<> Carrier::tell_watchers(const TellWatchers& wanted) {
   SSI_ASSIGN(const auto view, view_at(wanted.mountpoint));
   if (view->tell_watchers(wanted.pid)) return {};
-  return Error(ErrorCode::kBusy, "home can't be asked now what happens to its files");
+  return Error(ErrorCode::kBusy, "it can't be said now what happens to home's files");
 }
 
 Result<> Carrier::rebuild_sockets(const RebuildSockets& wanted) {
