@@ -237,22 +237,36 @@ def heard_of(i):
 
 
 class Changer:
-    """Somebody at home who changes files that are watched, now and then."""
+    """Does what change() does, now and then, and says how often. A process of its own: one that forks others while it
+    has a file open hears of its end only when they have closed it, too."""
+    PROGRAM = """
+import os, random, signal, sys, time
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+os.chdir(sys.argv[1])
+print("begins", flush=True)
+n = 0
+while not ended:
+    name = f"other-{n}"
+    with open(name, "w") as file: file.write("x")
+    os.rename(name, name + "b")
+    os.chmod(name + "b", 0o600)
+    os.unlink(name + "b")
+    n += 1
+    time.sleep(random.uniform(0, 0.06))
+print(n, flush=True)
+"""
 
     def __init__(self, probe):
-        self.probe, self.count, self.ended = probe, 0, threading.Event()
-        self.thread = threading.Thread(target=self.run)
-        self.thread.start()
-
-    def run(self):
-        while not self.ended.wait(random.uniform(0, 0.06)):
-            change(self.probe, self.count)
-            self.count += 1
+        self.process = probe.lab.popen(
+            1, ["python3", "-c", self.PROGRAM, f"{probe.dir}/watched"], stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()
 
     def end(self):
-        self.ended.set()
-        self.thread.join()
-        return [line for i in range(self.count) for line in heard_of(i)]
+        """What is to be heard."""
+        self.process.terminate()
+        count = int(self.process.communicate(timeout=20)[0])
+        return [line for i in range(count) for line in heard_of(i)]
 
 
 class Fds(unittest.TestCase):
@@ -363,7 +377,7 @@ class Fds(unittest.TestCase):
         probe.path("watch").touch()
         self.lab.wait_for(probe.path("watching").exists, 20, "it to watch")
         changer = Changer(probe)
-        self.addCleanup(changer.end)
+        self.addCleanup(changer.process.kill)
         started = time.monotonic()
         moves = self.move_around(probe)
         took_s = time.monotonic() - started
