@@ -21,7 +21,7 @@ class Subject {
   void handle(std::uint64_t id, std::uint32_t mask) {
     // An open file is told of by its name also after it was deleted.
     if (const auto open = session_.handle(id)) {
-      file(identity_of(**open->fd, ""), mask, lost_name_of(**open->fd));
+      file(identity_of(**open->fd, ""), mask, last_name_of(**open->fd));
     }
   }
   // A name in a directory, and the file that it stands for now.
@@ -37,8 +37,8 @@ class Subject {
 
  private:
   void file(const std::optional<FileIdentity>& identity, std::uint32_t mask,
-            const std::string& lost_name = {}) {
-    if (identity) change_.files.push_back({*identity, mask, lost_name});
+            const LastName& last_name = {}) {
+    if (identity) change_.files.push_back({*identity, mask, last_name});
   }
 
   Session& session_;

@@ -37,15 +37,15 @@ std::optional<FileIdentity> identity_of(int dir, const char* name) {
   return FileIdentity{st.st_dev, st.st_ino};
 }
 
-std::string lost_name_of(int fd) {
+LastName last_name_of(int fd) {
   constexpr std::string_view kDeleted = " (deleted)";
   char path[4096];
   const std::string link = "/proc/self/fd/" + std::to_string(fd);
   const ssize_t size = ::readlink(link.c_str(), path, sizeof path);
   std::string_view text(path, size > 0 ? static_cast<std::size_t>(size) : 0);
-  if (!text.ends_with(kDeleted)) return {};
-  text.remove_suffix(kDeleted.size());
-  return std::string(text.substr(text.rfind('/') + 1));
+  const bool lost = text.ends_with(kDeleted);
+  if (lost) text.remove_suffix(kDeleted.size());
+  return {std::string(text.substr(text.rfind('/') + 1)), lost};
 }
 
 Watches::Watches() = default;
@@ -153,7 +153,8 @@ bool Watches::is_own_locked(const Watch& watch, std::uint32_t mask, const char* 
       if ((own.mask & mask) == 0 || (named && (mask & kOfChild) == 0)) continue;
       if (!named && own.file == watch.file) return true;
       if (named && !file) file = identity_of(*watch.fd, name);
-      if (named && (file == own.file || name == own.lost_name)) return true;
+      if (named && file == own.file) return true;
+      if (named && (own.last_name.lost || !file) && name == own.last_name.name) return true;
     }
   }
   return false;

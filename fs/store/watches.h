@@ -37,8 +37,12 @@ struct FileIdentity {
   auto operator<=>(const FileIdentity&) const = default;
 };
 std::optional<FileIdentity> identity_of(int dir, const char* name);  // "": of `dir` itself
-// The name that a file had when it lost it; empty: it has not, or never had one.
-std::string lost_name_of(int fd);
+// By which the file was opened, or is called since; also one that it has lost.
+struct LastName {
+  std::string name;  // empty: it never had one
+  bool lost = false;
+};
+LastName last_name_of(int fd);
 
 // What a request changes, and which events that makes.
 struct OwnChange {
@@ -50,8 +54,8 @@ struct OwnChange {
   struct File {
     FileIdentity file;
     std::uint32_t mask = 0;  // told to who watches the file, or its directory
-    // By which it is told there even if it has lost it; empty: it has not.
-    std::string lost_name{};
+    // By which it is told there if it has lost it, or loses it while this is done.
+    LastName last_name{};
   };
   std::vector<Name> names;
   std::vector<File> files;

@@ -221,3 +221,18 @@ TEST_CASE_FIXTURE(Fixture, "a watch on a file that is deleted already goes on") 
   CHECK(told() == "7:modify a, 8:modify");
   CHECK(told().empty());
 }
+
+TEST_CASE_FIXTURE(Fixture, "who closes a file while it is deleted has closed it himself") {
+  make("a");
+  UniqueFd file(::open(path("a").c_str(), O_RDWR | O_CLOEXEC));
+  (void)told();
+  OwnChange change;
+  change.files.push_back({*identity_of(*file, ""), IN_CLOSE_WRITE, last_name_of(*file)});
+  REQUIRE(::unlink(path("a").c_str()) == 0);
+  CHECK(told() == "7:delete a");
+  {
+    const Watches::Doing closing(watches, std::move(change));
+    file.reset();
+  }
+  CHECK(told().empty());
+}
