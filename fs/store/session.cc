@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fs/store/call.h"
+#include "fs/store/own_change.h"
 
 namespace ssi::fs {
 
@@ -46,7 +47,12 @@ bool Session::execute(std::uint32_t lane_number, ByteSpan request, FrameBuffer& 
   reply.clear();
   reply.resize(sizeof(ReplyHead));
   Call call{*this, head, reader, reply};
-  const int error = handler(call);
+  int error = 0;
+  {
+    // What the client does itself is no news to it.
+    const std::optional<Watches::Doing> doing = doing_of(*this, head, reader);
+    error = handler(call);
+  }
   if (error == kMalformed) return false;
   if (error != 0) reply.resize(sizeof(ReplyHead));
   const ReplyHead reply_head{head.seq, error, 0};

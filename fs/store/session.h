@@ -12,6 +12,7 @@
 #include "fs/store/digest_cache.h"
 #include "fs/store/held_files.h"
 #include "fs/store/node_table.h"
+#include "fs/store/watches.h"
 #include "ssid/wire/carrier/channel.h"
 
 namespace ssi::fs {
@@ -51,6 +52,7 @@ class Session {
   DigestCache& digests() { return digests_; }
   HeldFiles& held() { return held_; }
   NodeTable& nodes() { return nodes_; }
+  Watches& watches() { return watches_; }
   std::uint64_t add_handle(std::shared_ptr<OpenFile> file, const NodeTable::SharedFd& node_fd);
   // Of a file, opened with these flags.
   std::uint64_t add_handle(std::uint64_t node, NodeTable::SharedFd fd, std::uint32_t flags,
@@ -88,6 +90,7 @@ class Session {
   DigestCache& digests_;
   HeldFiles& held_;
   NodeTable nodes_;
+  Watches watches_;
   mutable std::mutex mutex_;
   std::unordered_map<std::uint64_t, std::shared_ptr<OpenFile>> handles_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, LockFile> lock_files_;

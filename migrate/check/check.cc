@@ -41,7 +41,7 @@ constexpr KindRow kKinds[] = {
     {FdKind::kSignalfd, "a signalfd", true},
     {FdKind::kTimerfd, "a timerfd", true},
     {FdKind::kEpoll, "an epoll", true},
-    {FdKind::kInotify, "an inotify watch, which would not be told of changes at home", false},
+    {FdKind::kInotify, "an inotify instance", true},
     {FdKind::kFanotify, "a fanotify watch, which would not be told of changes at home", false},
     {FdKind::kMemfd, "a memory file", true},
     {FdKind::kPidfd, "a handle on a process (pidfd)", true},

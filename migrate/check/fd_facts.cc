@@ -20,6 +20,7 @@
 #include "migrate/check/socket_facts.h"
 #include "migrate/fds/descriptor.h"
 #include "migrate/fds/held_file.h"
+#include "migrate/fds/inotify.h"
 #include "migrate/fds/lease.h"
 #include "migrate/fds/pidfd.h"
 #include "migrate/move/stream_key.h"
@@ -126,6 +127,13 @@ bool is_memory_file(const FdFact& fd, const struct stat& st) {
          (fd.target == "/dev/zero (deleted)" && st.st_dev == device_of_memory_files());
 }
 
+std::string why_inotify_stays(pid_t pid, int number) {
+  const auto watcher = fds::watcher_of(pid, number);
+  if (watcher) return {};
+  return watcher.error().code() == ErrorCode::kRefused ? watcher.error().message()
+                                                       : "that can't be looked at";
+}
+
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
                const struct stat& st, dev_t terminal, const ProcDir& owner) {
   if (fd.flags & O_PATH) return FdKind::kPathOnly;
@@ -180,6 +188,7 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.handle_on = fds::pidfd_target(info);
     fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, {owner.pid()}).value_or("");
   }
+  if (fd.kind == FdKind::kInotify) fd.why_not = why_inotify_stays(owner.pid(), fd.number);
   if (fd.kind == FdKind::kKernelFile) {
     fd.proc_file = read_proc_file(proc, fd, st, owner);
     fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");

@@ -146,6 +146,20 @@ TEST_CASE("a file of /proc moves if it tells of the process or of the machine") 
         }).starts_with("fd 0 is a file of this machine's kernel (/proc/"));
 }
 
+TEST_CASE("an inotify instance moves if others find what it watches by a name") {
+  CHECK(Subject([] { inotify_init(); }).reason() == "");
+  CHECK(Subject([] { inotify_add_watch(inotify_init(), "/tmp", IN_CREATE); }).reason() == "");
+  CHECK(Subject([] {
+          char name[] = "/tmp/ssid-fd-facts-XXXXXX";
+          (void)mkdtemp(name);
+          inotify_add_watch(inotify_init(), name, IN_CREATE);
+          open(name, O_RDONLY | O_DIRECTORY);  // so that the watch does not end
+          rmdir(name);
+        })
+            .reason()
+            .find(" with a watch on a deleted directory") != std::string::npos);
+}
+
 TEST_CASE("a handle on a namespace moves if it is the process's own") {
   CHECK(Subject([] { open("/proc/self/ns/uts", O_RDONLY); }).reason() == "");
   const Subject other([] {

@@ -218,6 +218,12 @@ Result<> Carrier::refresh_view(const std::string& mountpoint) {
   return {};
 }
 
+Result<> Carrier::tell_watchers(const TellWatchers& wanted) {
+  SSI_ASSIGN(const auto view, view_at(wanted.mountpoint));
+  if (view->tell_watchers(wanted.pid)) return {};
+  return Error(ErrorCode::kBusy, "it can't be said now what happens to home's files");
+}
+
 Result<> Carrier::rebuild_sockets(const RebuildSockets& wanted) {
   SSI_ASSIGN(const auto view, view_at(wanted.mountpoint));
   view->rebuild_sockets(wanted.cgroup, wanted.on);

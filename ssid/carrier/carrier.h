@@ -42,6 +42,7 @@ class Carrier {
   Result<> unmount_view(const UnmountView& wanted);
   Result<> refresh_view(const std::string& mountpoint);
   Result<> rebuild_sockets(const RebuildSockets& wanted);
+  Result<> tell_watchers(const TellWatchers& wanted);
   ViewList list_views();
   Result<> export_stream(const ExportStream& wanted, UniqueFd fd, UniqueFd owner);
   Result<> own_stream(std::uint64_t id, UniqueFd owner);

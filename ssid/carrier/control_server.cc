@@ -114,6 +114,9 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
     case CarrierOp::kRebuildSockets:
       return plain(static_cast<RebuildSockets*>(nullptr),
                    [&](const RebuildSockets& m) { return carrier_.rebuild_sockets(m); });
+    case CarrierOp::kTellWatchers:
+      return plain(static_cast<TellWatchers*>(nullptr),
+                   [&](const TellWatchers& m) { return carrier_.tell_watchers(m); });
     case CarrierOp::kExportStream:
       return plain(static_cast<ExportStream*>(nullptr), [&](const ExportStream& m) -> Result<> {
         if (request.descriptors.size() != 2)

@@ -223,6 +223,52 @@ class Probe:
         return {kind: (word, int(rounds)) for kind, word, rounds in words}, lines[-1:], status
 
 
+def change(probe, i):
+    """As one who is at home."""
+    file, moved = (probe.path(f"watched/other-{i}{end}") for end in ("", "b"))
+    file.write_text("x")
+    file.rename(moved)
+    moved.chmod(0o600)
+    moved.unlink()
+
+
+def heard_of(i):
+    return [f"256 other-{i}", f"8 other-{i}", f"64 other-{i}", f"128 other-{i}b", f"4 other-{i}b", f"512 other-{i}b"]
+
+
+class Changer:
+    """Does what change() does, now and then, and says how often. A process of its own: one that forks others while it
+    has a file open hears of its end only when they have closed it, too."""
+    PROGRAM = """
+import os, random, signal, sys, time
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+os.chdir(sys.argv[1])
+print("begins", flush=True)
+n = 0
+while not ended:
+    name = f"other-{n}"
+    with open(name, "w") as file: file.write("x")
+    os.rename(name, name + "b")
+    os.chmod(name + "b", 0o600)
+    os.unlink(name + "b")
+    n += 1
+    time.sleep(random.uniform(0, 0.06))
+print(n, flush=True)
+"""
+
+    def __init__(self, probe):
+        self.process = probe.lab.popen(
+            1, ["python3", "-c", self.PROGRAM, f"{probe.dir}/watched"], stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()
+
+    def end(self):
+        """What is to be heard."""
+        self.process.terminate()
+        count = int(self.process.communicate(timeout=20)[0])
+        return [line for i in range(count) for line in heard_of(i)]
+
+
 class Fds(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -299,6 +345,64 @@ class Fds(unittest.TestCase):
         for program, pid in ((first, at_node_2), (second, at_home)):
             self.lab.run(1, ["kill", "-TERM", str(pid)])
             self.assertEqual(program.wait(20), 7)
+
+    def test_who_watches_away_hears_what_others_do_at_home(self):
+        """An inotify instance moves while it watches nothing; it watches where it is, and hears of all, each once."""
+        probe = Probe(self.lab, "watcher", ["inotify"])
+        probe.wait_ready()
+        moves = self.move_around(probe)
+        self.move_around(probe, 1, first=1)  # away
+        probe.path("watch").touch()
+        self.lab.wait_for(probe.path("watching").exists, 20, "it to watch")
+        time.sleep(3)  # home is told within a second
+        heard = self.heard(probe)
+        self.assertEqual([line for line in heard if "other" in line], [])
+        expected = []
+        for i in range(200):
+            change(probe, i)
+            expected += heard_of(i)
+        others = lambda: [line for line in self.heard(probe) if "other" in line]
+        self.lab.wait_for(lambda: len(others()) >= len(expected), 30, "it to hear all")
+        time.sleep(1)
+        self.assertEqual(others(), expected)
+        self.hears_itself(probe)
+        self.move_around(probe, 2, first=2)
+        self.rows.append(["inotify, heard away", moves, len(expected), "each once, in order"])
+        self.assert_passes(probe, ["inotify"], moves)
+
+    def test_who_watches_hears_all_while_it_moves(self):
+        """Others change files at home, it changes some itself, and moves: each is heard once, and in order."""
+        probe = Probe(self.lab, "watching", ["inotify"])
+        probe.wait_ready()
+        probe.path("watch").touch()
+        self.lab.wait_for(probe.path("watching").exists, 20, "it to watch")
+        changer = Changer(probe)
+        self.addCleanup(changer.process.kill)
+        started = time.monotonic()
+        moves = self.move_around(probe)
+        took_s = time.monotonic() - started
+        expected = changer.end()
+        others = lambda: [line for line in self.heard(probe) if "other" in line]
+        self.lab.wait_for(lambda: len(others()) >= len(expected), 30, "it to hear all")
+        time.sleep(1)
+        heard = others()
+        at = next((i for i, (one, two) in enumerate(zip(heard, expected)) if one != two), min(len(heard), len(expected)))
+        self.assertEqual(heard[at:at + 9], expected[at:at + 9], f"{at} of {len(expected)}, and {len(heard)} heard")
+        self.assertGreater(len(expected), 10 * moves)
+        self.hears_itself(probe)
+        self.rows.append(["inotify, heard while it moved", moves, len(expected), f"each once, in order; {took_s:.0f} s"])
+        self.assert_passes(probe, ["inotify"], moves)
+
+    def hears_itself(self, probe):
+        probe.path("enough").touch()
+        self.lab.wait_for(lambda: self.heard(probe)[-1:] == ["32768 "], 20, "it to watch no more")
+        own = [line for line in self.heard(probe) if "own" in line]
+        made = [line.split()[1] for line in own if line.startswith("256 ")]
+        self.assertGreater(len(made), 10)
+        self.assertEqual(own, [f"{mask} {name}" for name in made for mask in (256, 8, 512)])
+
+    def heard(self, probe):
+        return probe.path("heard").read_text().splitlines()
 
     def test_files_without_names(self):
         kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo", "deleted-path", "deleted-link"]

@@ -58,6 +58,10 @@ Result<> CarrierClient::refresh_view(const std::string& mountpoint) {
   return ask_plain(encode_request(CarrierOp::kRefreshView, UnmountView{mountpoint, false}));
 }
 
+Result<> CarrierClient::tell_watchers(const TellWatchers& wanted) {
+  return ask_plain(encode_request(CarrierOp::kTellWatchers, wanted));
+}
+
 Result<> CarrierClient::rebuild_sockets(const RebuildSockets& wanted) {
   return ask_plain(encode_request(CarrierOp::kRebuildSockets, wanted));
 }

@@ -29,6 +29,7 @@ class CarrierClient {
   Result<> refresh_view(const std::string& mountpoint);
   // Target: a guest's sockets are about to be bound in that cgroup, or have been. kGone: no view.
   Result<> rebuild_sockets(const RebuildSockets& wanted);
+  Result<> tell_watchers(const TellWatchers& wanted);
 
   // Home. `fd` stays the caller's; the carrier opens it again for itself. `owner`: a pidfd; when
   // that process has ended, the stream is closed, whoever forgot it.

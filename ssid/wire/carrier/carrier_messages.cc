@@ -111,6 +111,11 @@ void fields(Io& io, RebuildSockets& m) {
   io(m.on);
 }
 template <typename Io>
+void fields(Io& io, TellWatchers& m) {
+  io(m.mountpoint);
+  io(m.pid);
+}
+template <typename Io>
 void fields(Io& io, ViewInfo& m) {
   io(m.home_node);
   io(m.mountpoint);
@@ -313,6 +318,7 @@ SSI_CARRIER_MESSAGE(MountView)
 SSI_CARRIER_MESSAGE(ShowNodes)
 SSI_CARRIER_MESSAGE(UnmountView)
 SSI_CARRIER_MESSAGE(RebuildSockets)
+SSI_CARRIER_MESSAGE(TellWatchers)
 SSI_CARRIER_MESSAGE(ExportStream)
 SSI_CARRIER_MESSAGE(AttachStream)
 SSI_CARRIER_MESSAGE(DrainStream)

@@ -46,6 +46,7 @@ enum class CarrierOp : std::uint32_t {
   kAttachListener = 24,
   kAcceptedBy = 25,
   kHoldLocks = 26,  // with the file
+  kTellWatchers = 27,
 };
 
 enum class CarrierDirection : std::uint32_t {
@@ -88,6 +89,12 @@ struct RebuildSockets {
   std::string cgroup;  // its directory
   bool on = false;
   bool operator==(const RebuildSockets&) const = default;
+};
+// Who watches files in the view, and that process at any rate, is told of what happened until now.
+struct TellWatchers {
+  std::string mountpoint;
+  std::int32_t pid = 0;
+  bool operator==(const TellWatchers&) const = default;
 };
 struct ViewInfo {
   std::uint32_t home_node = 0;
