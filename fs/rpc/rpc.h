@@ -64,6 +64,8 @@ enum class Op : std::uint16_t {
   kAdoptLocks = 41,  // an owner's record locks of a node are the held ones
   kOpenHeld = 42,    // a node: not by another opening, but as the held open file
   kLease = 43,       // of an open file: how it stands, or what it is to be
+  kWatch = 44,       // what others do to a node is news from now on, or no more
+  kNews = 45,        // waits for news
 };
 
 struct RequestHead {
@@ -218,6 +220,27 @@ struct LeaseBody {             // kLease, also its reply
   std::uint32_t set = 0;       // request: 1: to be of that type, 0: only asked for
   std::uint32_t reserved = 0;
 };
+struct WatchBody {         // kWatch
+  std::uint64_t tag = 0;   // what news about the node are to be called
+  std::uint32_t mask = 0;  // of inotify(7); 0: it is not watched any more
+  std::uint32_t reserved = 0;
+};
+struct NewsBody {  // kNews
+  std::uint32_t wait_ms = 0;
+  std::uint32_t count_max = 0;  // 0: gets none; another that waits for them, or is to, does not
+};
+struct NewsReply {  // then the news, in the order in which they happened
+  std::uint32_t count = 0;
+  std::uint32_t lost = 0;     // 1: there was more before these than could be kept
+  std::uint64_t watches = 0;  // how many nodes are watched; another store knows of none
+};
+struct NewsHead {  // the name that was concerned is behind it
+  std::uint64_t tag = 0;
+  std::uint32_t mask = 0;    // one event of inotify(7), and IN_ISDIR
+  std::uint32_t cookie = 0;  // as inotify(7)
+  std::uint32_t name_bytes = 0;
+  std::uint32_t reserved = 0;
+};
 struct CountReply {
   std::uint64_t count = 0;  // bytes written or copied, offset found, size of an attribute
 };
@@ -252,6 +275,7 @@ inline constexpr bool kIsWire =
     std::is_trivially_copyable_v<T>&& std::has_unique_object_representations_v<T>;
 static_assert(kIsWire<RequestHead> && kIsWire<ReplyHead> && kIsWire<Attr> && kIsWire<EntryReply> &&
               kIsWire<SetattrBody> && kIsWire<DirEntryHead> && kIsWire<LockBody> &&
-              kIsWire<StatfsReply> && kIsWire<DigestReply>);
+              kIsWire<StatfsReply> && kIsWire<DigestReply> && kIsWire<WatchBody> &&
+              kIsWire<NewsBody> && kIsWire<NewsReply> && kIsWire<NewsHead>);
 
 }  // namespace ssi::fs

@@ -54,6 +54,8 @@ constexpr Entry kOps[] = {
     {Op::kAdoptLocks, on_adopt_locks, true},
     {Op::kOpenHeld, on_open_held, false},
     {Op::kLease, on_lease, true},
+    {Op::kWatch, on_watch, true},
+    {Op::kNews, on_news, false},
 };
 
 const Entry* entry_of(Op op) {

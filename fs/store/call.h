@@ -77,5 +77,8 @@ int on_adopt_locks(Call&);
 // ops_leases.cc
 int on_open_held(Call&);
 int on_lease(Call&);
+// ops_watches.cc: what others do to files that a guest watches
+int on_watch(Call&);
+int on_news(Call&);
 
 }  // namespace ssi::fs

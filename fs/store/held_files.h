@@ -14,6 +14,7 @@
 #include <mutex>
 #include <vector>
 
+#include "fs/store/deputy_locks.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::fs {
@@ -26,9 +27,12 @@ class HeldFiles {
 
   explicit HeldFiles(std::function<Clock::time_point()> now = Clock::now) : now_(std::move(now)) {}
 
-  // The number; never 0.
-  std::uint64_t hold(SharedFd fd);
+  using SharedLocks = std::shared_ptr<DeputyLocks>;
+
+  // The number; never 0. `deputy`: the locks that are held are not those of `fd`, but these.
+  std::uint64_t hold(SharedFd fd, SharedLocks deputy = {});
   SharedFd find(std::uint64_t id);  // null: not held (any more)
+  SharedLocks find_deputy(std::uint64_t id);
   void release(std::uint64_t id);
   void drop_old();
   std::size_t size();
@@ -36,13 +40,16 @@ class HeldFiles {
  private:
   struct Held {
     SharedFd fd;
+    SharedLocks deputy;
     Clock::time_point until;
   };
-  std::vector<SharedFd> take_old_locked();
+  std::vector<Held> take_old_locked();
+  void replace_locked(const SharedLocks& deputy);
 
   const std::function<Clock::time_point()> now_;
   std::mutex mutex_;
   std::map<std::uint64_t, Held> held_;
+  std::vector<std::weak_ptr<DeputyLocks>> deputies_;
 };
 
 }  // namespace ssi::fs

@@ -86,7 +86,8 @@ int on_hold_locks(Call& call) {
   if (!is_for_guests(call)) return EPERM;
   auto fd = call.session.lock_file(call.head.node, body.owner, false);
   if (!fd) return errno;
-  call.reply.append(HeldBody{call.session.held().hold(std::move(fd))});
+  auto deputy = call.session.lock_deputy(call.head.node, body.owner);
+  call.reply.append(HeldBody{call.session.held().hold(std::move(fd), std::move(deputy))});
   return 0;
 }
 
@@ -99,7 +100,8 @@ int on_adopt_locks(Call& call) {
   NodeTable::Node node;
   if (const int error = call.session.nodes().get(call.head.node, node); error != 0) return error;
   if (!is_same_file(**fd, **node.fd)) return EINVAL;
-  call.session.set_lock_file(call.head.node, body.owner, std::move(fd));
+  call.session.set_lock_file(call.head.node, body.owner, std::move(fd),
+                             call.session.held().find_deputy(body.id));
   return 0;
 }
 

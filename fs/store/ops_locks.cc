@@ -1,6 +1,7 @@
 // Locks of guests, held at home where everybody sees them. Record locks of a process (F_SETLK)
 // belong to an owner, so each owner has an open file of its own per node and F_OFD_SETLK on it;
-// those of an open file (F_OFD_SETLK) and flock() locks belong to that one itself. Nothing here
+// those of an open file (F_OFD_SETLK) and flock() locks belong to that one itself. Those that a
+// deputy has (deputy_locks.h) are changed by the deputy. Nothing here
 // waits: a view that wants to wait asks again, so a lane is never held up.
 #include <fcntl.h>
 #include <sys/file.h>
@@ -36,11 +37,18 @@ NodeTable::SharedFd lock_fd(Call& call, const LockBody& body, bool make) {
   return nullptr;
 }
 
+// Of a process that left home with a lock for writing.
+HeldFiles::SharedLocks deputy_of(Call& call, const LockBody& body) {
+  if (call.head.handle != 0) return nullptr;
+  return call.session.lock_deputy(call.head.node, body.owner);
+}
+
 }  // namespace
 
 int on_setlk(Call& call) {
   const auto body = call.body.get<LockBody>();
   if (!call.body.done() || !valid_lock(body)) return kMalformed;
+  if (const auto deputy = deputy_of(call, body)) return deputy->set(flock_of(body));
   const auto fd = lock_fd(call, body, body.type != F_UNLCK);
   if (!fd) return body.type == F_UNLCK && errno == ENOENT ? 0 : errno;
   struct flock lock = flock_of(body);
@@ -54,7 +62,11 @@ int on_getlk(Call& call) {
   const auto fd = lock_fd(call, body, true);
   if (!fd) return errno;
   struct flock lock = flock_of(body);
-  if (::fcntl(**fd, F_OFD_GETLK, &lock) != 0) return errno;
+  if (const auto deputy = deputy_of(call, body)) {
+    if (const int error = deputy->get(lock); error != 0) return error;
+  } else if (::fcntl(**fd, F_OFD_GETLK, &lock) != 0) {
+    return errno;
+  }
   LockBody held;
   held.type = static_cast<std::uint32_t>(lock.l_type);
   held.start = static_cast<std::uint64_t>(lock.l_start);

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fs/store/call.h"
+#include "fs/store/own_change.h"
 
 namespace ssi::fs {
 
@@ -46,7 +47,12 @@ bool Session::execute(std::uint32_t lane_number, ByteSpan request, FrameBuffer& 
   reply.clear();
   reply.resize(sizeof(ReplyHead));
   Call call{*this, head, reader, reply};
-  const int error = handler(call);
+  int error = 0;
+  {
+    // What the client does itself is no news to it.
+    const std::optional<Watches::Doing> doing = doing_of(*this, head, reader);
+    error = handler(call);
+  }
   if (error == kMalformed) return false;
   if (error != 0) reply.resize(sizeof(ReplyHead));
   const ReplyHead reply_head{head.seq, error, 0};
@@ -112,7 +118,7 @@ NodeTable::SharedFd Session::lock_file(std::uint64_t node, std::uint64_t owner, 
   {
     std::lock_guard lock(mutex_);
     const auto it = lock_files_.find({node, owner});
-    if (it != lock_files_.end()) return it->second;
+    if (it != lock_files_.end()) return it->second.fd;
   }
   NodeTable::Node found;
   if (!make) {
@@ -141,20 +147,29 @@ NodeTable::SharedFd Session::lock_file(std::uint64_t node, std::uint64_t owner, 
   };
   NodeTable::SharedFd file(new UniqueFd(std::move(fd)), unlock_and_close);
   std::lock_guard lock(mutex_);
-  return lock_files_.emplace(std::pair{node, owner}, std::move(file)).first->second;
+  return lock_files_.try_emplace({node, owner}, LockFile{std::move(file), nullptr})
+      .first->second.fd;
 }
 
-void Session::set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd) {
+HeldFiles::SharedLocks Session::lock_deputy(std::uint64_t node, std::uint64_t owner) {
   std::lock_guard lock(mutex_);
-  lock_files_[{node, owner}].swap(fd);  // the old one is closed after the lock
+  const auto it = lock_files_.find({node, owner});
+  return it == lock_files_.end() ? nullptr : it->second.deputy;
+}
+
+void Session::set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd,
+                            HeldFiles::SharedLocks deputy) {
+  LockFile file{std::move(fd), std::move(deputy)};  // the old one is closed after the lock
+  std::lock_guard lock(mutex_);
+  std::swap(lock_files_[{node, owner}], file);
 }
 
 void Session::drop_lock_file(std::uint64_t node, std::uint64_t owner) {
-  NodeTable::SharedFd fd;  // let go after the lock
+  LockFile file;  // let go after the lock
   std::lock_guard lock(mutex_);
   const auto it = lock_files_.find({node, owner});
   if (it == lock_files_.end()) return;
-  fd = std::move(it->second);
+  file = std::move(it->second);
   lock_files_.erase(it);
 }
 

@@ -12,6 +12,7 @@
 #include "fs/store/digest_cache.h"
 #include "fs/store/held_files.h"
 #include "fs/store/node_table.h"
+#include "fs/store/watches.h"
 #include "ssid/wire/carrier/channel.h"
 
 namespace ssi::fs {
@@ -51,6 +52,7 @@ class Session {
   DigestCache& digests() { return digests_; }
   HeldFiles& held() { return held_; }
   NodeTable& nodes() { return nodes_; }
+  Watches& watches() { return watches_; }
   std::uint64_t add_handle(std::shared_ptr<OpenFile> file, const NodeTable::SharedFd& node_fd);
   // Of a file, opened with these flags.
   std::uint64_t add_handle(std::uint64_t node, NodeTable::SharedFd fd, std::uint32_t flags,
@@ -62,8 +64,11 @@ class Session {
   // The open file that holds the record locks of `owner` on a node; made if `make`. Null: none, see
   // errno.
   NodeTable::SharedFd lock_file(std::uint64_t node, std::uint64_t owner, bool make);
+  // Who has them instead; null: nobody.
+  HeldFiles::SharedLocks lock_deputy(std::uint64_t node, std::uint64_t owner);
   // Instead of one that it made: what holds them already.
-  void set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd);
+  void set_lock_file(std::uint64_t node, std::uint64_t owner, NodeTable::SharedFd fd,
+                     HeldFiles::SharedLocks deputy);
   void drop_lock_file(std::uint64_t node, std::uint64_t owner);
   void end();
 
@@ -74,6 +79,10 @@ class Session {
     FrameBuffer last_reply;  // of the last op that must not be done twice
     bool has_reply = false;
   };
+  struct LockFile {
+    NodeTable::SharedFd fd;
+    HeldFiles::SharedLocks deputy;
+  };
   Lane& lane(std::uint32_t number);
 
   const Options options_;
@@ -81,9 +90,10 @@ class Session {
   DigestCache& digests_;
   HeldFiles& held_;
   NodeTable nodes_;
+  Watches watches_;
   mutable std::mutex mutex_;
   std::unordered_map<std::uint64_t, std::shared_ptr<OpenFile>> handles_;
-  std::map<std::pair<std::uint64_t, std::uint64_t>, NodeTable::SharedFd> lock_files_;
+  std::map<std::pair<std::uint64_t, std::uint64_t>, LockFile> lock_files_;
   std::map<std::uint32_t, std::unique_ptr<Lane>> lanes_;
   std::uint64_t next_handle_ = 1;
   bool ended_ = false;

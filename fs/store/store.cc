@@ -90,6 +90,7 @@ void Store::stop() {
   std::lock_guard lock(mutex_);
   stopped_ = true;
   for (Channel* channel : channels_) channel->abort();
+  for (const auto& [token, kept] : sessions_) kept.session->watches().stop_waiting();
 }
 
 Store::Stats Store::stats() const {

@@ -24,10 +24,12 @@ void ViewOps::reply_attr(fuse_req_t request, const Remote::Reply& reply, ViewNod
 void ViewOps::getattr(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
   ViewFs& fs = fs_of(request);
   const ViewNodePtr node = fs.nodes_.get(ino);
+  if (!fs.is_known_at_home(*node) && told_setattr(request, node)) return;
   if (node->is_only_here()) {
     set_only_here(request, *node, {}, 0);
     return;
   }
+  fs.watch_news_.note_caller(fuse_req_ctx(request)->pid);
   Attr known;
   if (const double left_s = fs.known(*node, known); left_s > 0) {
     const struct stat st = fs.stat_of(known);
@@ -48,6 +50,7 @@ void ViewOps::setattr(fuse_req_t request, fuse_ino_t ino, struct stat* st, int v
                       fuse_file_info* info) {
   ViewFs& fs = fs_of(request);
   const ViewNodePtr node = fs.nodes_.get(ino);
+  if (told_setattr(request, node)) return;
   if (node->is_only_here()) {
     set_only_here(request, *node, *st, valid);
     return;

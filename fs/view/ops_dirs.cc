@@ -9,6 +9,11 @@ namespace ssi::fs {
 void ViewOps::opendir(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
   // Home hears of it when it is read.
   ViewFs& fs = fs_of(request);
+  if (is_told(request)) {
+    fs.teller_.note_told(ino);
+  } else {
+    fs.watch_news_.note_caller(fuse_req_ctx(request)->pid);
+  }
   info->fh = reinterpret_cast<std::uintptr_t>(fs.new_handle(fs.nodes_.get(ino), 0, true));
   if (fuse_reply_open(request, info) == -ENOENT) fs.release(handle_of(info));
 }

@@ -41,12 +41,14 @@ void ViewOps::answer_open(fuse_req_t request, int error, const fuse_file_info& i
 
 void ViewOps::open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
   ViewFs& fs = fs_of(request);
+  const ViewNodePtr node = fs.nodes_.get(ino);
+  if (told_open(request, node, info)) return;
   // To break a lease, and there was none to be broken.
   if (fs.leases_.is_own(fuse_req_ctx(request)->pid)) {
     fuse_reply_err(request, ECANCELED);
     return;
   }
-  const ViewNodePtr node = fs.nodes_.get(ino);
+  fs.watch_news_.note_caller(fuse_req_ctx(request)->pid);
   const int error = open_at_home(request, node, *info);
   // Somebody has a lease of it at home, who was told just now.
   if (error == EAGAIN && ((info->flags & O_NONBLOCK) == 0 || fs.leases_.has_any(*node))) {

@@ -42,6 +42,24 @@ Remote::Request ViewOps::ask_record(fuse_req_t request, Op op, ViewNode& node,
   return asked;
 }
 
+namespace {
+
+// Home knows its own processes, and an open file that holds it for a guest. If it is a guest of
+// this view, it is known here, under a number that the kernel can tell.
+pid_t holder_here(ViewNode& node, std::uint64_t asker, const LockBody& held) {
+  const std::uint64_t end = held.length == 0 ? INT64_MAX : held.start + held.length - 1;
+  std::lock_guard lock(node.mutex);
+  for (const auto& [owner, locks] : node.record_locks) {
+    const bool has = owner != asker && std::ranges::any_of(locks.ranges, [&](const RecordLock& r) {
+                       return r.start <= held.start && r.end >= end && r.type == held.type;
+                     });
+    if (has) return locks.process;
+  }
+  return 0;
+}
+
+}  // namespace
+
 void ViewOps::getlk(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info, struct flock* lock) {
   ViewFs& fs = fs_of(request);
   const ViewNodePtr node = fs.nodes_.get(ino);
@@ -60,7 +78,8 @@ void ViewOps::getlk(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info, st
   lock->l_whence = SEEK_SET;
   lock->l_start = static_cast<off_t>(held.start);
   lock->l_len = static_cast<off_t>(held.length);
-  lock->l_pid = std::max(held.pid, 0);
+  const pid_t guest = held.type == F_UNLCK ? 0 : holder_here(*node, info->lock_owner, held);
+  lock->l_pid = guest != 0 ? guest : std::max(held.pid, 0);
   fuse_reply_lock(request, lock);
 }
 

@@ -1,4 +1,6 @@
 // Names and what they stand for: lookup, forget, making, removing, moving.
+#include <sys/stat.h>
+
 #include <cstring>
 
 #include "fs/view/view_ops.h"
@@ -9,6 +11,8 @@ namespace ssi::fs {
 void ViewOps::lookup(fuse_req_t request, fuse_ino_t parent_id, const char* name) {
   ViewFs& fs = fs_of(request);
   if (too_long(request, name)) return;
+  if (told_lookup(request, parent_id, name)) return;
+  fs.watch_news_.note_caller(fuse_req_ctx(request)->pid);
   const ViewNodePtr parent = fs.nodes_.get(parent_id);
   if (const auto id = held_of(request, *parent, name, kHeldNamePrefix)) {
     lookup_held(request, parent, name, *id);
@@ -87,12 +91,14 @@ void ViewOps::make(fuse_req_t request, Op op, fuse_ino_t parent_id, const char* 
 
 void ViewOps::mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
                     dev_t rdev) {
+  if (told_make(request, parent, name, mode)) return;
   if (make_deleted_socket(request, parent, name, mode)) return;
   if (make_rebuilt_socket(request, parent, name, mode)) return;
   make(request, Op::kMknod, parent, name, mode, rdev);
 }
 
 void ViewOps::mkdir(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode) {
+  if (told_make(request, parent, name, S_IFDIR | mode)) return;
   make(request, Op::kMkdir, parent, name, mode, 0);
 }
 
@@ -110,12 +116,14 @@ void ViewOps::remove(fuse_req_t request, Op op, fuse_ino_t parent_id, const char
 }
 
 void ViewOps::unlink(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  if (told_done(request)) return;
   if (unlink_deleted_socket(request, parent, name)) return;
   if (unlink_rebuilt_socket(request, parent, name)) return;
   remove(request, Op::kUnlink, parent, name);
 }
 
 void ViewOps::rmdir(fuse_req_t request, fuse_ino_t parent, const char* name) {
+  if (told_done(request)) return;
   remove(request, Op::kRmdir, parent, name);
 }
 
@@ -142,6 +150,7 @@ void ViewOps::symlink(fuse_req_t request, const char* target, fuse_ino_t parent_
 void ViewOps::rename(fuse_req_t request, fuse_ino_t parent_id, const char* name,
                      fuse_ino_t parent2_id, const char* name2, unsigned int flags) {
   ViewFs& fs = fs_of(request);
+  if (told_done(request)) return;
   if (too_long(request, name) || too_long(request, name2)) return;
   const ViewNodePtr parent = fs.nodes_.get(parent_id);
   const ViewNodePtr parent2 = fs.nodes_.get(parent2_id);

@@ -31,20 +31,30 @@ class Home {
   explicit Home(std::string root) : root_(std::move(root)) { start(); }
   ~Home() { stop(); }
   Store& store() { return *store_; }
-  void start() { store_ = std::make_unique<Store>(Store::Options{.root = root_}); }
+  void start() {
+    std::lock_guard lock(mutex_);
+    store_ = std::make_unique<Store>(Store::Options{.root = root_});
+    up_ = true;
+  }
   void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      up_ = false;  // nobody begins to use it any more
+    }
     store_->stop();
-    for (auto& thread : threads_) thread.join();
-    threads_.clear();
+    join();
     store_.reset();
   }
   // Breaks the connections, keeps the sessions.
   void cut() {
-    for (const auto& weak : accepted_) {
+    std::vector<std::weak_ptr<SocketChannel>> accepted;
+    {
+      std::lock_guard lock(mutex_);
+      accepted.swap(accepted_);
+    }
+    for (const auto& weak : accepted) {
       if (const auto channel = weak.lock()) channel->abort();
     }
-    for (auto& thread : threads_) thread.join();
-    threads_.clear();
   }
   Result<std::unique_ptr<Channel>> dial() {
     int pair[2];
@@ -52,6 +62,7 @@ class Home {
       return Error::from_errno("pair");
     auto accepted = std::make_shared<SocketChannel>(UniqueFd(pair[1]));
     std::lock_guard lock(mutex_);
+    if (!up_) return Error("home is down");
     accepted_.push_back(accepted);
     threads_.emplace_back([this, accepted] {
       FrameBuffer frame;
@@ -64,9 +75,19 @@ class Home {
   }
 
  private:
+  void join() {
+    std::vector<std::thread> threads;
+    {
+      std::lock_guard lock(mutex_);
+      threads.swap(threads_);
+    }
+    for (auto& thread : threads) thread.join();
+  }
+
   std::string root_;
   std::unique_ptr<Store> store_;
   std::mutex mutex_;  // a view dials from several threads
+  bool up_ = false;
   std::vector<std::thread> threads_;
   std::vector<std::weak_ptr<SocketChannel>> accepted_;
 };

@@ -45,6 +45,10 @@ class View {
   // Until it is `on` no more, the threads in that cgroup (its directory) may bind to names at which
   // home has sockets already; see socket_rebuilds.h. Once more `on`: from the beginning.
   void rebuild_sockets(const std::string& cgroup, bool on);
+  // What was asked of the view is done, as closing files is after a while; and who watches files
+  // here, and `process` at any rate, is told of all that others have done to them until now
+  // (watch_news.h). False: it is never quiet here, or home can't be asked.
+  bool tell_watchers(pid_t process);
   // What the cluster says of home; see Remote.
   void set_home_up(bool up);
   // Waiting and future operations fail with EIO.
@@ -62,6 +66,7 @@ class View {
     std::uint64_t writes = 0, write_bytes = 0;
     std::uint64_t twin_reads = 0, twin_read_bytes = 0;  // from this node's own files
     std::uint64_t twins_found = 0, twins_rejected = 0;
+    std::size_t watched = 0;  // files of which home tells what others do
   };
   Stats stats() const;
 

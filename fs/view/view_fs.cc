@@ -21,6 +21,9 @@ constexpr std::chrono::milliseconds kLockRetry{10};
 // What a lock that another open file of this node really holds costs who does not want to wait.
 constexpr std::chrono::milliseconds kReleaseWithin{30};
 constexpr std::chrono::milliseconds kHousekeeping{500};
+// Without its asking, the kernel lets nobody watch a file of which it was told longer ago.
+constexpr int kRoundsBelieved = 4;
+constexpr std::chrono::seconds kQuietTimeout{2};
 constexpr int kQuietRounds = 10;  // of the above; then it waits for the next request
 
 std::int64_t now_ms() {
@@ -39,12 +42,17 @@ ViewFs::ViewFs(View::Options options, DigestCache& digests)
       remote_(options_.remote, nodes_),
       twins_(options_.twins, remote_, nodes_, digests),
       leases_(remote_),
-      socket_rebuilds_(&cgroup_has_thread) {}
+      socket_rebuilds_(&cgroup_has_thread),
+      teller_({options_.mountpoint,
+               [this](std::uint64_t parent, const std::string& name) { expire(parent, name); }},
+              nodes_),
+      watch_news_(is_for_guests(), remote_, nodes_, teller_) {}
 
 ViewFs::~ViewFs() {
   unmount(true);
   remote_.goodbye();
   remote_.give_up();
+  watch_news_.stop();
   leases_.stop();
   {
     std::lock_guard lock(house_mutex_);
@@ -211,6 +219,7 @@ void ViewFs::run_housekeeping() {
     try_locks();
     try_to_open();
     remote_.send_forgets();
+    if (quiet_rounds <= kRoundsBelieved) watch_news_.look(device_);
     lock.lock();
   }
   for (const auto& wait : lock_waits_) {
@@ -483,6 +492,22 @@ void ViewFs::release(ViewHandle* handle) {
   delete handle;
 }
 
+bool ViewFs::await_requests() {
+  const auto deadline = std::chrono::steady_clock::now() + kQuietTimeout;
+  for (;;) {
+    std::size_t held_back = 0;  // on purpose: for a lock, or for a lease to be given up
+    {
+      std::lock_guard lock(house_mutex_);
+      held_back = lock_waits_.size() + open_waits_.size();
+    }
+    const auto waiting = waiting_requests_.count(device_);
+    if (!waiting) return false;
+    if (*waiting <= held_back) return true;
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+}
+
 void ViewFs::refresh() {
   remote_.note_change();
   for (const ViewNodePtr& node : nodes_.all()) {
@@ -490,12 +515,21 @@ void ViewFs::refresh() {
     if (node->is_root) continue;
     const auto [parent, name] = nodes_.place(*node);
     if (parent) {
-      // Expired, not invalidated: an invalidated name loses what is mounted on it (a realm's
-      // /proc).
-      fuse_lowlevel_notify_expire_entry(session_, nodes_.kernel_id(*parent), name.c_str(),
-                                        name.size(), FUSE_LL_EXPIRE_ONLY);
+      expire(nodes_.kernel_id(*parent), name);
     }
   }
+}
+
+// Expired, not invalidated: an invalidated name loses what is mounted on it (a realm's /proc).
+void ViewFs::expire(std::uint64_t parent, const std::string& name) {
+  fuse_lowlevel_notify_expire_entry(session_, parent, name.c_str(), name.size(),
+                                    FUSE_LL_EXPIRE_ONLY);
+}
+
+bool ViewFs::is_known_at_home(ViewNode& node) const {
+  if (node.is_root) return true;
+  std::lock_guard lock(node.mutex);
+  return node.store_serial != 0;
 }
 
 View::Stats ViewFs::stats() const {
@@ -514,6 +548,7 @@ View::Stats ViewFs::stats() const {
   stats.twin_read_bytes = twin_read_bytes_;
   stats.twins_found = twins_.found();
   stats.twins_rejected = twins_.rejected();
+  stats.watched = watch_news_.watched();
   return stats;
 }
 
@@ -531,6 +566,7 @@ const std::string& View::mountpoint() const { return fs_->options().mountpoint; 
 std::uint64_t View::device() const { return fs_->device(); }
 void View::refresh() { fs_->refresh(); }
 void View::rebuild_sockets(const std::string& cgroup, bool on) { fs_->rebuild_sockets(cgroup, on); }
+bool View::tell_watchers(pid_t process) { return fs_->tell_watchers(process); }
 void View::set_home_up(bool up) { fs_->set_home_up(up); }
 void View::give_up() { fs_->give_up(); }
 bool View::unmount(bool force) { return fs_->unmount(force); }

@@ -13,6 +13,9 @@
 #include "fs/view/leases.h"
 #include "fs/view/socket_rebuilds.h"
 #include "fs/view/view.h"
+#include "fs/view/waiting_requests.h"
+#include "fs/view/watch_news.h"
+#include "fs/view/watch_teller.h"
 
 namespace ssi::fs {
 
@@ -25,6 +28,9 @@ class ViewFs {
   bool unmount(bool force);
   void refresh();
   void rebuild_sockets(const std::string& cgroup, bool on) { socket_rebuilds_.set(cgroup, on); }
+  bool tell_watchers(pid_t process) {
+    return await_requests() && watch_news_.tell_all(device_, process);
+  }
   void give_up() { remote_.give_up(); }
   void set_home_up(bool up) { remote_.set_home_up(up); }
   bool is_alive() const { return alive_; }
@@ -69,6 +75,8 @@ class ViewFs {
   // If it is that one who asks for a lock: they are its own from now on.
   int adopt_expected(const Caller& caller, ViewNode& node, const LockBody& body);
 
+  // For a moment at which all is answered that was asked. False: there was none.
+  bool await_requests();
   void serve();  // a thread of the pool
   Result<> ask_for_root();
   Result<> find_device();
@@ -79,6 +87,10 @@ class ViewFs {
   static Caller caller_of(fuse_req_t request);
   // Not for a node's users (/cluster/node).
   bool is_for_guests() const { return options_.remote.hello.realm != 0; }
+  // Not a ghost (watch_teller.h).
+  bool is_known_at_home(ViewNode& node) const;
+  // The kernel is to ask for the name again; what is mounted on it stays.
+  void expire(std::uint64_t parent, const std::string& name);
   double timeout_s() const { return options_.timeout_s; }
   std::int64_t timeout_ms() const { return static_cast<std::int64_t>(options_.timeout_s * 1000); }
   struct stat stat_of(const Attr& attr) const;
@@ -117,6 +129,9 @@ class ViewFs {
   Twins twins_;
   Leases leases_;
   SocketRebuilds socket_rebuilds_;
+  WatchTeller teller_;
+  WatchNews watch_news_;
+  WaitingRequests waiting_requests_;
   fuse_session* session_ = nullptr;
   UniqueFd fuse_fd_;
   std::atomic<std::uint64_t> root_dev_{0};

@@ -84,6 +84,15 @@ struct ViewOps {
   // What is being rebuilt only found the file there, which is home's.
   static bool is_found_socket(fuse_req_t request, const ViewNode& parent, const char* name);
 
+  // ops_told.cc
+  // Is it a call by which watchers are told? Those below have answered it, or return false.
+  static bool is_told(fuse_req_t request);
+  static void reply_ghost(fuse_req_t request, fuse_ino_t parent_id, const char* name, mode_t mode);
+  static bool told_lookup(fuse_req_t request, fuse_ino_t parent_id, const char* name);
+  static bool told_make(fuse_req_t request, fuse_ino_t parent_id, const char* name, mode_t mode);
+  static bool told_done(fuse_req_t request);
+  static bool told_setattr(fuse_req_t request, const ViewNodePtr& node);
+  static bool told_open(fuse_req_t request, const ViewNodePtr& node, fuse_file_info* info);
   // ops_deleted_sockets.cc
   // Of a thread that has announced what it is to bind.
   static std::optional<SocketRebuilds::Id> announced_rebuild(fuse_req_t request);

@@ -41,7 +41,7 @@ constexpr KindRow kKinds[] = {
     {FdKind::kSignalfd, "a signalfd", true},
     {FdKind::kTimerfd, "a timerfd", true},
     {FdKind::kEpoll, "an epoll", true},
-    {FdKind::kInotify, "an inotify watch, which would not be told of changes at home", false},
+    {FdKind::kInotify, "an inotify instance", true},
     {FdKind::kFanotify, "a fanotify watch, which would not be told of changes at home", false},
     {FdKind::kMemfd, "a memory file", true},
     {FdKind::kPidfd, "a handle on a process (pidfd)", true},
@@ -209,7 +209,7 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd) + " " + fd.why_not);
     } else if (fd.kind == FdKind::kControllingTty && fd.same_as.empty() && !fd.pty_inside) {
       reasons.add(true, describe(fd) + " and by no other name");
-    } else if (const auto lock = fds::lock_that_stays(fd.locks); !lock.empty()) {
+    } else if (const auto lock = fds::lock_that_stays(fd.locks, context.is_guest); !lock.empty()) {
       reasons.add(true, describe(fd) + " with " + lock);
     } else if (const auto lease = fds::lease_that_stays(fd.locks, fd.flags); !lease.empty()) {
       reasons.add(true, describe(fd) + " with " + lease);

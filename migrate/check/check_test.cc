@@ -228,7 +228,10 @@ TEST_CASE("files: locks that are a process's, and what a path handle is on") {
                 .kind = FdKind::kRegular,
                 .target = "/x",
                 .locks = {.of_process = {{0, 9, 1, 0}}}}};
-  CHECK(reason(facts) ==
+  CHECK(reason(facts).empty());
+  CheckContext guest;
+  guest.is_guest = true;
+  CHECK(reason(facts, guest) ==
         "fd 4 is a file (/x) with a record lock for writing (fcntl), which can't be handed over "
         "without a gap");
   facts.fds = {{.number = 5, .kind = FdKind::kPathOnly, .target = "/x", .mode = S_IFSOCK}};

@@ -1,11 +1,14 @@
 #include "migrate/check/fd_facts.h"
 
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -17,6 +20,7 @@
 #include "migrate/check/socket_facts.h"
 #include "migrate/fds/descriptor.h"
 #include "migrate/fds/held_file.h"
+#include "migrate/fds/inotify.h"
 #include "migrate/fds/lease.h"
 #include "migrate/fds/pidfd.h"
 #include "migrate/move/stream_key.h"
@@ -123,6 +127,13 @@ bool is_memory_file(const FdFact& fd, const struct stat& st) {
          (fd.target == "/dev/zero (deleted)" && st.st_dev == device_of_memory_files());
 }
 
+std::string why_inotify_stays(pid_t pid, int number) {
+  const auto watcher = fds::watcher_of(pid, number);
+  if (watcher) return {};
+  return watcher.error().code() == ErrorCode::kRefused ? watcher.error().message()
+                                                       : "that can't be looked at";
+}
+
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
                const struct stat& st, dev_t terminal, const ProcDir& owner) {
   if (fd.flags & O_PATH) return FdKind::kPathOnly;
@@ -177,6 +188,7 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
     fd.handle_on = fds::pidfd_target(info);
     fd.why_not = fds::pidfd_why_not(fd.handle_on, fd.flags, {owner.pid()}).value_or("");
   }
+  if (fd.kind == FdKind::kInotify) fd.why_not = why_inotify_stays(owner.pid(), fd.number);
   if (fd.kind == FdKind::kKernelFile) {
     fd.proc_file = read_proc_file(proc, fd, st, owner);
     fd.why_not = fds::proc_file_why_not(fd.proc_file, {innermost_pid(owner.pid())}).value_or("");
@@ -255,6 +267,35 @@ void find_mapped_locks(const ProcDir& proc, std::vector<FdFact>& fds) {
   }
 }
 
+// Whose table of descriptors is the same one (CLONE_FILES); 0: nobody's.
+pid_t shares_descriptors(pid_t pid) {
+  for (const pid_t other : all_processes()) {
+    if (other == pid) continue;
+    if (::syscall(SYS_kcmp, pid, other, KCMP_FILES, 0, 0) == 0) return other;
+  }
+  return 0;
+}
+
+// Record locks for writing stay with the original when it becomes the deputy, if it can keep them.
+void find_own_write_locks(const ProcDir& proc, std::vector<FdFact>& fds) {
+  const auto locked = [](const FdFact& fd) {
+    return !fd.locks.at_home && fds::has_write_lock(fd.locks.of_process) && fd.why_not.empty();
+  };
+  if (std::ranges::none_of(fds, locked)) return;
+  const std::string what = "with a record lock for writing (fcntl), ";
+  std::string why;
+  const std::string filters = proc_status_line(proc.pid(), "Seccomp");
+  if (!filters.empty() && std::atoi(filters.c_str()) != 0) {
+    why = what + "which its deputy can't keep under a system call filter (seccomp)";
+  } else if (const pid_t other = shares_descriptors(proc.pid()); other != 0) {
+    why = what + "as has process " + std::to_string(other) + ", which shares its descriptors";
+  }
+  for (FdFact& fd : fds) {
+    if (!locked(fd)) continue;
+    fd.why_not = fd.on_view ? what + "which can't be handed over without a gap" : why;
+  }
+}
+
 void find_controlling_terminal(dev_t device, std::vector<FdFact>& fds) {
   const auto terminal = std::ranges::find_if(fds, [&](const FdFact& fd) {
     return fd.kind == FdKind::kTty && !fd.pty_inside && migrate::names_terminal(fd.key, device);
@@ -303,6 +344,7 @@ Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
   std::ranges::sort(fds, {}, &FdFact::number);
   ask_for_locks(proc.pid(), fds);
   find_mapped_locks(proc, fds);
+  find_own_write_locks(proc, fds);
   pair_pipe_ends(fds);
   if (job) add_pty_facts(proc, *job, fds);
   find_controlling_terminal(terminal, fds);

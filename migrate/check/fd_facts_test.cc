@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -47,12 +49,15 @@ void send_descriptor(int to, int fd) {
 
 }  // namespace
 
-TEST_CASE("a lock of the open file moves, one of the process stays") {
+TEST_CASE("a lock of the open file moves, one of the process if its deputy can keep it") {
   const std::string path = temporary_file();
   const auto open_file = [&path] { return open(path.c_str(), O_RDWR); };
-  const std::string why =
-      "fd 0 is a file (" + path +
-      ") with a record lock for writing (fcntl), which can't be handed over without a gap";
+  const std::string what = "fd 0 is a file (" + path + ") with a record lock for writing (fcntl), ";
+  const auto lock_it = [&] {
+    struct flock lock {};
+    lock.l_type = F_WRLCK;
+    fcntl(open_file(), F_SETLK, &lock);
+  };
   const Subject holder([&] { dup(flock(open_file(), LOCK_EX)); });
   CHECK(holder.reason() == "");
   REQUIRE(holder.facts().fds.size() == 2);
@@ -60,11 +65,30 @@ TEST_CASE("a lock of the open file moves, one of the process stays") {
   const auto fds = holder.facts().fds;
   CHECK(fds[1].open_file.number == 0);
   CHECK(fds[1].open_file == fds[0].open_file);
-  CHECK(Subject([&] {
-          struct flock lock {};
-          lock.l_type = F_WRLCK;
-          fcntl(open_file(), F_SETLK, &lock);
-        }).reason() == why);
+  CHECK(Subject(lock_it).reason() == "");
+  Subject filtered([&] {
+    lock_it();
+    sock_filter all{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
+    const sock_fprog program{1, &all};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+  });
+  CHECK(filtered.reason() ==
+        what + "which its deputy can't keep under a system call filter (seccomp)");
+  filtered.end();
+  Subject shared([&] {
+    lock_it();
+    alignas(16) static char stack[4096];
+    const auto wait = [](void*) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      return pause();
+    };
+    clone(wait, stack + sizeof stack, CLONE_FILES | SIGCHLD, nullptr);
+  });
+  const auto shared_fds = shared.facts().fds;
+  REQUIRE(!shared_fds.empty());
+  CHECK(shared_fds[0].why_not.ends_with(", which shares its descriptors"));
+  shared.end();
   CHECK(Subject([&] { open_file(); }).reason() == "");
   const auto share = [&] {
     struct flock lock {};
@@ -120,6 +144,20 @@ TEST_CASE("a file of /proc moves if it tells of the process or of the machine") 
           open(path.c_str(), O_RDONLY);
           waitpid(child, nullptr, 0);
         }).starts_with("fd 0 is a file of this machine's kernel (/proc/"));
+}
+
+TEST_CASE("an inotify instance moves if others find what it watches by a name") {
+  CHECK(Subject([] { inotify_init(); }).reason() == "");
+  CHECK(Subject([] { inotify_add_watch(inotify_init(), "/tmp", IN_CREATE); }).reason() == "");
+  CHECK(Subject([] {
+          char name[] = "/tmp/ssid-fd-facts-XXXXXX";
+          (void)mkdtemp(name);
+          inotify_add_watch(inotify_init(), name, IN_CREATE);
+          open(name, O_RDONLY | O_DIRECTORY);  // so that the watch does not end
+          rmdir(name);
+        })
+            .reason()
+            .find(" with a watch on a deleted directory") != std::string::npos);
 }
 
 TEST_CASE("a handle on a namespace moves if it is the process's own") {

@@ -52,7 +52,8 @@ TEST_CASE("tcp image: a buffer for what was not read and what may come") {
   image::file_entry file;
   file.mutable_isk()->set_ino(7);
   file.mutable_isk()->mutable_opts()->set_so_rcvbuf(3000);
-  file.mutable_unknown_fields()->AddVarint(1, 9);  // type
+  file.set_type(9);
+  file.mutable_unknown_fields()->AddVarint(2, 33);  // its number
   const auto files = [&] {
     std::string image(kMagic);
     add_entry(image, file.SerializeAsString());

@@ -13,6 +13,7 @@
 
 #include "migrate/deputy/deputy_protocol.h"
 #include "migrate/deputy/held_cgroup.h"
+#include "migrate/deputy/kept_descriptors.h"
 #include "migrate/deputy/proc_text.h"
 #include "migrate/deputy/remote_thread.h"
 #include "migrate/fds/lease.h"
@@ -238,10 +239,12 @@ class Conversion {
     if (comm.ends_with('\n')) comm.pop_back();
     SSI_ASSIGN(std::string cmdline, read_proc_file(plan_.pid, "cmdline"));
     SSI_ASSIGN(const std::string drop, drop_list());
+    kept_ = kept_descriptors(plan_.pid);
     const ExecStrings strings{
         .argv = split_cmdline(std::move(cmdline)),
         .envp = {kEnvEpoch + std::to_string(plan_.epoch.value), kEnvSocket + plan_.socket_path,
                  kEnvPid + std::to_string(plan_.pid), kEnvComm + comm, kEnvDrop + drop,
+                 kEnvKeep + kept_list(kept_),
                  kEnvTerminalLeft + std::string(plan_.terminal_left ? "1" : "0")},
         .path = plan_.stub_path};
     SSI_ASSIGN(const std::vector<Mapping> maps, mappings(plan_.pid));
@@ -249,16 +252,25 @@ class Conversion {
     SSI_ASSIGN(const ExecImage image, place_strings(maps, strings));
     for (const auto& [tid, thread] : threads_) {
       const ThreadState& now = saved_states_.at(tid);
-      SSI_TRY(thread.set_state(tid == plan_.pid
-                                   ? state_for_exec(now, *code_, image.path, image.argv, image.envp)
-                                   : state_for_thread_exit(now, *code_)));
+      if (tid != plan_.pid) SSI_TRY(thread.set_state(state_for_thread_exit(now, *code_)));
     }
+    exec_state_ =
+        state_for_exec(saved_states_.at(plan_.pid), *code_, image.path, image.argv, image.envp);
+    std::erase_if(kept_, [](const KeptDescriptor& one) { return !one.closed_by_exec; });
+    SSI_TRY(leader().set_state(next_state()));
     return {};
+  }
+
+  // What it does first: descriptors that execve would close are kept one by one.
+  ThreadState next_state() const {
+    if (kept_.empty()) return exec_state_;
+    return state_to_keep_over_exec(saved_states_.at(plan_.pid), *code_, kept_.back().number);
   }
 
   Result<> execute() {
     thawed_ = true;
     SSI_TRY(cgroup_.thaw());
+    while (!kept_.empty()) SSI_TRY(keep_one());
     for (bool entered = false;;) {
       SSI_TRY(leader().run_to_syscall());
       SSI_ASSIGN(const StopStatus status, wait_leader());
@@ -286,6 +298,23 @@ class Conversion {
           return gone();
       }
     }
+  }
+
+  // Stands at the exit of that call then, with the next one before it.
+  Result<> keep_one() {
+    for (int syscall_stops = 0; syscall_stops < 2;) {
+      SSI_TRY(leader().run_to_syscall());
+      SSI_ASSIGN(const StopStatus status, wait_leader());
+      if (status.kind == StopStatus::Kind::kExited) return gone();
+      if (status.kind == StopStatus::Kind::kSignal) taken_out_.push_back(status.signo);
+      if (status.kind == StopStatus::Kind::kSyscall) ++syscall_stops;
+    }
+    SSI_ASSIGN(const ThreadState state, leader().state());
+    if (syscall_result(state) != 0) {
+      return Error::from_errno("keep a descriptor", static_cast<int>(-syscall_result(state)));
+    }
+    kept_.pop_back();
+    return leader().set_state(next_state());
   }
 
   Result<StopStatus> wait_leader() {
@@ -344,6 +373,8 @@ class Conversion {
   std::set<pid_t> stopped_;
   std::map<pid_t, ThreadState> saved_states_;
   std::optional<RemotePtr> code_;
+  std::vector<KeptDescriptor> kept_;  // whose FD_CLOEXEC is still to be taken off
+  ThreadState exec_state_;
   std::uint64_t saved_code_[kTrapCodeWords] = {};
   std::optional<SavedMemory> saved_strings_;
   std::vector<int> taken_out_;

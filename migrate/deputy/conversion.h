@@ -17,6 +17,9 @@
 //   threads die of it frozen, deputy   the stub has not run yet either; the caller thaws when it
 //   likes
 //
+// Descriptors that the deputy keeps (kept_descriptors.h) and execve would close lose their
+// FD_CLOEXEC before it, by calls of the leader made in the same way.
+//
 // If the calling process dies: before "armed" the original is left frozen as it was. From "armed"
 // on it is left frozen (or, within the microseconds of "thawed", running) with nothing to do but
 // become the deputy, and thawing it does that. In each case calling become_deputy again is right.

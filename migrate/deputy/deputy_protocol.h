@@ -36,6 +36,8 @@ inline constexpr char kEnvComm[] = "SSID_DEPUTY_COMM=";  // the original's comm
 // Decimal, each followed by a comma: signals in the queue that were dumped too and so already
 // travel with the guest.
 inline constexpr char kEnvDrop[] = "SSID_DEPUTY_DROP=";
+// Decimal, rising, each followed by a comma: descriptors that stay open, because of record locks.
+inline constexpr char kEnvKeep[] = "SSID_DEPUTY_KEEP=";
 // "1": its terminal went with the guest. That it hangs up here is no news to the guest.
 inline constexpr char kEnvTerminalLeft[] = "SSID_DEPUTY_TERMINAL_LEFT=";
 

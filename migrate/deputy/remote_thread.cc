@@ -1,5 +1,6 @@
 #include "migrate/deputy/remote_thread.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -200,6 +201,13 @@ ThreadState state_for_exec(const ThreadState& now, RemotePtr code, RemotePtr pat
   state.registers.rsi = argv.address;
   state.registers.rdx = envp.address;
   state.registers.eflags &= ~(0x100ULL | 0x400ULL);  // no single step, no direction
+  return state;
+}
+
+ThreadState state_to_keep_over_exec(const ThreadState& now, RemotePtr code, int number) {
+  ThreadState state =
+      state_for_exec(now, code, {static_cast<std::uint64_t>(number)}, {F_SETFD}, {});
+  state.registers.rax = SYS_fcntl;
   return state;
 }
 

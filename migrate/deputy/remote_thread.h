@@ -93,6 +93,8 @@ extern const std::uint64_t kTrapCode[kTrapCodeWords];
 // thread, not the process), with all signals blocked.
 ThreadState state_for_exec(const ThreadState& now, RemotePtr code, RemotePtr path, RemotePtr argv,
                            RemotePtr envp);
+// .. does fcntl(number, F_SETFD, 0), and then pauses for ever.
+ThreadState state_to_keep_over_exec(const ThreadState& now, RemotePtr code, int number);
 ThreadState state_for_thread_exit(const ThreadState& now, RemotePtr code);
 // The result of the system call at whose exit the thread stands; negative is -errno.
 std::int64_t syscall_result(const ThreadState& state);

@@ -5,7 +5,8 @@
 // pipe without a name to the process.
 //
 // One descriptor for both directions (O_RDWR) stays: where the process goes it would have to be one
-// pipe, in which nobody could tell what home has sent from what the process is to send there.
+// pipe, in which nobody could tell what home has sent from what the process is to send there (what
+// was tried: tests/REAL_COVERAGE.md).
 //
 // Who has one that nobody can open any more takes it along. Pure: which way, if any.
 #pragma once

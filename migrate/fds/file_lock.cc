@@ -50,8 +50,8 @@ bool has_write_lock(const std::vector<LockRange>& ranges) {
   return std::ranges::any_of(ranges, [](const LockRange& r) { return r.type == F_WRLCK; });
 }
 
-std::string lock_that_stays(const HeldLocks& locks) {
-  if (!locks.at_home && has_write_lock(locks.of_process)) {
+std::string lock_that_stays(const HeldLocks& locks, bool is_guest) {
+  if (is_guest && !locks.at_home && has_write_lock(locks.of_process)) {
     return "a record lock for writing (fcntl), which can't be handed over without a gap";
   }
   const std::size_t ranges = std::max(locks.of_file.size(), locks.of_process.size());

@@ -5,9 +5,10 @@
 // (fs/store/ops_held.cc), so there is no moment in which somebody else could take the lock. A
 // record lock of fcntl(F_SETLK) belongs to the process
 // at home, and the kernel has no way to give it to another one. One for reading may have several
-// owners at a time: whoever gets it takes it before the other lets go. One for writing moves only
-// between nodes where it is home's store that has it: to let go and take it again would be such a
-// moment. A lease is kept by two kernels, see lease.h.
+// owners at a time: whoever gets it takes it before the other lets go. One for writing stays with
+// the process at home, which keeps it as the guest's deputy (fs/store/deputy_locks.h), and does not
+// come home again: to let go and take it anew would be such a moment. A lease is kept by two
+// kernels, see lease.h.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +41,7 @@ HeldLocks parse_locks(std::string_view fdinfo);
 bool has_write_lock(const std::vector<LockRange>& ranges);
 
 // What keeps a process with these locks where it is: "a delegation"; "" if nothing does.
-std::string lock_that_stays(const HeldLocks& locks);
+// `is_guest`: it has a deputy already.
+std::string lock_that_stays(const HeldLocks& locks, bool is_guest);
 
 }  // namespace ssi::fds

@@ -26,12 +26,14 @@ Result<UniqueFd> open_by_path(pid_t pid, const std::string& where) {
   return fd;
 }
 
-// One more owner of locks that the process has: for reading, so it can have them, too.
+// One more owner of locks that the process has: for reading, so it can have them, too. With one for
+// writing they stay its own.
 Result<UniqueFd> open_with_locks(const FileToHold& wanted) {
   const std::string path = "/proc/" + std::to_string(wanted.pid) + "/" + wanted.where;
   UniqueFd fd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
   if (!fd) fd.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return Error::from_errno("open " + path);
+  if (stays_with_deputy(wanted)) return fd;
   for (const LockRange& range : wanted.locks) {
     struct flock lock {};
     lock.l_type = static_cast<short>(range.type);

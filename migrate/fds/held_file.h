@@ -35,6 +35,11 @@ struct FileToHold {
   bool operator==(const FileToHold&) const = default;
 };
 
+// Record locks of a process at home, one of them for writing: no other owner can have them.
+inline bool stays_with_deputy(const FileToHold& file) {
+  return file.of_process && !file.at_home && has_write_lock(file.locks);
+}
+
 // Of one move: each is opened by criu, and a message has to hold them all.
 inline constexpr std::size_t kHeldFilesMax = 64;
 
@@ -90,6 +95,10 @@ class FilePort {
   // Target: the file, to be given to criu.
   // As the realm of `home` has it mounted: from a directory of other mounts one could walk out.
   virtual Result<UniqueFd> open(std::uint32_t home, const HeldFile& held) = 0;
+  // Source, at home: the record locks of process `pid` (in this node's /proc) that `file` tells of
+  // stay with it when it becomes the deputy, which does from now on what the guest asks for. `fd`:
+  // an opening of that file; the number by which the target finds both.
+  virtual Result<std::uint64_t> leave_locks(int fd, pid_t pid, const HeldFile& file) = 0;
   // Source, away from home: from now on home holds the record locks that process `pid` (in this
   // node's /proc) has of this file of a view; their number.
   virtual Result<std::uint64_t> hold_locks(std::uint32_t home, int fd, pid_t pid) = 0;

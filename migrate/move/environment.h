@@ -65,6 +65,12 @@ class MoveHost {
   // Target, before the restore: the realm shows home's files as they are now, not as they were a
   // second ago.
   virtual Result<> refresh_files(NodeId home) = 0;
+  // The root of home's files on this node: its own, or a view of them.
+  virtual Result<UniqueFd> open_root(NodeId home) = 0;
+  // Away from home: what was done there to files is done at home, and who watches files there
+  // (inotify) has been told of all that others have done to them until now; the process, too,
+  // whatever it began to watch before.
+  virtual Result<> tell_watchers(NodeId home, pid_t process) = 0;
   // Target: whoever is in that cgroup makes the process's unix sockets anew, with the names that
   // they have among home's files, which stay home's.
   virtual Result<> rebuild_sockets(NodeId home, const std::string& cgroup, bool on) = 0;

@@ -39,6 +39,8 @@ class FrozenCopy {
 
   // Returns when every thread stands still. An error leaves the processes to be thawed.
   Result<> freeze();
+  // For a moment: it is still held, and is to be frozen again.
+  Result<> let_run() { return cgroup_.thaw(); }
   // Of all of them.
   const FreezerCgroup& cgroup() const { return cgroup_; }
   // They go on as if nothing had been (originals go back to their own cgroups).

@@ -113,6 +113,23 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen& m) {
                             pack_streams(b, m.streams))
       .Union();
 }
+template <>
+flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Watching& m) {
+  std::vector<flatbuffers::Offset<wire::Watcher>> watchers;
+  for (const fds::Watcher& w : m.watchers) {
+    std::vector<flatbuffers::Offset<wire::Watch>> watches;
+    for (const fds::Watch& one : w.watches) {
+      watches.push_back(
+          wire::CreateWatch(b, one.number, one.inode, one.mask, b.CreateString(one.path)));
+    }
+    watchers.push_back(wire::CreateWatcher(b, w.pid, w.number, w.flags, b.CreateVector(watches)));
+  }
+  return wire::CreateWatching(b, b.CreateVector(watchers)).Union();
+}
+template <>
+flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Listening& m) {
+  return wire::CreateListening(b, b.CreateString(m.reason)).Union();
+}
 
 template <typename T>
 constexpr wire::Body body_of();
@@ -151,6 +168,14 @@ constexpr wire::Body body_of<EarlyTaken>() {
 template <>
 constexpr wire::Body body_of<Frozen>() {
   return wire::Body::Frozen;
+}
+template <>
+constexpr wire::Body body_of<Watching>() {
+  return wire::Body::Watching;
+}
+template <>
+constexpr wire::Body body_of<Listening>() {
+  return wire::Body::Listening;
 }
 
 std::string text(const flatbuffers::String* s) { return s ? s->str().substr(0, kTextMax) : ""; }
@@ -289,6 +314,27 @@ Result<MoveMessage> unpack(const wire::Frozen& m) {
   return MoveMessage(std::move(frozen));
 }
 
+Result<MoveMessage> unpack(const wire::Watching& m) {
+  Watching watching;
+  if (m.watchers() == nullptr) return MoveMessage(std::move(watching));
+  if (m.watchers()->size() > fds::kWatchersMax) return Error("too many inotify instances");
+  std::size_t watches = 0;
+  for (const wire::Watcher* w : *m.watchers()) {
+    fds::Watcher watcher{w->pid(), w->number(), w->flags(), {}};
+    if (w->watches() != nullptr) {
+      watches += w->watches()->size();
+      if (watches > fds::kWatchesMax) return Error("too many watches");
+      for (const wire::Watch* one : *w->watches()) {
+        watcher.watches.push_back({one->number(), one->inode(), one->mask(), text(one->path())});
+        const std::string& path = watcher.watches.back().path;
+        if (!path.empty() && path.front() != '/') return Error("a watch on a name without sense");
+      }
+    }
+    watching.watchers.push_back(std::move(watcher));
+  }
+  return MoveMessage(std::move(watching));
+}
+
 Result<MoveMessage> unpack(const wire::File& m) {
   ImageFile f{m.name()->str(), m.offset(), {m.data()->data(), m.data()->size()}};
   if (!plain_name(f.name)) return Error("image file with a wrong name");
@@ -344,6 +390,10 @@ Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes) {
       return MoveMessage(EarlyTaken{});
     case wire::Body::Frozen:
       return unpack(*m->body_as_Frozen());
+    case wire::Body::Watching:
+      return unpack(*m->body_as_Watching());
+    case wire::Body::Listening:
+      return MoveMessage(Listening{text(m->body_as_Listening()->reason())});
     case wire::Body::NONE:
       break;
   }

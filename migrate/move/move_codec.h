@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "migrate/fds/held_file.h"
+#include "migrate/fds/inotify.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/ticket.h"
 #include "ssid/base/result.h"
@@ -17,7 +18,7 @@ struct Offer {
   MoveTicket ticket;
   std::vector<StreamRef> streams;
   std::string cpu_features;
-  bool holds_files = false;  // Frozen will name some
+  bool holds_files = false;  // Frozen will name some, or it watches some
 };
 struct Answer {
   bool accepted = false;
@@ -49,6 +50,14 @@ struct EarlyDone {
 };
 // It is in its place, and the target is ready for the rest.
 struct EarlyTaken {};
+// What it watches (inotify), before the freeze and, as often as it takes, when it stands still. The
+// answer: from now on the target hears what happens, and only from now on.
+struct Watching {
+  std::vector<fds::Watcher> watchers;
+};
+struct Listening {
+  std::string reason;  // why not; empty: it does
+};
 // The process stands still and its pipes are empty: the target may begin with what needs that.
 struct Frozen {
   std::vector<fds::HeldFile> held;  // by home, for the target
@@ -57,7 +66,7 @@ struct Frozen {
 };
 
 using MoveMessage = std::variant<Offer, Answer, ImageFile, DumpDone, Restored, Abandon, EarlyDone,
-                                 EarlyTaken, Frozen>;
+                                 EarlyTaken, Frozen, Watching, Listening>;
 
 std::vector<std::uint8_t> encode(const MoveMessage& message);
 Result<MoveMessage> decode_move(std::span<const std::uint8_t> bytes);

@@ -95,6 +95,9 @@ struct NoFiles : fds::FilePort {
   Result<UniqueFd> open(std::uint32_t, const fds::HeldFile&) override {
     return Error("no files here");
   }
+  Result<std::uint64_t> leave_locks(int, pid_t, const fds::HeldFile&) override {
+    return Error("no files here");
+  }
   Result<std::uint64_t> hold_locks(std::uint32_t, int, pid_t) override {
     return Error("no files here");
   }
@@ -127,6 +130,10 @@ struct Host : MoveHost {
   }
   void release_network(const MoveTicket&) override {}
   Result<> refresh_files(NodeId) override { return {}; }
+  Result<UniqueFd> open_root(NodeId) override {
+    return UniqueFd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  }
+  Result<> tell_watchers(NodeId, pid_t) override { return {}; }
   Result<> rebuild_sockets(NodeId, const std::string&, bool) override {
     return Error("no sockets here");
   }

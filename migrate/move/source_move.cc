@@ -16,6 +16,7 @@
 #include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
 #include "migrate/fds/fifo.h"
+#include "migrate/fds/inotify.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
@@ -33,6 +34,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 // New clients wait meanwhile.
+constexpr auto kHearTimeout = std::chrono::seconds(3);
+constexpr auto kToRead = std::chrono::milliseconds(5);
 constexpr auto kQuietTimeout = std::chrono::milliseconds(300);
 // A guest that has just arrived has all its memory within seconds.
 constexpr auto kArrivalTimeout = std::chrono::minutes(5);
@@ -116,6 +119,7 @@ class SourceMove {
     SSI_TRY(send_message(link_, EarlyDone{early_.sent_bytes()}));
     SSI_TRY(receive<EarlyTaken>(link_));
     report_.copy_us = micros_since(since);
+    SSI_TRY(begin_to_listen());
     return quiet_network();
   }
 
@@ -132,6 +136,71 @@ class SourceMove {
         return Error(ErrorCode::kBusy, "it does not take the connections or datagrams that wait");
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+
+  std::vector<pid_t> pids() const {
+    std::vector<pid_t> all{source_.host_pid};
+    all.insert(all.end(), source_.below.begin(), source_.below.end());
+    return all;
+  }
+
+  Error does_not_read() const {
+    return Error(ErrorCode::kBusy,
+                 "more happens to the files that it watches (inotify) than it reads of");
+  }
+
+  // Before the freeze: what can't be watched there, or is not read, stops the move here.
+  Result<> begin_to_listen() {
+    if (!fds::any_watcher(pids())) return {};
+    SSI_TRY(have_target_listen());
+    const auto deadline = Clock::now() + kHearTimeout;
+    for (;;) {
+      SSI_ASSIGN(const bool read, fds::all_was_read(pids()));
+      if (read) return {};
+      if (Clock::now() > deadline) return does_not_read();
+      std::this_thread::sleep_for(kToRead);
+    }
+  }
+
+  Result<> have_target_listen() {
+    auto watchers = fds::watchers_of(pids());
+    if (!watchers) return std::move(watchers).error().context("an inotify instance");
+    SSI_TRY(send_message(link_, Watching{std::move(*watchers)}));
+    SSI_ASSIGN(const Listening answer, receive<Listening>(link_));
+    if (answer.reason.empty()) return {};
+    return Error(ErrorCode::kRefused,
+                 "node " + std::to_string(ticket_.to.value) + ": " + answer.reason);
+  }
+
+  // What it did is done at home: else the target would hear of it. Then the target listens anew,
+  // then it is seen whether anything has happened until after that: if nothing has, nothing is
+  // heard by neither or by both.
+  Result<bool> has_heard_all() {
+    if (!fds::any_watcher(pids())) return true;
+    SSI_ASSIGN(const bool before, fds::all_was_read(pids()));
+    if (!before) return false;
+    SSI_TRY(tell_watchers());
+    SSI_TRY(have_target_listen());
+    SSI_TRY(tell_watchers());
+    return fds::all_was_read(pids());
+  }
+
+  Result<> tell_watchers() {
+    if (!source_.guest || env_.self == ticket_.pid.home) return {};
+    return env_.host.tell_watchers(ticket_.pid.home, source_.host_pid);
+  }
+
+  Result<> freeze(FrozenCopy& copy) {
+    const auto deadline = Clock::now() + kHearTimeout;
+    for (;;) {
+      frozen_since_ = Clock::now();
+      SSI_TRY(copy.freeze());
+      SSI_ASSIGN(const bool heard, has_heard_all());
+      if (heard) return {};
+      if (Clock::now() > deadline) return does_not_read();
+      SSI_TRY(copy.let_run());
+      std::this_thread::sleep_for(kToRead);
     }
   }
 
@@ -153,14 +222,12 @@ class SourceMove {
   Result<FrozenCopy> hold() {
     if (source_.held) return source_.held->take();
     if (source_.guest) return FrozenCopy::hold_guest(env_.freezer, *source_.guest);
-    std::vector<pid_t> pids{source_.host_pid};
-    pids.insert(pids.end(), source_.below.begin(), source_.below.end());
-    return FrozenCopy::hold_originals(env_.freezer, new_name(), pids);
+    return FrozenCopy::hold_originals(env_.freezer, new_name(), pids());
   }
 
   // freeze, dump, send, and the target's restore.
   Result<> carry_over(FrozenCopy& copy) {
-    SSI_TRY(copy.freeze());
+    SSI_TRY(freeze(copy));
     // It was checked before its memory was sent ahead, and has run since.
     SSI_ASSIGN(const auto accepted, stop_listening());
     if (source_.check_again) {
@@ -293,15 +360,18 @@ class SourceMove {
         return Error("it has more than " + std::to_string(fds::kHeldFilesMax) +
                      " deleted or locked files");
       }
-      SSI_ASSIGN(taken.file.id, hold_at_home(wanted, *taken.fd).context(wanted.where));
+      SSI_ASSIGN(taken.file.id, hold_at_home(wanted, taken).context(wanted.where));
       held_.push_back(std::move(taken.file));
     }
     return {};
   }
-  Result<std::uint64_t> hold_at_home(const fds::FileToHold& wanted, int fd) {
+  Result<std::uint64_t> hold_at_home(const fds::FileToHold& wanted, const fds::TakenFile& taken) {
     const std::uint32_t home = ticket_.pid.home.value;
-    if (!wanted.of_process || !wanted.at_home) return env_.files.hold(home, fd);
-    return env_.files.hold_locks(home, fd, wanted.pid);
+    if (fds::stays_with_deputy(wanted)) {
+      return env_.files.leave_locks(*taken.fd, wanted.pid, taken.file);
+    }
+    if (!wanted.of_process || !wanted.at_home) return env_.files.hold(home, *taken.fd);
+    return env_.files.hold_locks(home, *taken.fd, wanted.pid);
   }
   // criu is to find their queues empty.
   Result<> take_ptys(const std::vector<fds::PtyToMove>& ptys) {
@@ -495,7 +565,9 @@ class SourceMove {
 }  // namespace
 
 Result<> offer_move(MoveLink& link, const MoveTicket& ticket, const MoveSource& source) {
-  Offer offer{ticket, source.streams, "", source.holds_files};
+  std::vector<pid_t> pids{source.host_pid};
+  pids.insert(pids.end(), source.below.begin(), source.below.end());
+  Offer offer{ticket, source.streams, "", source.holds_files || fds::any_watcher(pids)};
   for (StreamRef& s : offer.streams) ++s.generation;
   SSI_TRY(send_message(link, offer));
   SSI_ASSIGN(const Answer answer, receive<Answer>(link));

@@ -26,6 +26,7 @@
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
+#include "migrate/move/target_watchers.h"
 #include "migrate/pages/lazy_socket.h"
 #include "migrate/pages/page_images.h"
 #include "migrate/pages/staged_memory.h"
@@ -60,6 +61,7 @@ class TargetMove {
         ticket_(offer.ticket),
         streams_(offer.streams),
         holds_files_(offer.holds_files),
+        watchers_(env.host, offer.ticket.pid.home, offer.ticket.pid.home == env.self),
         cgroup_(std::move(cgroup)),
         realm_(std::move(realm)) {}
 
@@ -149,6 +151,9 @@ class TargetMove {
       SSI_ASSIGN(auto message, decode_move(frame.payload));
       if (auto* file = std::get_if<ImageFile>(&message)) {
         SSI_TRY(images.write_part(*file));
+      } else if (auto* watching = std::get_if<Watching>(&message)) {
+        const auto listens = watchers_.listen(std::move(watching->watchers), !criu_);
+        SSI_TRY(send_message(link_, Listening{listens ? "" : listens.error().message()}));
       } else if (auto* frozen = std::get_if<Frozen>(&message)) {
         held_ = std::move(frozen->held);
         ptys_ = std::move(frozen->ptys);
@@ -207,6 +212,8 @@ class TargetMove {
       stream_ends.push_back(std::move(end));
     }
     SSI_TRY(open_held_files(stream_ends));
+    SSI_TRY(watchers_.watch_deleted(stream_ends));
+    watchers_.give(inherit_, stream_ends);
     SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
     SSI_ASSIGN(UniqueFd procs, cgroup_.open_procs());
     std::vector<int> fds{*procs, *rpc.there, images.fd()};
@@ -272,7 +279,9 @@ class TargetMove {
         SSI_TRY(env_.files.expect_opening(ticket_.pid.home.value, file).context("lease"));
       }
       if (file.key.empty()) continue;
-      SSI_ASSIGN(UniqueFd fd, env_.files.open(ticket_.pid.home.value, file).context("held file"));
+      SSI_ASSIGN(
+          UniqueFd fd,
+          env_.files.open(ticket_.pid.home.value, watchers_.as_to_open(file)).context("held file"));
       const int number = kCriuFirstExtraFd + static_cast<int>(given.size());
       const bool itself = comes_home_with_lock(file);
       if (itself) SSI_TRY(fds::set_as_it_was(*fd, file));
@@ -356,6 +365,7 @@ class TargetMove {
 
   Result<> change_files(ImageDir& images) {
     SSI_TRY(images.change(kFilesImage, [this](std::string_view image) { return changed(image); }));
+    SSI_TRY(watchers_.set_images(images));
     SSI_TRY(set_locks(images));
     return fifos_.empty() ? Result<>() : images.change(kFifoDataImage, only_the_head);
   }
@@ -425,6 +435,7 @@ class TargetMove {
     SSI_TRY(check_netlink_ports(netlink_ports));
     SSI_TRY(fill_ptys());
     SSI_TRY(find_named());
+    SSI_TRY(watchers_.hand_over(cgroup_));
     return adopt_files();
   }
 
@@ -529,6 +540,7 @@ class TargetMove {
   const MoveTicket& ticket_;
   std::vector<StreamRef> streams_;
   const bool holds_files_;
+  TargetWatchers watchers_;
   std::set<std::string> fifos_;  // keys of ends of named pipes that were not moved before
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;

@@ -218,6 +218,12 @@ Result<> Carrier::refresh_view(const std::string& mountpoint) {
   return {};
 }
 
+Result<> Carrier::tell_watchers(const TellWatchers& wanted) {
+  SSI_ASSIGN(const auto view, view_at(wanted.mountpoint));
+  if (view->tell_watchers(wanted.pid)) return {};
+  return Error(ErrorCode::kBusy, "it can't be said now what happens to home's files");
+}
+
 Result<> Carrier::rebuild_sockets(const RebuildSockets& wanted) {
   SSI_ASSIGN(const auto view, view_at(wanted.mountpoint));
   view->rebuild_sockets(wanted.cgroup, wanted.on);
@@ -254,6 +260,26 @@ Result<std::uint64_t> Carrier::hold_file(UniqueFd fd) {
     if (!fd) return Error::from_errno("hold a named pipe");
   }
   return store_.held().hold(std::make_shared<const UniqueFd>(std::move(fd)));
+}
+
+Result<std::uint64_t> Carrier::hold_locks(UniqueFd fd, const HoldLocksOf& wanted) {
+  struct stat st {};
+  if (::fstat(*fd, &st) != 0) return Error::from_errno("look at a descriptor");
+  if (wanted.number < 0 || wanted.ranges.size() % 3 != 0) {
+    return Error(ErrorCode::kUsage, "invalid record locks");
+  }
+  fs::DeputyLocks::Owner owner;
+  SSI_ASSIGN(owner.process, ProcessHandle::open(wanted.pid));
+  owner.number = wanted.number;
+  owner.device = st.st_dev;
+  owner.inode = st.st_ino;
+  std::vector<LockRange> has;
+  for (std::size_t i = 0; i < wanted.ranges.size(); i += 3) {
+    has.push_back(
+        {wanted.ranges[i], wanted.ranges[i + 1], static_cast<std::uint32_t>(wanted.ranges[i + 2])});
+  }
+  return store_.held().hold(std::make_shared<const UniqueFd>(std::move(fd)),
+                            std::make_shared<fs::DeputyLocks>(std::move(owner), std::move(has)));
 }
 
 Result<UniqueFd> Carrier::open_held_file(std::uint64_t id) {

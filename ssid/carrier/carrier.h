@@ -42,6 +42,7 @@ class Carrier {
   Result<> unmount_view(const UnmountView& wanted);
   Result<> refresh_view(const std::string& mountpoint);
   Result<> rebuild_sockets(const RebuildSockets& wanted);
+  Result<> tell_watchers(const TellWatchers& wanted);
   ViewList list_views();
   Result<> export_stream(const ExportStream& wanted, UniqueFd fd, UniqueFd owner);
   Result<> own_stream(std::uint64_t id, UniqueFd owner);
@@ -58,6 +59,7 @@ class Carrier {
     return targets_.refresh_terminal(m.id, m.timeout_ms);
   }
   Result<std::uint64_t> hold_file(UniqueFd fd);
+  Result<std::uint64_t> hold_locks(UniqueFd fd, const HoldLocksOf& wanted);
   Result<UniqueFd> open_held_file(std::uint64_t id);
   void release_file(std::uint64_t id) { store_.held().release(id); }
   // Now and then: what movers held and forgot.

@@ -114,6 +114,9 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
     case CarrierOp::kRebuildSockets:
       return plain(static_cast<RebuildSockets*>(nullptr),
                    [&](const RebuildSockets& m) { return carrier_.rebuild_sockets(m); });
+    case CarrierOp::kTellWatchers:
+      return plain(static_cast<TellWatchers*>(nullptr),
+                   [&](const TellWatchers& m) { return carrier_.tell_watchers(m); });
     case CarrierOp::kExportStream:
       return plain(static_cast<ExportStream*>(nullptr), [&](const ExportStream& m) -> Result<> {
         if (request.descriptors.size() != 2)
@@ -175,6 +178,14 @@ CarrierBytes ControlServer::answer(UnixMessage& request, UniqueFd& fd) {
       } else {
         return encode_error(id.error());
       }
+    case CarrierOp::kHoldLocks:
+      return with(static_cast<HoldLocksOf*>(nullptr), [&](const HoldLocksOf& m) {
+        if (request.descriptors.size() != 1) {
+          return encode_error(Error(ErrorCode::kUsage, "a descriptor expected"));
+        }
+        const auto id = carrier_.hold_locks(std::move(request.descriptors[0]), m);
+        return id ? encode_ok(HeldFileRef{*id}) : encode_error(id.error());
+      });
     case CarrierOp::kOpenHeldFile:
       return plain(static_cast<HeldFileRef*>(nullptr), [&](const HeldFileRef& m) -> Result<> {
         SSI_ASSIGN(fd, carrier_.open_held_file(m.id));

@@ -71,6 +71,19 @@ Result<UniqueFd> CarrierFiles::open(std::uint32_t home, const fds::HeldFile& hel
   return fd;
 }
 
+Result<std::uint64_t> CarrierFiles::leave_locks(int fd, pid_t pid, const fds::HeldFile& file) {
+  HoldLocksOf locks;
+  locks.pid = pid;
+  locks.number = file.number;
+  for (const LockRange& range : file.locks) {
+    for (const std::uint64_t part : {range.start, range.end, std::uint64_t{range.type}}) {
+      locks.ranges.push_back(part);
+    }
+  }
+  SSI_ASSIGN(auto carrier, CarrierClient::connect());
+  return carrier.hold_locks(fd, locks);
+}
+
 Result<std::uint64_t> CarrierFiles::hold_locks(std::uint32_t, int fd, pid_t pid) {
   HoldLocks locks;
   locks.pid = pid;

@@ -22,6 +22,7 @@ class CarrierFiles : public fds::FilePort {
 
   Result<std::uint64_t> hold(std::uint32_t home, int fd) override;
   Result<UniqueFd> open(std::uint32_t home, const fds::HeldFile& held) override;
+  Result<std::uint64_t> leave_locks(int fd, pid_t pid, const fds::HeldFile& file) override;
   Result<std::uint64_t> hold_locks(std::uint32_t home, int fd, pid_t pid) override;
   Result<> expect_locks(std::uint32_t home, const fds::HeldFile& held) override;
   Result<> expect_opening(std::uint32_t home, const fds::HeldFile& held) override;

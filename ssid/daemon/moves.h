@@ -36,6 +36,8 @@ class Moves : public migrate::MoveHost {
     // Any thread, blocking.
     std::function<Result<std::string>(NodeId home)> prepare_realm;
     std::function<Result<>(NodeId home)> refresh_files;
+    std::function<Result<UniqueFd>(NodeId home)> open_root;
+    std::function<Result<>(NodeId home, pid_t process)> tell_watchers;
     std::function<Result<>(NodeId home, const std::string& cgroup, bool on)> rebuild_sockets;
     std::function<Result<>(const migrate::MoveTicket&, const std::vector<net::MovedSocket>&)>
         quiet_network, hold_network;
@@ -90,6 +92,10 @@ class Moves : public migrate::MoveHost {
   // MoveHost, called by movers.
   Result<std::string> prepare_realm(NodeId home) override { return handlers_.prepare_realm(home); }
   Result<> refresh_files(NodeId home) override { return handlers_.refresh_files(home); }
+  Result<UniqueFd> open_root(NodeId home) override { return handlers_.open_root(home); }
+  Result<> tell_watchers(NodeId home, pid_t process) override {
+    return handlers_.tell_watchers(home, process);
+  }
   Result<> rebuild_sockets(NodeId home, const std::string& cgroup, bool on) override {
     return handlers_.rebuild_sockets(home, cgroup, on);
   }

@@ -123,6 +123,16 @@ Moves::Handlers ProcessControl::move_handlers() {
     SSI_ASSIGN(auto carrier, CarrierClient::connect());
     return carrier.refresh_view(mount_point(paths_, home));
   };
+  h.open_root = [this](NodeId home) -> Result<UniqueFd> {
+    const std::string path = home == group_.self() ? "/" : mount_point(paths_, home);
+    UniqueFd root(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!root) return Error::from_errno("open " + path);
+    return root;
+  };
+  h.tell_watchers = [this](NodeId home, pid_t process) -> Result<> {
+    SSI_ASSIGN(auto carrier, CarrierClient::connect());
+    return carrier.tell_watchers({mount_point(paths_, home), process});
+  };
   h.rebuild_sockets = [this](NodeId home, const std::string& cgroup, bool on) -> Result<> {
     SSI_ASSIGN(auto carrier, CarrierClient::connect());
     return carrier.rebuild_sockets({mount_point(paths_, home), cgroup, on});

@@ -51,7 +51,8 @@ def machine_file_systems():
 def _mount_overlay(lower, upper, work, target):
     for path in (upper, work):
         Path(path).mkdir(parents=True, exist_ok=True)
-    options = f"lowerdir={lower},upperdir={upper},workdir={work},index=on,redirect_dir=on"
+    # As on a disk of its own, a file is found by its handle (open_by_handle_at).
+    options = f"lowerdir={lower},upperdir={upper},workdir={work},index=on,redirect_dir=on,nfs_export=on"
     kernel.mount("overlay", target, "overlay", 0, options)
 
 

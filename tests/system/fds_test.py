@@ -223,6 +223,52 @@ class Probe:
         return {kind: (word, int(rounds)) for kind, word, rounds in words}, lines[-1:], status
 
 
+def change(probe, i):
+    """As one who is at home."""
+    file, moved = (probe.path(f"watched/other-{i}{end}") for end in ("", "b"))
+    file.write_text("x")
+    file.rename(moved)
+    moved.chmod(0o600)
+    moved.unlink()
+
+
+def heard_of(i):
+    return [f"256 other-{i}", f"8 other-{i}", f"64 other-{i}", f"128 other-{i}b", f"4 other-{i}b", f"512 other-{i}b"]
+
+
+class Changer:
+    """Does what change() does, now and then, and says how often. A process of its own: one that forks others while it
+    has a file open hears of its end only when they have closed it, too."""
+    PROGRAM = """
+import os, random, signal, sys, time
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+os.chdir(sys.argv[1])
+print("begins", flush=True)
+n = 0
+while not ended:
+    name = f"other-{n}"
+    with open(name, "w") as file: file.write("x")
+    os.rename(name, name + "b")
+    os.chmod(name + "b", 0o600)
+    os.unlink(name + "b")
+    n += 1
+    time.sleep(random.uniform(0, 0.06))
+print(n, flush=True)
+"""
+
+    def __init__(self, probe):
+        self.process = probe.lab.popen(
+            1, ["python3", "-c", self.PROGRAM, f"{probe.dir}/watched"], stdout=subprocess.PIPE, text=True)
+        self.process.stdout.readline()
+
+    def end(self):
+        """What is to be heard."""
+        self.process.terminate()
+        count = int(self.process.communicate(timeout=20)[0])
+        return [line for i in range(count) for line in heard_of(i)]
+
+
 class Fds(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -299,6 +345,64 @@ class Fds(unittest.TestCase):
         for program, pid in ((first, at_node_2), (second, at_home)):
             self.lab.run(1, ["kill", "-TERM", str(pid)])
             self.assertEqual(program.wait(20), 7)
+
+    def test_who_watches_away_hears_what_others_do_at_home(self):
+        """An inotify instance moves while it watches nothing; it watches where it is, and hears of all, each once."""
+        probe = Probe(self.lab, "watcher", ["inotify"])
+        probe.wait_ready()
+        moves = self.move_around(probe)
+        self.move_around(probe, 1, first=1)  # away
+        probe.path("watch").touch()
+        self.lab.wait_for(probe.path("watching").exists, 20, "it to watch")
+        time.sleep(3)  # home is told within a second
+        heard = self.heard(probe)
+        self.assertEqual([line for line in heard if "other" in line], [])
+        expected = []
+        for i in range(200):
+            change(probe, i)
+            expected += heard_of(i)
+        others = lambda: [line for line in self.heard(probe) if "other" in line]
+        self.lab.wait_for(lambda: len(others()) >= len(expected), 30, "it to hear all")
+        time.sleep(1)
+        self.assertEqual(others(), expected)
+        self.hears_itself(probe)
+        self.move_around(probe, 2, first=2)
+        self.rows.append(["inotify, heard away", moves, len(expected), "each once, in order"])
+        self.assert_passes(probe, ["inotify"], moves)
+
+    def test_who_watches_hears_all_while_it_moves(self):
+        """Others change files at home, it changes some itself, and moves: each is heard once, and in order."""
+        probe = Probe(self.lab, "watching", ["inotify"])
+        probe.wait_ready()
+        probe.path("watch").touch()
+        self.lab.wait_for(probe.path("watching").exists, 20, "it to watch")
+        changer = Changer(probe)
+        self.addCleanup(changer.process.kill)
+        started = time.monotonic()
+        moves = self.move_around(probe)
+        took_s = time.monotonic() - started
+        expected = changer.end()
+        others = lambda: [line for line in self.heard(probe) if "other" in line]
+        self.lab.wait_for(lambda: len(others()) >= len(expected), 30, "it to hear all")
+        time.sleep(1)
+        heard = others()
+        at = next((i for i, (one, two) in enumerate(zip(heard, expected)) if one != two), min(len(heard), len(expected)))
+        self.assertEqual(heard[at:at + 9], expected[at:at + 9], f"{at} of {len(expected)}, and {len(heard)} heard")
+        self.assertGreater(len(expected), 10 * moves)
+        self.hears_itself(probe)
+        self.rows.append(["inotify, heard while it moved", moves, len(expected), f"each once, in order; {took_s:.0f} s"])
+        self.assert_passes(probe, ["inotify"], moves)
+
+    def hears_itself(self, probe):
+        probe.path("enough").touch()
+        self.lab.wait_for(lambda: self.heard(probe)[-1:] == ["32768 "], 20, "it to watch no more")
+        own = [line for line in self.heard(probe) if "own" in line]
+        made = [line.split()[1] for line in own if line.startswith("256 ")]
+        self.assertGreater(len(made), 10)
+        self.assertEqual(own, [f"{mask} {name}" for name in made for mask in (256, 8, 512)])
+
+    def heard(self, probe):
+        return probe.path("heard").read_text().splitlines()
 
     def test_files_without_names(self):
         kinds = ["deleted", "tmpfile", "deleted-mapping", "deleted-cwd", "deleted-fifo", "deleted-path", "deleted-link"]
@@ -546,9 +650,6 @@ class Fds(unittest.TestCase):
     def test_write_locks_of_a_process_move_on_and_stay_out_of_home(self):
         """Home's store has them, from the moment when they were taken away from home."""
         program, pid, tell = self.record_locker()
-        self.assertEqual(tell("write 10 5"), "done")
-        self.assertIn("record lock for writing", observe.try_to_migrate(self.lab, pid, 2)[1])
-        self.assertEqual(tell("free"), "done")
         observe.migrate(self.lab, pid, 2)
         self.assertEqual(tell("write 10 5"), "done")
         contender = Contender(self.lab.path(1, "/root/record"),
@@ -573,6 +674,70 @@ class Fds(unittest.TestCase):
         self.lab.run(1, ["kill", "-KILL", str(pid)])
         program.wait(10)
         self.lab.wait_for(lambda: self.free_bytes(fcntl.F_WRLCK) == list(range(30)), 10, "its end drops them")
+
+    def test_write_locks_of_a_process_leave_home_with_their_deputy(self):
+        """Somebody at home tries to read-lock them all the time. What the guest does with them its deputy does."""
+        program, pid, tell = self.record_locker()
+        self.assertEqual([tell("write 10 10"), tell("read 5 100")], ["done", "done"])
+        contender = Contender(self.lab.path(1, "/root/record"),
+                              lambda file: fcntl.fcntl(file, F_OFD_SETLK, record_lock(fcntl.F_RDLCK, 15, 1)))
+        self.addCleanup(contender.stop)
+        for step in ("after_freeze", "after_restore") * 3:
+            self.lab.path(1, FAULTS).write_text(f"migrate.{step} error\n")
+            self.assertIn("fault", observe.try_to_migrate(self.lab, pid, 2)[1])
+            self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(10), *range(20, 30)])
+        observe.migrate(self.lab, pid, 2)
+        for step in ("after_freeze", "after_restore"):
+            self.lab.path(2, FAULTS).write_text(f"migrate.{step} error\n")
+            self.assertIn("fault", observe.try_to_migrate(self.lab, pid, 3)[1])
+        for i in range(MOVES - 1):
+            observe.migrate(self.lab, pid, 3 - i % 2)
+            time.sleep(BETWEEN_S)
+        self.assertIn("can't come home without a gap", observe.try_to_migrate(self.lab, pid, 1)[1])
+        contender.stop()
+        self.assertGreater(contender.tries, MOVES)
+        self.assertEqual(contender.taken, 0, f"of {contender.tries} tries")
+        self.rows.append(["write lock of a process, from home", MOVES, contender.tries, "never got it"])
+        self.assertEqual(self.held_files(), 0)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(10), *range(20, 30)])
+        self.assertEqual(tell("free 3 12"), "done")  # bytes 12 to 14
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(10), *range(12, 15), *range(20, 30)])
+        self.assertEqual(tell("write 1 4"), "done")
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK, 8), [*range(4), *range(5, 8)])
+        self.assertEqual(tell("end"), "")
+        program.wait(10)
+        self.lab.wait_for(lambda: self.free_bytes(fcntl.F_WRLCK) == list(range(30)), 10, "its end drops them")
+
+    def test_a_write_lock_that_left_home_comes_home_for_reading(self):
+        _, pid, tell = self.record_locker()
+        self.assertEqual(tell("write 10 5"), "done")
+        observe.migrate(self.lab, pid, 2)
+        self.assertEqual(tell("read 10 5"), "done")
+        observe.migrate(self.lab, pid, 1)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), list(range(30)))
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), [*range(5), *range(15, 30)])
+        self.assertEqual(tell("close"), "done")
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), list(range(30)))
+
+    def test_write_locks_that_left_home_end_with_the_descriptor_or_the_process(self):
+        _, pid, tell = self.record_locker()
+        self.assertEqual(tell("write 10 5"), "done")
+        observe.migrate(self.lab, pid, 2)
+        observe.migrate(self.lab, pid, 3)
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(5), *range(15, 30)])
+        self.assertEqual(tell("close"), "done")  # of any descriptor of the file
+        self.assertEqual(self.free_bytes(fcntl.F_WRLCK), list(range(30)))
+        self.assertEqual(tell("write 10 5"), "done")
+        self.assertEqual(self.free_bytes(fcntl.F_RDLCK), [*range(5), *range(15, 30)])
+        self.assertEqual(tell("free"), "done")
+        for signal, where in (("KILL", 2), ("TERM", 3)):
+            program, pid, tell = self.record_locker()
+            self.assertEqual(tell("write 20 6"), "done")
+            observe.migrate(self.lab, pid, where)
+            self.assertEqual(self.free_bytes(fcntl.F_RDLCK, 20), [*range(6)])
+            self.lab.run(1, ["kill", f"-{signal}", str(pid)])
+            program.wait(10)
+            self.lab.wait_for(lambda: self.free_bytes(fcntl.F_WRLCK) == list(range(30)), 10, "its end drops them")
 
     def test_named_pipes_both_ways(self):
         self.lab.path(1, "/root/piped").mkdir()

@@ -15,6 +15,7 @@
 
 #include "migrate/deputy/deputy_protocol.h"
 #include "migrate/deputy/stub/syscalls_x86_64.h"
+#include "ssid/base/deputy_lock_wire.h"
 
 // The compiler may call these even in a freestanding program.
 extern "C" void* memset(void* to, int byte, unsigned long n) {
@@ -36,6 +37,10 @@ constexpr int kEintr = 4, kEagain = 11;
 constexpr int kAfUnix = 1, kSockSeqpacket = 5, kSockCloexec = 02000000, kSockNonblock = 04000;
 constexpr int kMsgNosignal = 0x4000, kMsgDontwait = 0x40, kMsgTrunc = 0x20;
 constexpr short kPollIn = 1, kPollErr = 8, kPollHup = 16;
+constexpr int kSolSocket = 1, kSoPeercred = 17;
+constexpr int kFGetlk = 5, kFSetlk = 6;
+constexpr int kNameAgainMs = 500;
+constexpr int kAskedMs = 1000;  // who connects asks at once
 constexpr int kWnohang = 1;
 constexpr unsigned long kSigIgn = 1;
 constexpr int kSignals = 64;
@@ -53,6 +58,20 @@ struct KernelSigaction {
   unsigned long flags;
   void (*restorer)();
   unsigned long mask;
+};
+
+struct KernelFlock {
+  short type;
+  short whence;
+  long start;
+  long length;
+  int pid;
+};
+
+struct PeerCredentials {
+  int pid;
+  unsigned uid;
+  unsigned gid;
 };
 
 unsigned long bit(int signo) { return 1UL << (signo - 1); }
@@ -101,6 +120,7 @@ class Deputy {
     }
     const char* left = value_of(environment, kEnvTerminalLeft);
     terminal_left_ = left != nullptr && *left == '1';
+    keep_ = value_of(environment, kEnvKeep);
     const char* drop = value_of(environment, kEnvDrop);
     while (drop != nullptr && *drop != 0) {
       const uint64_t signo = decimal(drop);
@@ -120,12 +140,25 @@ class Deputy {
     }
   }
 
+  // But those to be kept. To close any other one of the same file would let go of its locks, so all
+  // of these are among them.
+  void close_all() {
+    long from = 0;
+    for (const char* keep = keep_; keep != nullptr && *keep >= '0' && *keep <= '9';) {
+      const long kept = static_cast<long>(decimal(keep));
+      if (*keep != 0) ++keep;
+      if (kept > from) sys::call(__NR_close_range, from, kept - 1, 0);
+      from = kept + 1;
+    }
+    sys::call(__NR_close_range, from, 0xffffffffL, 0);
+  }
+
   // Gives up what the original held. Alarms survive an exec; the guest has taken its own along.
   void settle() {
     let_children_go();
     const __kernel_old_itimerval off{};
     for (int timer = 0; timer <= 2; ++timer) sys::call(__NR_setitimer, timer, sys::arg(&off));
-    sys::call(__NR_close_range, 0, 0xffffffffL, 0);
+    close_all();
     rlimit files{};
     sys::call(__NR_getrlimit, RLIMIT_NOFILE, sys::arg(&files));
     files.rlim_cur = files.rlim_max;  // it needs two
@@ -144,9 +177,13 @@ class Deputy {
         nap();
         continue;
       }
+      // Somebody may have taken the name: that keeps it from nothing else.
+      const bool wants_name = keep_ != nullptr && *keep_ != 0 && locks_ < 0 && !listen_for_locks();
       const bool may_read = sent_ - acked_ < kWindow;
-      PollFd fds[2] = {{socket_, kPollIn, 0}, {may_read ? signals_ : -1, kPollIn, 0}};
-      if (sys::call(__NR_poll, sys::arg(fds), 2, -1) < 0) continue;
+      PollFd fds[3] = {
+          {socket_, kPollIn, 0}, {may_read ? signals_ : -1, kPollIn, 0}, {locks_, kPollIn, 0}};
+      if (sys::call(__NR_poll, sys::arg(fds), 3, wants_name ? kNameAgainMs : -1) < 0) continue;
+      if (fds[2].revents != 0) serve_lock();
       if (fds[0].revents != 0 && !receive(fds[0].revents)) continue;
       if (fds[1].revents != 0) take_signal();
     }
@@ -157,6 +194,58 @@ class Deputy {
     timespec_ time{backoff_ns_ / 1'000'000'000, backoff_ns_ % 1'000'000'000};
     sys::call(__NR_nanosleep, sys::arg(&time), 0);
     if (backoff_ns_ < kBackoffNsMax) backoff_ns_ *= 2;
+  }
+
+  // At once, or not at all.
+  bool listen_for_locks() {
+    sockaddr_un address{};
+    address.sun_family = kAfUnix;
+    unsigned size = 1;  // the name is abstract
+    for (const char* c = kDeputyLockName; *c != 0; ++c) address.sun_path[size++] = *c;
+    char digits[12];
+    unsigned count = 0;
+    for (int rest = pid_; rest > 0; rest /= 10)
+      digits[count++] = static_cast<char>('0' + rest % 10);
+    while (count > 0) address.sun_path[size++] = digits[--count];
+    locks_ = static_cast<int>(
+        sys::call(__NR_socket, kAfUnix, kSockSeqpacket | kSockCloexec | kSockNonblock, 0));
+    if (locks_ < 0) return false;
+    if (sys::call(__NR_bind, locks_, sys::arg(&address),
+                  static_cast<long>(sizeof address.sun_family + size)) == 0 &&
+        sys::call(__NR_listen, locks_, 16) == 0) {
+      return true;
+    }
+    sys::call(__NR_close, locks_);
+    locks_ = -1;
+    return false;
+  }
+
+  // One question. Only root's: home's carrier.
+  void serve_lock() {
+    const long asker = sys::call(__NR_accept4, locks_, 0, 0, kSockCloexec | kSockNonblock);
+    if (asker < 0) return;
+    PeerCredentials peer{};
+    peer.uid = ~0U;
+    int size = sizeof peer;
+    sys::call(__NR_getsockopt, asker, kSolSocket, kSoPeercred, sys::arg(&peer), sys::arg(&size));
+    PollFd entry{static_cast<int>(asker), kPollIn, 0};
+    DeputyLock asked;
+    // One that did not wait for the answer has been told that nothing was done.
+    if (peer.uid == 0 && sys::call(__NR_poll, sys::arg(&entry), 1, kAskedMs) > 0 &&
+        (entry.revents & kPollHup) == 0 &&
+        sys::call(__NR_recvfrom, asker, sys::arg(&asked), sizeof asked, kMsgDontwait) ==
+            sizeof asked &&
+        asked.magic == kDeputyLockMagic && (asked.command == kFSetlk || asked.command == kFGetlk)) {
+      KernelFlock lock{static_cast<short>(asked.type), 0, asked.start, asked.length, 0};
+      asked.error = static_cast<int32_t>(
+          -sys::call(__NR_fcntl, asked.number, asked.command, sys::arg(&lock)));
+      asked.type = lock.type;
+      asked.start = lock.start;
+      asked.length = lock.length;
+      asked.pid = lock.pid;
+      sys::call(__NR_sendto, asker, sys::arg(&asked), sizeof asked, kMsgNosignal);
+    }
+    sys::call(__NR_close, asker);
   }
 
   void disconnect() {
@@ -307,10 +396,12 @@ class Deputy {
   using timespec_ = __kernel_timespec;
 
   const char* socket_path_ = nullptr;
+  const char* keep_ = nullptr;
   uint64_t epoch_ = 0;
   int32_t pid_ = 0;
   int socket_ = -1;
   int signals_ = -1;
+  int locks_ = -1;  // where it is asked for record locks, if it keeps some
   long backoff_ns_ = kBackoffNsMin;
   uint64_t sent_ = 0;
   uint64_t acked_ = 0;

@@ -58,6 +58,10 @@ Result<> CarrierClient::refresh_view(const std::string& mountpoint) {
   return ask_plain(encode_request(CarrierOp::kRefreshView, UnmountView{mountpoint, false}));
 }
 
+Result<> CarrierClient::tell_watchers(const TellWatchers& wanted) {
+  return ask_plain(encode_request(CarrierOp::kTellWatchers, wanted));
+}
+
 Result<> CarrierClient::rebuild_sockets(const RebuildSockets& wanted) {
   return ask_plain(encode_request(CarrierOp::kRebuildSockets, wanted));
 }
@@ -128,6 +132,13 @@ Result<> CarrierClient::detach_stream(std::uint64_t id, std::uint64_t generation
 Result<std::uint64_t> CarrierClient::hold_file(int fd) {
   const int fds[] = {fd};
   SSI_ASSIGN(const CarrierBytes bytes, ask(encode_request(CarrierOp::kHoldFile), fds));
+  SSI_ASSIGN(const auto held, decode_message<HeldFileRef>(bytes));
+  return held.id;
+}
+
+Result<std::uint64_t> CarrierClient::hold_locks(int fd, const HoldLocksOf& locks) {
+  const int fds[] = {fd};
+  SSI_ASSIGN(const CarrierBytes bytes, ask(encode_request(CarrierOp::kHoldLocks, locks), fds));
   SSI_ASSIGN(const auto held, decode_message<HeldFileRef>(bytes));
   return held.id;
 }

@@ -29,6 +29,7 @@ class CarrierClient {
   Result<> refresh_view(const std::string& mountpoint);
   // Target: a guest's sockets are about to be bound in that cgroup, or have been. kGone: no view.
   Result<> rebuild_sockets(const RebuildSockets& wanted);
+  Result<> tell_watchers(const TellWatchers& wanted);
 
   // Home. `fd` stays the caller's; the carrier opens it again for itself. `owner`: a pidfd; when
   // that process has ended, the stream is closed, whoever forgot it.
@@ -67,6 +68,8 @@ class CarrierClient {
   // Home: the open file is kept for a process that moves (held_file.h); its number. Views find it
   // by that until it is released.
   Result<std::uint64_t> hold_file(int fd);
+  // A file of this node, and the record locks that a process of it keeps as a deputy.
+  Result<std::uint64_t> hold_locks(int fd, const HoldLocksOf& locks);
   // Home: a duplicate of what is held. kGone: nothing.
   Result<UniqueFd> open_held_file(std::uint64_t id);
   Result<> release_file(std::uint64_t id);

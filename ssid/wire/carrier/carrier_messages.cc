@@ -111,6 +111,11 @@ void fields(Io& io, RebuildSockets& m) {
   io(m.on);
 }
 template <typename Io>
+void fields(Io& io, TellWatchers& m) {
+  io(m.mountpoint);
+  io(m.pid);
+}
+template <typename Io>
 void fields(Io& io, ViewInfo& m) {
   io(m.home_node);
   io(m.mountpoint);
@@ -185,6 +190,12 @@ void fields(Io& io, AcceptedConnection& m) {
 template <typename Io>
 void fields(Io& io, AcceptedConnections& m) {
   io(m.connections);
+}
+template <typename Io>
+void fields(Io& io, HoldLocksOf& m) {
+  io(m.pid);
+  io(m.number);
+  io(m.ranges);
 }
 template <typename Io>
 void fields(Io& io, HeldFileRef& m) {
@@ -307,6 +318,7 @@ SSI_CARRIER_MESSAGE(MountView)
 SSI_CARRIER_MESSAGE(ShowNodes)
 SSI_CARRIER_MESSAGE(UnmountView)
 SSI_CARRIER_MESSAGE(RebuildSockets)
+SSI_CARRIER_MESSAGE(TellWatchers)
 SSI_CARRIER_MESSAGE(ExportStream)
 SSI_CARRIER_MESSAGE(AttachStream)
 SSI_CARRIER_MESSAGE(DrainStream)
@@ -316,6 +328,7 @@ SSI_CARRIER_MESSAGE(DetachStream)
 SSI_CARRIER_MESSAGE(StreamRef)
 SSI_CARRIER_MESSAGE(AttachListener)
 SSI_CARRIER_MESSAGE(AcceptedConnections)
+SSI_CARRIER_MESSAGE(HoldLocksOf)
 SSI_CARRIER_MESSAGE(HeldFileRef)
 SSI_CARRIER_MESSAGE(CarrierStats)
 SSI_CARRIER_MESSAGE(ViewList)

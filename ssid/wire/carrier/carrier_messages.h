@@ -45,6 +45,8 @@ enum class CarrierOp : std::uint32_t {
   kRebuildSockets = 23,
   kAttachListener = 24,
   kAcceptedBy = 25,
+  kHoldLocks = 26,  // with the file
+  kTellWatchers = 27,
 };
 
 enum class CarrierDirection : std::uint32_t {
@@ -87,6 +89,12 @@ struct RebuildSockets {
   std::string cgroup;  // its directory
   bool on = false;
   bool operator==(const RebuildSockets&) const = default;
+};
+// Who watches files in the view, and that process at any rate, is told of what happened until now.
+struct TellWatchers {
+  std::string mountpoint;
+  std::int32_t pid = 0;
+  bool operator==(const TellWatchers&) const = default;
 };
 struct ViewInfo {
   std::uint32_t home_node = 0;
@@ -158,6 +166,12 @@ struct AcceptedConnection {
 };
 struct AcceptedConnections {
   std::vector<AcceptedConnection> connections;
+};
+// Record locks that their owner keeps when it becomes a deputy.
+struct HoldLocksOf {
+  std::int32_t pid = 0;
+  std::int32_t number = -1;             // its descriptor of that file
+  std::vector<std::uint64_t> ranges{};  // of each: start, end, type
 };
 struct HeldFileRef {
   std::uint64_t id = 0;

@@ -1,9 +1,12 @@
-// Descriptors that tell of events: eventfd, signalfd, timerfd, epoll.
+// Descriptors that tell of events: eventfd, signalfd, timerfd, inotify, epoll.
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -70,6 +73,53 @@ class Timerfd : public Kind {
   Number last_ = 0;
 };
 
+// An inotify instance that is there all the time, and watches a directory from the moment at which
+// somebody makes "watch" until he makes "enough": what it hears is in "heard", a line each. It
+// makes files there itself, too.
+class Inotify : public Kind {
+ public:
+  explicit Inotify(const std::string& dir)
+      : dir_(dir), fd_(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)) {
+    expect(fd_ >= 0 && ::mkdir((dir + "/watched").c_str(), 0755) == 0, "inotify_init1");
+    heard_ = open_new(dir + "/heard", O_APPEND);
+  }
+  void round(Number n) override {
+    if (watch_ < 0 && exists("watch") && !exists("enough")) {
+      watch_ = ::inotify_add_watch(fd_, (dir_ + "/watched").c_str(),
+                                   IN_CREATE | IN_DELETE | IN_MOVE | IN_CLOSE_WRITE | IN_ATTRIB);
+      expect(watch_ > 0, "inotify_add_watch");
+      ::close(open_new(dir_ + "/watching"));
+    } else if (watch_ > 0 && exists("enough")) {
+      expect(::inotify_rm_watch(fd_, watch_) == 0, "inotify_rm_watch");
+      watch_ = -1;
+    } else if (watch_ > 0 && n % 20 == 0) {
+      const std::string own = dir_ + "/watched/own-" + std::to_string(n);
+      ::close(open_new(own));
+      expect(::unlink(own.c_str()) == 0, "unlink");
+    }
+    hear();
+  }
+
+ private:
+  bool exists(const char* name) const { return ::access((dir_ + "/" + name).c_str(), F_OK) == 0; }
+  void hear() {
+    alignas(inotify_event) char buffer[4096];
+    const ssize_t got = ::read(fd_, buffer, sizeof buffer);
+    expect(got > 0 || errno == EAGAIN, "read what happened");
+    for (ssize_t at = 0; at < got;) {
+      const auto* const event = reinterpret_cast<const inotify_event*>(buffer + at);
+      at += static_cast<ssize_t>(sizeof *event + event->len);
+      const std::string line = std::to_string(event->mask) + " " +
+                               (event->len > 0 ? static_cast<const char*>(event->name) : "") + "\n";
+      expect(::write(heard_, line.data(), line.size()) == static_cast<ssize_t>(line.size()),
+             "tell what happened");
+    }
+  }
+
+  const std::string dir_;
+  int fd_, heard_ = -1, watch_ = -1;
+};
+
 class NestedEpoll : public Kind {
  public:
   explicit NestedEpoll(const std::string&)
@@ -105,6 +155,7 @@ void add_event_kinds(Makers& makers) {
   makers["eventfd"] = make<Eventfd>();
   makers["signalfd"] = make<Signalfd>();
   makers["timerfd"] = make<Timerfd>();
+  makers["inotify"] = make<Inotify>();
   makers["nested-epoll"] = make<NestedEpoll>();
 }
 
