@@ -16,6 +16,52 @@ def mount_point():
     raise LabError("lab: no cgroup v2 hierarchy is mounted")
 
 
+PERIOD_US = 10_000  # short: who has used up his part stands still for the rest of it
+
+
+def _cpu_hierarchy():
+    """Where version 1 has the cpu controller; None: nowhere."""
+    with open("/proc/self/mounts") as mounts:
+        for line in mounts:
+            _, where, kind, options, *_ = line.split()
+            if kind == "cgroup" and "cpu" in options.split(","):
+                return Path(where)
+    return None
+
+
+def _with_cpu_limit(group):
+    """The group whose limit counts for who is in `group` (and in this one): itself, or its like in version 1's hierarchy."""
+    root = mount_point()
+    if "cpu" in (root / "cgroup.controllers").read_text().split():
+        return group
+    other = _cpu_hierarchy()
+    if other is None:
+        raise LabError("lab: a part of a CPU: the kernel has no cpu controller for its cgroups")
+    return other / group.relative_to(root)
+
+
+def limit_cpu(group, part):
+    """What is in `group`, which nobody has entered yet, gets this part of one CPU. Returns the group to enter as well."""
+    limited = _with_cpu_limit(group)
+    quota = round(PERIOD_US * part)
+    limited.mkdir(parents=True, exist_ok=True)
+    if limited == group:
+        for above in (group.parent.parent, group.parent):
+            (above / "cgroup.subtree_control").write_text("+cpu")
+        (limited / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+    else:
+        (limited / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+        (limited / "cpu.cfs_quota_us").write_text(str(quota))
+    return limited
+
+
+def remove_cpu_limits(group):
+    """Of the groups in `group`; nobody is left in them."""
+    other = _cpu_hierarchy()
+    if other is not None:
+        remove(other / group.relative_to(mount_point()))
+
+
 def enter(path):
     """Moves the calling process; its children follow."""
     (path / "cgroup.procs").write_text("0")

@@ -29,6 +29,7 @@ def _parser():
     up = verbs.add_parser("up", help="start N nodes (default 2)")
     up.add_argument("nodes", nargs="?", type=int, default=2, metavar="N")
     up.add_argument("--cpus", type=_cpus, metavar="LIST", help="node i runs on CPU i mod n of these")
+    up.add_argument("--cpu-part", type=float, metavar="PART", help="each node gets this part of its CPU")
     up.add_argument("--faults", action="store_true", help="let ssid obey fault points")
     up.add_argument("--preset", help="the build to install (default release)")
     run = verbs.add_parser("exec", help="run CMD on a node: exec NODE [-t|-T] -- CMD...")
@@ -68,7 +69,7 @@ def _print_status(lab):
 def _act(options):
     if options.verb == "up":
         service_options = {"ssid": "--faults"} if options.faults else {}
-        lab = Lab(options.nodes, options.cpus, options.preset, options.name, None, service_options)
+        lab = Lab(options.nodes, options.cpus, options.preset, options.name, None, service_options, options.cpu_part)
         lab.up()
         for note in lab.notes:
             print(f"lab: {note}")

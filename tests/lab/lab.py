@@ -20,16 +20,18 @@ class Lab:
 
     preset: the build whose programs are installed on the nodes (default: SSID_LAB_PRESET, or release).
     name: labs of one checkout with different names do not disturb each other.
-    service_options: {"ssid": "--faults"} adds to a service's command line."""
+    service_options: {"ssid": "--faults"} adds to a service's command line.
+    cpu_part: each node gets this part of its CPU and no more: so that nodes which share one are as fast when the others rest."""
 
     def __init__(
-        self, nodes=2, cpus=None, preset=None, name="default", checkout=None, service_options=None
+        self, nodes=2, cpus=None, preset=None, name="default", checkout=None, service_options=None, cpu_part=None
     ):
         self.state = state.State(checkout or state.own_checkout(), name)
         self.node_count = nodes
         self.cpus = sorted(cpus or os.sched_getaffinity(0))
         self.preset = preset or os.environ.get("SSID_LAB_PRESET", "release")
         self.service_options = service_options or {}
+        self.cpu_part = cpu_part
         self.notes = []
 
     @classmethod
@@ -43,6 +45,7 @@ class Lab:
         lab.cpus = facts["cpus"]
         lab.preset = facts["preset"]
         lab.service_options = facts["service_options"]
+        lab.cpu_part = facts["cpu_part"]
         return lab
 
     def __enter__(self):
@@ -106,6 +109,7 @@ class Lab:
                 "cpus": self.cpus,
                 "preset": self.preset,
                 "service_options": self.service_options,
+                "cpu_part": self.cpu_part,
             }
         )
         (self.state.run_dir / "enter").symlink_to(self.build_dir / "bin/lab-enter")
@@ -121,6 +125,7 @@ class Lab:
         if group.exists():
             cgroup.kill(group)
             cgroup.remove(group)
+        cgroup.remove_cpu_limits(group)
         self.state.remove()
 
     def _make_disks(self):
@@ -160,9 +165,12 @@ class Lab:
     def _boot_all(self, numbers):
         boots = []
         for number in numbers:
+            groups = [self._group(f"n{number}")]
+            if self.cpu_part:
+                groups.append(cgroup.limit_cpu(groups[0], self.cpu_part))
             facts = {
                 "number": number,
-                "cgroup": str(self._group(f"n{number}")),
+                "cgroups": [str(group) for group in groups],
                 "cpus": [self.cpus[number % len(self.cpus)]],
                 "disk": str(self.state.disk_dir / f"n{number}"),
                 "socket": str(self.state.node_socket(number)),

@@ -88,7 +88,8 @@ def _fork_init(facts, from_parent, to_parent):
 
 
 def boot(facts):
-    cgroup.enter(Path(facts["cgroup"]))
+    for group in facts["cgroups"]:
+        cgroup.enter(Path(group))
     os.sched_setaffinity(0, facts["cpus"])
     from_child, to_parent = os.pipe()
     from_parent, to_child = os.pipe()
