@@ -55,6 +55,8 @@ struct ProcessLoad {
 };
 
 struct ClusterLoad {
+  static constexpr std::size_t kPastSeconds = 60;
+
   NodeId here;
   std::uint64_t tick = 0;  // grows by one per planning round; with `here` it seeds the choices
   bool balancing = true;   // loadlevel on
@@ -66,6 +68,9 @@ struct ClusterLoad {
   // Whether `processes` are all that want a CPU, enabled or not. If so, what is in the node's
   // `runnable` but not among them has ended already; if not, it is taken to be others that stay.
   bool all_processes = false;
+  // `runnable` of node `here` as it was measured, each second, the newest first and at most
+  // kPastSeconds of them. Where there is nothing it is not known.
+  std::vector<double> runnable_past;
 
   const NodeLoad* find(NodeId id) const {
     for (const auto& node : nodes) {

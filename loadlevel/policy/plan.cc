@@ -285,10 +285,19 @@ class Round {
     return std::min(config_.horizon_max_s, wanted_for_s(p));
   }
 
+  // There was always at least as much to do within the last seconds; 0 if that is not known.
+  double always_here(double seconds) const {
+    const auto wanted = static_cast<std::size_t>(std::ceil(seconds));
+    const auto& past = view_.runnable_past;
+    if (past.size() < wanted) return 0;
+    return *std::min_element(past.begin(), past.begin() + static_cast<std::ptrdiff_t>(wanted));
+  }
+
   // This node's load as it will be, on the average, over the horizon of `p`. A process that has
   // just begun has probably ended long before: it is no reason for an older one to leave. With
   // all_processes the same goes for what ended within the last second: it is in `runnable`, but not
-  // among the processes.
+  // among the processes. But where others always come in their place (`make -j8`), there will be as
+  // much to do as there was all the time for so long before.
   Level expected_here(const ProcessLoad& p) const {
     Level level = levels_[self_];
     if (mode_ != Mode::kBalance) return level;
@@ -303,7 +312,7 @@ class Round {
       lasting += q.demand * (&q == &p ? 1 : std::min(1.0, remaining / horizon));
     }
     const double others = view_.all_processes ? 0 : std::max(0.0, level.runnable - known);
-    level.runnable = std::min(level.runnable, lasting + others);
+    level.runnable = std::min(level.runnable, std::max(lasting + others, always_here(horizon)));
     return level;
   }
 

@@ -260,6 +260,24 @@ TEST_CASE("what has just begun is no reason for an older one to leave") {
   CHECK(p.moves[0].pid == v.processes[0].pid);
 }
 
+TEST_CASE("where one always begins when another has ended, there is one") {
+  ClusterLoad v = view(2, {node(2, 0)});
+  v.processes[0].wanted_s = 30;
+  v.processes[1].wanted_s = 0.4;
+  v.processes[1].enabled = false;
+  v.runnable_past.assign(29, 2);
+  CHECK(plan(v, kConfig, kNow_us).moves.empty());  // not for as long as the older one will last
+  v.runnable_past.assign(30, 2);
+  const Plan p = plan(v, kConfig, kNow_us);
+  REQUIRE(p.moves.size() == 1);
+  CHECK(p.moves[0].pid == v.processes[0].pid);
+  v.runnable_past[20] = 1;  // for a second there was none
+  CHECK(plan(v, kConfig, kNow_us).moves.empty());
+  v.runnable_past.assign(30, 2);
+  v.runnable_past.resize(ClusterLoad::kPastSeconds, 0);  // longer ago than it will last
+  CHECK(plan(v, kConfig, kNow_us).moves.size() == 1);
+}
+
 TEST_CASE("load that is known only as a sum counts in full") {
   ClusterLoad v = view(1, {node(2, 0)});
   v.nodes[0].runnable = 4;  // three more that are not in the view

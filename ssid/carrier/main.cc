@@ -15,6 +15,7 @@
 
 #include "ssid/base/log.h"
 #include "ssid/base/notify.h"
+#include "ssid/base/priority.h"
 #include "ssid/carrier/capabilities.h"
 #include "ssid/carrier/carrier.h"
 #include "ssid/carrier/control_server.h"
@@ -48,6 +49,7 @@ std::vector<std::string> node_views_command(const CarrierOptions& options,
 }
 
 int run(const CarrierOptions& options) {
+  go_first();
   // Descriptors are what a carrier lives on.
   rlimit files{};
   if (::getrlimit(RLIMIT_NOFILE, &files) == 0) {

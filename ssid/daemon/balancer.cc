@@ -56,6 +56,8 @@ void Balancer::tick() {
   ++tick_;
   if (tick_ % 30 == 0) resolved_ = ResolvedList(list_, resolve_in_file_system);
   sample_ = &sampler_.sample();
+  runnable_past_.push_front(sample_->scan.runnable);
+  if (runnable_past_.size() > ClusterLoad::kPastSeconds) runnable_past_.pop_back();
   tracker_.update(sample_->scan.processes, resolved_);
   adopt_guests();
   sampler_.watch(tracker_.enabled());
@@ -135,6 +137,7 @@ ClusterLoad Balancer::view_of_cluster() const {
   view.tick = tick_;
   view.balancing = options_.balancing;
   view.quorate = group_.view().quorate && group_.table_valid();
+  view.runnable_past.assign(runnable_past_.begin(), runnable_past_.end());
 
   std::map<pid_t, SsiPid> guest_of;
   for (const auto& [pid, local] : guest_pids_) guest_of[local] = pid;

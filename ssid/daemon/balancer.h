@@ -8,6 +8,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -101,6 +102,7 @@ class Balancer {
   Tracker tracker_;
   MoveLedger ledger_;
   NodeLoads loads_;
+  std::deque<double> runnable_past_;    // as ClusterLoad has it
   std::map<SsiPid, pid_t> guest_pids_;  // local PIDs of guests here, as of this second
   std::map<SsiPid, Evaluation> stays_;
   DecidedMoves decided_;

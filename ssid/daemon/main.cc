@@ -14,6 +14,7 @@
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
 #include "ssid/base/notify.h"
+#include "ssid/base/priority.h"
 #include "ssid/base/spawn.h"
 #include "ssid/cluster/corosync/corosync_cluster.h"
 #include "ssid/config/config.h"
@@ -245,6 +246,7 @@ int main(int argc, char** argv) {
   if (const auto ended = ssi::parse_arguments(app, argc, argv)) return *ended;
   ssi::log_start("ssid", ssi::LogLevel::kInfo);
   ::signal(SIGPIPE, SIG_IGN);
+  ssi::go_first();
   auto config = ssi::read_config(config_path);
   if (!config) {
     std::fprintf(stderr, "ssid: %s\n", config.error().message().c_str());

@@ -41,6 +41,7 @@ struct Node {
   std::deque<double> runnable;  // of the last steps
   double movable = 0;
   std::deque<NodeLoad> published;
+  std::deque<double> past;  // ClusterLoad::runnable_past
   int outgoing = 0;
 };
 
@@ -154,6 +155,8 @@ class Cluster {
         static_cast<std::uint64_t>(std::max(0.0, kMemory_bytes - node.bytes));
     node.published.push_back(load);
     if (node.published.size() > 8) node.published.pop_front();
+    node.past.push_front(load.runnable);
+    if (node.past.size() > ClusterLoad::kPastSeconds) node.past.pop_back();
   }
 
   // The latest that others have heard of node i.
@@ -193,6 +196,7 @@ class Cluster {
         if (const NodeLoad* load = heard_of(i)) view.nodes.push_back(*load);
       }
     }
+    view.runnable_past.assign(nodes_[here].past.begin(), nodes_[here].past.end());
     if (with_processes) {
       for (const auto index : nodes_[here].jobs) {
         const Running& r = running_[index];
