@@ -165,6 +165,7 @@ struct ProcessFacts {
   ProcessName name;
   pid_t own_pid = 0;  // as it calls itself, and its /proc does
   pid_t parent = 0;
+  pid_t session = 0;                   // its leader, which may have ended; in our PID namespace
   std::uint64_t start_time_ticks = 0;  // field 22 of /proc/PID/stat
   std::string exe;                     // without " (deleted)"
   bool exe_deleted = false;

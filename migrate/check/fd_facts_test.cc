@@ -20,6 +20,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/timerfd.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -348,6 +349,54 @@ TEST_CASE("network connections and sockets are named") {
     socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
   });
   CHECK(local.reason().empty());
+}
+
+TEST_CASE("a datagram that waits, whose sender has a name") {
+  const auto prepare = [](bool named, int sent) {
+    return [named, sent] {
+      int ends[2];
+      socketpair(AF_UNIX, SOCK_DGRAM, 0, ends);
+      for (int i = 0; i < sent; ++i) {
+        if (named && i == 2) {  // the two before it come from nobody
+          const sa_family_t family = AF_UNIX;
+          bind(ends[1], reinterpret_cast<const sockaddr*>(&family), sizeof family);
+        }
+        (void)!write(ends[1], "word", 4);
+      }
+    };
+  };
+  CHECK(Subject(prepare(true, 2)).reason().empty());
+  CHECK(Subject(prepare(false, 3)).reason().empty());
+  CHECK(Subject(prepare(true, 3))
+            .reason()
+            .ends_with("with an unread datagram whose sender's name would be forgotten"));
+}
+
+TEST_CASE("of datagrams that were connected by an address the kernel says nobody") {
+  CHECK(Subject([] {
+          sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+          const int server = socket(AF_UNIX, SOCK_DGRAM, 0),
+                    client = socket(AF_UNIX, SOCK_DGRAM, 0);
+          bind(server, reinterpret_cast<sockaddr*>(&name), sizeof name.sun_family);
+          socklen_t size = sizeof name;
+          getsockname(server, reinterpret_cast<sockaddr*>(&name), &size);
+          connect(client, reinterpret_cast<sockaddr*>(&name), size);
+        })
+            .reason()
+            .find("another user") == std::string::npos);
+}
+
+TEST_CASE("who had connected a pair is told by the kernel, and criu is root") {
+  const auto prepare = [](uid_t by) {
+    return [by] {
+      int ends[2];
+      (void)!setresuid(by, by, 0);
+      socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+      (void)!setresuid(0, 0, 0);
+    };
+  };
+  CHECK(Subject(prepare(0)).reason().empty());
+  CHECK(Subject(prepare(1234)).reason().ends_with("connected by another user than the process is"));
 }
 
 TEST_CASE("a unix socket whose other end is ours") {

@@ -25,6 +25,8 @@
 namespace ssi::check {
 namespace {
 
+// Each is held against those of all the others.
+constexpr std::size_t kTreeDescriptorsMax = 32768;
 constexpr unsigned long kExitingFlag = 0x00000004;       // PF_EXITING
 constexpr unsigned long kKernelThreadFlag = 0x00200000;  // PF_KTHREAD
 constexpr std::string_view kDeleted = " (deleted)";
@@ -64,6 +66,7 @@ Result<> read_stat(const ProcDir& proc, ProcessFacts& facts, bool* exiting = nul
   const auto at = [&](std::size_t index) { return fields[index - 3]; };  // as numbered in proc(5)
   facts.state = at(3)[0];
   facts.parent = static_cast<pid_t>(number(at(4)));
+  facts.session = static_cast<pid_t>(number(at(6)));
   facts.kernel_thread = (number(at(9)) & kKernelThreadFlag) != 0;
   if (exiting != nullptr) *exiting = (number(at(9)) & kExitingFlag) != 0;
   facts.threads = static_cast<int>(number(at(20)));
@@ -250,24 +253,21 @@ OpenObjects read_open_objects(const ProcDir& other, const std::set<std::string>&
 }
 
 // ssid looks at sockets through duplicates, and the carrier has one of what it is to relay.
-void find_holder_of_socket(const ProcDir& other, const OpenObjects& open, const ProcessName& name,
+void find_holder_of_socket(bool is_ssids, const OpenObjects& open, const ProcessName& name,
                            FdFact& fd) {
   if (name.pid == ::getpid()) return;
-  if (open.contains({fd.device, fd.inode})) {
-    const auto exe = other.link("exe");
-    if (!exe || !is_own_program(*exe)) fd.holders.push_back(name);
-  }
+  if (!is_ssids && open.contains({fd.device, fd.inode})) fd.holders.push_back(name);
   if (std::ranges::any_of(fd.peers, [&](auto peer) { return open.contains({fd.device, peer}); })) {
     fd.peer_holders.push_back(name);
   }
 }
 
-void find_holders(const ProcDir& other, const OpenObjects& open, const ProcessName& name,
+void find_holders(bool is_ssids, const OpenObjects& open, const ProcessName& name,
                   std::vector<FdFact>& fds) {
   for (auto& fd : fds) {
     if (!may_have_holders(fd) || fd.kind == FdKind::kPtyMaster) continue;
     if (fd.kind == FdKind::kUnixSocket) {
-      find_holder_of_socket(other, open, name, fd);
+      find_holder_of_socket(is_ssids, open, name, fd);
       continue;
     }
     const auto held = open.find({fd.device, fd.inode});
@@ -378,13 +378,15 @@ void find_others(std::vector<Subject>& subjects, Look look) {
     const auto other = ProcDir::open(pid);
     if (!other) continue;
     const ProcessName name = name_of(*other);
+    const auto exe = other->link("exe");
+    const bool is_ssids = exe && is_own_program(*exe);
     const OpenObjects open = read_open_objects(*other, fifos);
     const auto mapped = memory ? read_shared_objects(*other) : std::set<MemoryKey>();
     const auto ptys = masters && pid != ::getpid() ? std::optional(read_pty_use(*other))
                                                    : std::optional<PtyUse>();
     for (Subject& s : subjects) {
       if (s.facts.name.pid == pid) continue;
-      find_holders(*other, open, name, s.facts.fds);
+      find_holders(is_ssids, open, name, s.facts.fds);
       if (ptys) find_users_of_ptys(*ptys, name, s.facts.fds);
       find_mappers(mapped, name, s.facts.fds);
       if (look == Look::kAtAll) find_sharers(mapped, open, name, s.shared);
@@ -478,6 +480,7 @@ Result<ProcessFacts> read_facts(pid_t pid) {
 
 Result<std::vector<ProcessFacts>> read_tree_facts(pid_t root, std::size_t most) {
   std::vector<Subject> subjects;
+  std::size_t descriptors = 0;
   SSI_ASSIGN(auto first, read_subject(root));
   subjects.push_back(std::move(first));
   for (std::size_t i = 0; i < subjects.size(); ++i) {
@@ -494,6 +497,12 @@ Result<std::vector<ProcessFacts>> read_tree_facts(pid_t root, std::size_t most) 
       if (subjects.size() == most) {
         return Error(ErrorCode::kRefused,
                      "its tree has more than " + std::to_string(most) + " processes");
+      }
+      descriptors += subject->facts.fds.size();
+      if (descriptors > kTreeDescriptorsMax) {
+        return Error(
+            ErrorCode::kRefused,
+            "its tree has more than " + std::to_string(kTreeDescriptorsMax) + " descriptors open");
       }
       subjects.push_back(std::move(*subject));
     }

@@ -20,7 +20,7 @@ Result<ProcessFacts> read_facts(pid_t pid);
 
 // The facts about `root` and all below it, `root` first; without those that have ended and wait for
 // their parents, which are nobody's children then. One walk through all processes for all of them.
-// kRefused: more than `most`.
+// kRefused: more than `most`, or too many descriptors.
 Result<std::vector<ProcessFacts>> read_tree_facts(pid_t root, std::size_t most);
 
 }  // namespace ssi::check

@@ -180,6 +180,20 @@ Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds)
   return seen;
 }
 
+// The kernel says who was at the other end when they were connected. criu connects them anew, as
+// root; a process that asks is not to take somebody else for itself.
+std::string why_not_peer(int socket, const std::string& status) {
+  ucred peer{};
+  socklen_t size = sizeof peer;
+  constexpr auto kNobody = static_cast<uid_t>(-1);  // datagrams: nobody was asked
+  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0 || peer.uid == 0 ||
+      peer.uid == kNobody) {
+    return "";
+  }
+  const auto own = static_cast<uid_t>(std::strtoul(field(status, "Uid").c_str(), nullptr, 10));
+  return peer.uid == own ? "" : "that was connected by another user than the process is";
+}
+
 void add_open_sockets(const ProcDir& proc, std::set<fds::SocketInode>& inodes) {
   const auto numbers = proc.list("fd");
   if (!numbers) return;
@@ -256,6 +270,7 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
   }
   // It runs, and may have opened some since then; what is true is asked when it stands still.
   add_open_sockets(proc, inside);
+  const auto status = proc.read("status");
   for (const Seen& one : seen) {
     FdFact& fd = fds[one.fact];
     const auto socket = table.find(fd.inode);
@@ -286,6 +301,9 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
     }
     fd.why_not_relayed = why_not_relayed(socket->second, state, loaded, fd.peers, table);
     if (fd.why_not.empty()) fd.why_not = why_not(socket->second, state, table).value_or("");
+    if (fd.why_not.empty() && status && inside.contains(socket->second.peer)) {
+      fd.why_not = why_not_peer(*one.socket, *status);
+    }
   }
   return {};
 }

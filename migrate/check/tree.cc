@@ -5,6 +5,7 @@
 
 #include "migrate/check/pipe_ends.h"
 #include "migrate/check/pty_facts.h"
+#include "migrate/check/sessions.h"
 #include "migrate/fds/pidfd.h"
 
 namespace ssi::check {
@@ -90,6 +91,10 @@ std::optional<Refusal> check_tree(const Tree& tree, const CheckContext& context)
                                   : "process " + std::to_string(facts.name.pid) + " (" +
                                         facts.name.comm + ") of its tree: " + reason);
     }
+  }
+  if (auto reason = why_sessions_stay(tree)) {
+    all.passes = false;
+    all.reasons.push_back(std::move(*reason));
   }
   if (all.reasons.empty()) return {};
   return all;

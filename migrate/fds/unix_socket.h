@@ -44,6 +44,7 @@ using UnixTable = std::map<SocketInode, UnixSocket>;
 struct UnixSocketState {
   bool name_deleted = false;     // its file: nobody can find it any more
   bool labels_messages = false;  // what is received comes with credentials, a time or the like
+  bool named_sender = false;     // a datagram waits that came from a socket with a name
   std::string path{};            // of its file, from the root on; empty: it has none any more
   std::string former_path{};     // of a deleted one: something else may be there by now
 };

@@ -59,10 +59,31 @@ void take(msghdr& message, std::vector<UniqueFd>& found) {
   }
 }
 
+// Does any of the datagrams that wait say by which name it was sent?
+bool has_named_sender(int socket) {
+  if (option(socket, SO_TYPE) != SOCK_DGRAM) return false;
+  char first = 0;
+  if (::recv(socket, &first, sizeof first, MSG_PEEK | MSG_DONTWAIT) < 0)
+    return false;  // none waits
+  const PeekOffset offset(socket);
+  std::vector<char> data(kDatagramMax);  // what does not fit would be seen as one more
+  for (int i = 0; offset.works() && i < kMessagesMax; ++i) {
+    sockaddr_un name{};
+    socklen_t size = sizeof name;
+    if (::recvfrom(socket, data.data(), data.size(), MSG_PEEK | MSG_DONTWAIT,
+                   reinterpret_cast<sockaddr*>(&name), &size) < 0) {
+      return false;
+    }
+    if (size > sizeof name.sun_family) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 UnixSocketState read_state(int socket) {
   UnixSocketState state;
+  state.named_sender = has_named_sender(socket);
   for (const int name : {SO_PASSCRED, SO_PASSSEC, kPassPidfd, SO_TIMESTAMP, SO_TIMESTAMPNS,
                          SO_TIMESTAMPING, SO_TIMESTAMP_NEW, SO_TIMESTAMPNS_NEW}) {
     state.labels_messages |= option(socket, name) != 0;

@@ -90,8 +90,6 @@ class Here:
         arch = test.description.get("arch", os.uname().machine)
         if arch != os.uname().machine:
             return f"is for {arch}"
-        if test.has_flag("noauto"):
-            return "is to be run by hand only"
         for feature in test.description.get("feature", "").split():
             if not self._has(feature):
                 return f"needs what criu calls {feature}"
