@@ -107,6 +107,10 @@ fds::ProcFile read_proc_file(const ProcDir& proc, const FdFact& fd, const struct
     const auto at_its_end = fds::is_at_its_end(proc.pid(), fd.number);
     file.begun = !at_its_end || !*at_its_end;
   }
+  if (file.begun && file.mappings) {
+    const auto now = owner.read("root" + fd.target);
+    file.begun = !now || !fds::goes_on_there(*now, fd.position);
+  }
   return file;
 }
 

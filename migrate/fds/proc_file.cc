@@ -49,6 +49,21 @@ pid_t take_pid(std::string_view& path) {
   return pid;
 }
 
+// A line of maps. A deleted file is held under a name of ours there; memory never had one.
+bool is_called_otherwise_there(std::string_view line) {
+  const auto has = [line](std::string_view name) { return line.find(name) != line.npos; };
+  return line.ends_with(" (deleted)") && !has(" /memfd:") && !has(" /SYSV") && !has(" /dev/zero ");
+}
+
+// "START-END PERM OFFSET DEVICE INODE NAME": has who read so many bytes of it read a part of device
+// and inode? They are others there.
+bool is_within_device(std::string_view line, std::uint64_t read) {
+  std::size_t device = 0;
+  for (int i = 0; i < 3; ++i) device = std::min(line.find(' ', device), line.size() - 1) + 1;
+  const std::size_t end = line.find(' ', std::min(line.find(' ', device), line.size() - 1) + 1);
+  return read > device && read < end;
+}
+
 bool is_of_machine(std::string_view path) {
   const auto begins = [path](std::string_view start) { return path.starts_with(start); };
   return std::ranges::find(kOfMachine, path) != std::end(kOfMachine) ||
@@ -79,6 +94,7 @@ ProcFile parse_proc_file(std::string_view path, std::uint32_t flags, std::uint64
   if (!steady && std::ranges::find(kSnapshots, path) == std::end(kSnapshots)) return {};
   file.about = ProcFile::About::kProcess;
   file.begun = position > 0 && (!steady || file.pid == kInit);
+  file.mappings = path == "maps" && file.pid != kInit;
   return file;
 }
 
@@ -98,8 +114,21 @@ pid_t ended_process(std::string_view path) {
   return path.empty() ? pid : 0;
 }
 
+bool goes_on_there(std::string_view maps, std::uint64_t position) {
+  if (position > maps.size()) return false;
+  for (std::uint64_t left = position; left > 0;) {
+    const std::string_view line = maps.substr(0, maps.find('\n'));
+    if (is_called_otherwise_there(line)) return false;
+    if (left <= line.size()) return !is_within_device(line, left);
+    left -= line.size() + 1;
+    maps.remove_prefix(line.size() + 1);
+  }
+  return true;
+}
+
 std::uint64_t position_there(std::string_view path, std::uint64_t position) {
-  return parse_proc_file(path, O_RDONLY, position).begun ? kPastTheEnd : position;
+  const ProcFile file = parse_proc_file(path, O_RDONLY, position);
+  return file.begun && !file.mappings ? kPastTheEnd : position;
 }
 
 Result<bool> is_at_its_end(pid_t pid, int number) {

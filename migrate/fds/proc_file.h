@@ -7,7 +7,8 @@
 //
 // Most are made anew when they are read from the beginning. One of which a part was read stays: the
 // rest would be of another time and place. One that was read to its end is at its end afterwards,
-// however long it is there. Pure, but for being asked for its end.
+// however long it is there. Mappings (maps) are the same there, each in a line that is as long: so
+// they are read on. Pure, but for being asked for its end.
 //
 // Rejected: those whose content is a mixture, such as mounts, net/ and cgroup; those of
 // /proc/sys/net, which are not the same on each node.
@@ -32,6 +33,7 @@ struct ProcFile {
   bool of_thread = false;  // of one that is not the first: those are there after the files
   // Its content is made anew when it is read from the beginning, and some of it was read.
   bool begun = false;
+  bool mappings = false;  // maps
   bool may_be_written = false;
   bool moves_by_name() const { return about != About::kNothingThatMoves; }
 };
@@ -46,6 +48,11 @@ std::optional<std::string> proc_file_why_not(const ProcFile& file, const std::se
 // Whose directory of /proc, whose name is gone, that was; 0: nobody's. criu starts a process with
 // that PID for a moment, to find the directory.
 pid_t ended_process(std::string_view path);
+
+// Of `maps`, which is as the process's mappings are now: can who has read `position` bytes of it go
+// on at the same one elsewhere? Not within the numbers of a file, nor after a deleted one, which is
+// called otherwise there.
+bool goes_on_there(std::string_view maps, std::uint64_t position);
 
 // Where criu is to put it that had it at `position`, and had read all before that or to its end.
 std::uint64_t position_there(std::string_view path, std::uint64_t position);

@@ -71,6 +71,29 @@ TEST_CASE("why a file of /proc stays") {
   CHECK(why_not("/proc/813/maps") == "");
 }
 
+TEST_CASE("mappings are read on at the same byte, behind none that is called otherwise there") {
+  const std::string first = "55d0c0000000-55d0c0021000 rw-p 00000000 00:00 0          [heap]\n";
+  const std::string memory =
+      "7f0000000000-7f0000001000 rw-s 00000000 00:01 33         /memfd:x (deleted)\n";
+  const std::string deleted =
+      "7f0000001000-7f0000002000 r--p 00000000 fd:01 34         /tmp/lib.so (deleted)\n";
+  const std::string bare = "7f0000002000-7f0000003000 rw-p 00000000 00:00 0 \n";
+  const std::string maps = bare + first + memory + deleted + bare;
+  const std::size_t device = bare.find("00:00"), inode_end = bare.size() - 2;
+  for (std::size_t i = 0; i <= bare.size(); ++i) {
+    CHECK_MESSAGE(goes_on_there(maps, i) == (i <= device || i >= inode_end), i);
+  }
+  std::uint64_t position = bare.size() + first.size();
+  CHECK(goes_on_there(maps, position));
+  CHECK(goes_on_there(maps, position += memory.size()));
+  CHECK_FALSE(goes_on_there(maps, position + 1));
+  CHECK_FALSE(goes_on_there(maps, position += deleted.size()));
+  CHECK_FALSE(goes_on_there(maps, maps.size()));
+  CHECK_FALSE(goes_on_there(bare, bare.size() + 1));
+  CHECK(goes_on_there(bare, bare.size()));
+  CHECK_FALSE(goes_on_there("\n\n", 3));
+}
+
 TEST_CASE("what was read to its end is at its end there, what does not change is where it was") {
   const auto beyond_all = std::uint64_t{1} << 30;
   CHECK(position_there("/proc/stat", 0) == 0);
@@ -79,6 +102,7 @@ TEST_CASE("what was read to its end is at its end there, what does not change is
   CHECK(position_there("/proc/812/environ", 100) == 100);
   CHECK(position_there("/proc", 300) == 300);
   CHECK(position_there("/tmp/proc/stat", 100) == 100);
+  CHECK(position_there("/proc/812/maps", 100) == 100);
 }
 
 TEST_CASE("a file is asked for its end, and who reads it does not notice") {
