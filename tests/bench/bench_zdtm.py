@@ -78,6 +78,8 @@ class Bench:
 
     def judge(self, test):
         outcome = self.try_one(test)
+        if outcome.kind is Kind.REFUSED and test.has_flag("crfail"):
+            outcome.kind = Kind.RIGHTLY_REFUSED
         if outcome.kind not in (Kind.LOST, Kind.REFUSED_NOT_PASS):
             return outcome
         fails_without = self.try_one(test, move=False).kind is Kind.LOST
@@ -121,13 +123,14 @@ def report(results, seconds):
     ran = [outcome for _, outcome in results if outcome.kind is not Kind.NOT_HERE]
     print(f"\n{len(results)} tests of the host flavour, {len(ran)} can run here; {seconds:.0f} s\n")
     print(observe.table(["tests", "outcome"], [[len(by_kind[kind]), kind.value] for kind in Kind]))
-    for kind in (Kind.REFUSED, Kind.THAWED):
+    for kind in (Kind.REFUSED, Kind.RIGHTLY_REFUSED, Kind.THAWED):
         if by_kind[kind]:
             print(f"\n{kind.value}:\n\n{table_of_reasons([outcome for _, outcome in by_kind[kind]])}")
-    for kind in (Kind.LOST, Kind.THAWED, Kind.MOVED_OTHERWISE, Kind.NOT_HERE, Kind.REFUSED_NOT_PASS, Kind.REFUSED):
+    for kind in (Kind.LOST, Kind.THAWED, Kind.MOVED_OTHERWISE, Kind.NOT_HERE, Kind.REFUSED_NOT_PASS, Kind.RIGHTLY_REFUSED,
+                 Kind.REFUSED):
         if by_kind[kind]:
             rows = [[test.title, outcome.reason] for test, outcome in by_kind[kind]]
-            if kind is Kind.REFUSED:  # the words as they were are above
+            if kind in (Kind.REFUSED, Kind.RIGHTLY_REFUSED):  # the words as they were are above
                 rows = sorted(([title, "; ".join(kinds_of_reason(why))] for title, why in rows), key=lambda row: row[1])
             print(f"\n{kind.value}:\n\n{observe.table(['test', 'reason'], rows)}")
 

@@ -24,6 +24,7 @@ class Kind(Enum):
     PASSED = "moved, PASS"
     MOVED_OTHERWISE = "moved, its own check can't pass there"
     REFUSED = "refused before the freeze, PASS at home"
+    RIGHTLY_REFUSED = "refused before the freeze, as criu's own runner wants it, PASS at home"
     REFUSED_NOT_PASS = "refused before the freeze, does not PASS without a move"
     THAWED = "failed after the freeze, PASS at home"
     LOST = "LOST"
