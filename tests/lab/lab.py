@@ -68,6 +68,8 @@ class Lab:
             raise LabError("lab: must be root")
         if not 1 <= self.node_count <= 200:
             raise LabError(f"lab: {self.node_count} nodes: want 1 to 200")
+        if self.cpu_part is not None and not 0.01 <= self.cpu_part <= 1:
+            raise LabError(f"lab: {self.cpu_part} of a CPU: want 0.01 to 1")
         if not (self.build_dir / "bin/lab-init").exists():
             raise LabError(f"lab: build/{self.preset} is not built: ./dev build --preset {self.preset}")
         with self.state.lock():
@@ -166,7 +168,7 @@ class Lab:
         boots = []
         for number in numbers:
             groups = [self._group(f"n{number}")]
-            if self.cpu_part:
+            if self.cpu_part is not None:
                 groups.append(cgroup.limit_cpu(groups[0], self.cpu_part))
             facts = {
                 "number": number,

@@ -355,6 +355,19 @@ class WholeLabs(unittest.TestCase):
         self.assertTrue(pids)
         self.assert_no_trace(lab, pids)
 
+    def test_each_node_has_its_part_of_a_cpu(self):
+        busy = ["python3", "-c", "import time; end = time.monotonic() + 2\nwhile time.monotonic() < end: pass\nprint(time.process_time())"]
+        with Lab(2, name="labtest_part", cpu_part=0.25) as lab:
+            self.assertLess(float(lab.run(1, busy).stdout), 1)  # of two seconds
+            lab.crash(1)
+            lab.boot(1)
+            self.assertLess(float(lab.run(1, busy).stdout), 1)
+        self.assert_no_trace(lab)
+        self.assertEqual(list(Path("/sys/fs/cgroup").glob(f"*/*{lab.state.key}*")), [])
+        for part in (0, -1, 1.5):
+            with self.assertRaises(LabError):
+                Lab(1, name="labtest_part", cpu_part=part).up()
+
     def test_up_replaces_what_a_killed_up_left(self):
         lab = Lab(2, name="labtest_again")
         lab.up()
