@@ -8,20 +8,12 @@
 #include <cerrno>
 
 #include "fs/store/test_client.h"
+#include "ssid/base/record_lock.h"
 
 using namespace ssi;
 using namespace ssi::fs;
 
 namespace {
-
-struct flock bytes_from(short type, off_t start, off_t length) {
-  struct flock lock {};
-  lock.l_type = type;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = start;
-  lock.l_len = length;
-  return lock;
-}
 
 // A process that has bytes 10 to 19 of a file for writing, becomes a deputy when we say so, and
 // waits.
@@ -35,7 +27,7 @@ struct Owner {
     pid = ::fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
-      auto lock = bytes_from(F_WRLCK, 10, 10);
+      auto lock = record_lock(F_WRLCK, 10, 10);
       if (::fcntl(*fd, F_SETLK, &lock) == 0 && ::write(*tells, "x", 1) == 1) {
         serve(asks_[1]);
       }
@@ -90,7 +82,7 @@ struct Owner {
   }
   // Who keeps others from writing there.
   pid_t holder(off_t at) const {
-    auto lock = bytes_from(F_WRLCK, at, 1);
+    auto lock = record_lock(F_WRLCK, at, 1);
     REQUIRE(::fcntl(*fd, F_GETLK, &lock) == 0);
     return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
   }
@@ -130,7 +122,7 @@ TEST_CASE("what the process has is got while it is no deputy yet, without asking
   TempDir dir;
   Owner owner(dir.path + "/f");
   const auto locks = owner.locks();
-  CHECK(locks->set(bytes_from(F_WRLCK, 10, 10)) == 0);
+  CHECK(locks->set(record_lock(F_WRLCK, 10, 10)) == 0);
   CHECK(owner.holder(10) == owner.pid);
 }
 
@@ -145,28 +137,28 @@ TEST_CASE("a guest's lock stays its deputy's: changed, told and let go by that o
   REQUIRE(guest.lookup(kRootNode, "f", entry) == 0);
   constexpr std::uint64_t kGuest = 7, kOther = 8;
   REQUIRE(adopt(guest, entry.node, kGuest, id) == 0);
-  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, bytes_from(F_WRLCK, 10, 10)) == 0);
+  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, record_lock(F_WRLCK, 10, 10)) == 0);
   store.held().release(id);
   owner.is_deputy = true;
 
-  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kOther, bytes_from(F_RDLCK, 15, 1)) == EAGAIN);
-  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, bytes_from(F_UNLCK, 10, 5)) == 0);
+  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kOther, record_lock(F_RDLCK, 15, 1)) == EAGAIN);
+  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, record_lock(F_UNLCK, 10, 5)) == 0);
   CHECK(owner.holder(14) == 0);
   CHECK(owner.holder(15) == owner.pid);
-  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, bytes_from(F_WRLCK, 100, 0)) == 0);
+  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, record_lock(F_WRLCK, 100, 0)) == 0);
   CHECK(owner.holder(1 << 20) == owner.pid);
-  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kOther, bytes_from(F_WRLCK, 12, 1)) == 0);
-  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, bytes_from(F_WRLCK, 10, 5)) == EAGAIN);
+  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kOther, record_lock(F_WRLCK, 12, 1)) == 0);
+  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, record_lock(F_WRLCK, 10, 5)) == EAGAIN);
 
-  REQUIRE(ask_lock(guest, Op::kGetlk, entry.node, kGuest, bytes_from(F_WRLCK, 15, 5)) == 0);
+  REQUIRE(ask_lock(guest, Op::kGetlk, entry.node, kGuest, record_lock(F_WRLCK, 15, 5)) == 0);
   CHECK(guest.reply<LockBody>().type == F_UNLCK);  // its own
-  REQUIRE(ask_lock(guest, Op::kGetlk, entry.node, kGuest, bytes_from(F_WRLCK, 10, 5)) == 0);
+  REQUIRE(ask_lock(guest, Op::kGetlk, entry.node, kGuest, record_lock(F_WRLCK, 10, 5)) == 0);
   CHECK(guest.reply<LockBody>().start == 12);
 
-  REQUIRE(ask_lock(guest, Op::kUnlockOwner, entry.node, kGuest, bytes_from(F_UNLCK, 0, 0)) == 0);
+  REQUIRE(ask_lock(guest, Op::kUnlockOwner, entry.node, kGuest, record_lock(F_UNLCK, 0, 0)) == 0);
   CHECK(owner.holder(15) == 0);
   CHECK(owner.holder(1 << 20) == 0);
-  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, bytes_from(F_WRLCK, 15, 1)) == 0);
+  CHECK(ask_lock(guest, Op::kSetlk, entry.node, kGuest, record_lock(F_WRLCK, 15, 1)) == 0);
   CHECK(owner.holder(15) != owner.pid);  // any other way from then on
 }
 
@@ -183,24 +175,24 @@ TEST_CASE("it moves on: held by the next node, too, and let go by the last one")
   REQUIRE(target.lookup(kRootNode, "f", here) == 0);
   REQUIRE(adopt(source, there.node, 1, id) == 0);
   store.held().release(id);
-  REQUIRE(ask_lock(source, Op::kHoldLocks, there.node, 1, bytes_from(F_UNLCK, 0, 0)) == 0);
+  REQUIRE(ask_lock(source, Op::kHoldLocks, there.node, 1, record_lock(F_UNLCK, 0, 0)) == 0);
   const std::uint64_t next = source.reply<HeldBody>().id;
   REQUIRE(adopt(target, here.node, 2, next) == 0);
   store.held().release(next);
   bool moved = true;
   SUBCASE("the move is done") {
-    CHECK(ask_lock(source, Op::kUnlockOwner, there.node, 1, bytes_from(F_UNLCK, 0, 0)) == 0);
+    CHECK(ask_lock(source, Op::kUnlockOwner, there.node, 1, record_lock(F_UNLCK, 0, 0)) == 0);
   }
   SUBCASE("it came to nothing") {
-    CHECK(ask_lock(target, Op::kUnlockOwner, here.node, 2, bytes_from(F_UNLCK, 0, 0)) == 0);
+    CHECK(ask_lock(target, Op::kUnlockOwner, here.node, 2, record_lock(F_UNLCK, 0, 0)) == 0);
     moved = false;
   }
   CHECK(owner.holder(10) == owner.pid);
   Client& now = moved ? target : source;
   const std::uint64_t node = moved ? here.node : there.node;
-  CHECK(ask_lock(now, Op::kSetlk, node, moved ? 2 : 1, bytes_from(F_UNLCK, 10, 5)) == 0);
+  CHECK(ask_lock(now, Op::kSetlk, node, moved ? 2 : 1, record_lock(F_UNLCK, 10, 5)) == 0);
   CHECK(owner.holder(10) == 0);
-  CHECK(ask_lock(now, Op::kUnlockOwner, node, moved ? 2 : 1, bytes_from(F_UNLCK, 0, 0)) == 0);
+  CHECK(ask_lock(now, Op::kUnlockOwner, node, moved ? 2 : 1, record_lock(F_UNLCK, 0, 0)) == 0);
   CHECK(owner.holder(15) == 0);
 }
 
@@ -231,5 +223,5 @@ TEST_CASE("a deputy that is gone has no locks, and gets none") {
   owner.is_deputy = true;
   const auto locks = owner.locks();
   owner.end();
-  CHECK(locks->set(bytes_from(F_WRLCK, 0, 1)) == ENOLCK);
+  CHECK(locks->set(record_lock(F_WRLCK, 0, 1)) == ENOLCK);
 }

@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "fs/store/call.h"
+#include "ssid/base/record_lock.h"
 
 namespace ssi::fs {
 namespace {
@@ -20,12 +21,8 @@ bool valid_lock(const LockBody& body) {
 }
 
 struct flock flock_of(const LockBody& body) {
-  struct flock lock {};
-  lock.l_type = static_cast<short>(body.type);
-  lock.l_whence = SEEK_SET;
-  lock.l_start = static_cast<off_t>(body.start);
-  lock.l_len = static_cast<off_t>(body.length);
-  return lock;
+  return record_lock(static_cast<short>(body.type), static_cast<off_t>(body.start),
+                     static_cast<off_t>(body.length));
 }
 
 // By whom it is held; null: see errno.

@@ -20,7 +20,7 @@
 #include <fstream>
 #include <functional>
 
-#include "fs/view/test_home.h"
+#include "fs/view/test_view.h"
 #include "fs/view/view.h"
 #include "ssid/wire/carrier/deleted_socket.h"
 
@@ -242,13 +242,8 @@ struct Fixture {
 
   Fixture() {
     std::filesystem::create_directory(home_dir.path + "/d");
-    std::filesystem::create_directory(mount_dir.path + "/view");
     cgroup.add(guest);
-    View::Options options;
-    options.mountpoint = mount_dir.path + "/view";
-    options.remote.dial = [this] { return home.dial(); };
-    options.remote.hello.realm = 1;
-    auto mounted = View::mount(std::move(options), digests);
+    auto mounted = mount_view(mount_dir.path + "/view", home, digests);
     if (!mounted) FAIL(mounted.error().message());
     view = std::move(mounted).value();
     REQUIRE(at_home.try_to(Do::kBind, home_path) == 0);

@@ -19,7 +19,7 @@
 #include <map>
 #include <random>
 
-#include "fs/view/test_home.h"
+#include "fs/view/test_view.h"
 #include "fs/view/view.h"
 
 using namespace ssi;
@@ -115,12 +115,7 @@ struct Fixture {
   Fixture() {
     std::filesystem::create_directory(at_home);
     std::filesystem::create_directory(home_dir.path + "/e");
-    std::filesystem::create_directory(mount_dir.path + "/view");
-    View::Options options;
-    options.mountpoint = mount_dir.path + "/view";
-    options.remote.dial = [this] { return home.dial(); };
-    options.remote.hello.realm = 1;
-    auto mounted = View::mount(std::move(options), digests);
+    auto mounted = mount_view(mount_dir.path + "/view", home, digests);
     if (!mounted) FAIL(mounted.error().message());
     view = std::move(mounted).value();
   }
@@ -462,14 +457,9 @@ TEST_CASE("a view's process that is killed while it tells is gone, and its mount
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     TempDir home_dir;
-    std::filesystem::create_directory(mountpoint);
     Home home(home_dir.path);
     DigestCache digests;
-    View::Options options;
-    options.mountpoint = mountpoint;
-    options.remote.dial = [&] { return home.dial(); };
-    options.remote.hello.realm = 1;
-    const auto view = View::mount(std::move(options), digests);
+    const auto view = mount_view(mountpoint, home, digests);
     Watcher guest;
     if (!view || guest.watch(mountpoint, IN_CREATE | IN_DELETE) != 1) ::_exit(1);
     const std::string file = home_dir.path + "/f";

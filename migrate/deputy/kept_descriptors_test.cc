@@ -13,6 +13,7 @@
 #include "migrate/deputy/test_original.h"
 #include "ssid/base/deputy_lock.h"
 #include "ssid/base/deputy_lock_wire.h"
+#include "ssid/base/record_lock.h"
 
 namespace ssi::deputy {
 
@@ -32,15 +33,6 @@ print(*files, file=open(path + ".new", "w"), flush=True)
 os.rename(path + ".new", path + ".ready")
 while True: time.sleep(0.001)
 )";
-
-struct flock bytes_from(short type, off_t start, off_t length) {
-  struct flock lock {};
-  lock.l_type = type;
-  lock.l_whence = SEEK_SET;
-  lock.l_start = start;
-  lock.l_len = length;
-  return lock;
-}
 
 }  // namespace
 
@@ -62,7 +54,7 @@ TEST_CASE("a record lock for writing is the deputy's, and was nobody else's at a
   const int mine = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   REQUIRE(mine >= 0);
   const auto holder = [&] {
-    auto lock = bytes_from(F_RDLCK, 19, 1);
+    auto lock = record_lock(F_RDLCK, 19, 1);
     REQUIRE(::fcntl(mine, F_GETLK, &lock) == 0);
     return lock.l_type == F_UNLCK ? 0 : lock.l_pid;
   };
@@ -81,28 +73,28 @@ TEST_CASE("what a deputy is asked to lock it locks, and is a deputy as before") 
   const pid_t pid = original.family.child();
   original.hold();
   original.convert();
-  auto lock = bytes_from(F_WRLCK, 50, 1);
+  auto lock = record_lock(F_WRLCK, 50, 1);
   CHECK_FALSE(lock_by_deputy(pid, 40, F_SETLK, lock, std::chrono::milliseconds(200)).ok());
   original.cgroup.thaw();
   REQUIRE(original.host.accept());
   for (int i = 0; i < 100; ++i) {
-    lock = bytes_from(i % 2 == 0 ? F_WRLCK : F_UNLCK, 50, 1);
+    lock = record_lock(i % 2 == 0 ? F_WRLCK : F_UNLCK, 50, 1);
     const auto done = lock_by_deputy(pid, 40, F_SETLK, lock, std::chrono::seconds(5));
     REQUIRE_MESSAGE(done.ok(), done.error().message());
     REQUIRE(*done == 0);
   }
   // Who has not waited for it gets nothing later on.
   original.cgroup.freeze();
-  lock = bytes_from(F_WRLCK, 60, 1);
+  lock = record_lock(F_WRLCK, 60, 1);
   CHECK_FALSE(lock_by_deputy(pid, 40, F_SETLK, lock, std::chrono::milliseconds(200)).ok());
   original.cgroup.thaw();
-  lock = bytes_from(F_WRLCK, 60, 1);
+  lock = record_lock(F_WRLCK, 60, 1);
   const auto mine = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   CHECK(lock_by_deputy(pid, 40, F_GETLK, lock, std::chrono::seconds(5)).ok());
-  lock = bytes_from(F_WRLCK, 60, 1);
+  lock = record_lock(F_WRLCK, 60, 1);
   CHECK(::fcntl(mine, F_SETLK, &lock) == 0);
   CHECK(lock_by_deputy(pid, 40, F_SETLK, lock, std::chrono::seconds(5)).value_or(-1) == EAGAIN);
-  lock = bytes_from(F_WRLCK, 55, 10);
+  lock = record_lock(F_WRLCK, 55, 10);
   CHECK(lock_by_deputy(pid, 40, F_GETLK, lock, std::chrono::seconds(5)).value_or(-1) == 0);
   CHECK(lock.l_pid == ::getpid());
   ::close(mine);
@@ -127,7 +119,7 @@ TEST_CASE(
   REQUIRE(::listen(*taken, 1) == 0);
   original.hold();
   original.convert_and_meet();
-  auto lock = bytes_from(F_WRLCK, 50, 1);
+  auto lock = record_lock(F_WRLCK, 50, 1);
   const auto asked = lock_by_deputy(pid, 40, F_SETLK, lock, std::chrono::milliseconds(200));
   REQUIRE_FALSE(asked.ok());
   CHECK(asked.error().message().starts_with("somebody else has the name"));

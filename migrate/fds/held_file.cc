@@ -13,6 +13,7 @@
 #include "migrate/fds/descriptor.h"
 #include "migrate/fds/lease.h"
 #include "ssid/base/proc_status.h"
+#include "ssid/base/record_lock.h"
 #include "ssid/wire/carrier/held_file.h"
 
 namespace ssi::fds {
@@ -35,11 +36,8 @@ Result<UniqueFd> open_with_locks(const FileToHold& wanted) {
   if (!fd) return Error::from_errno("open " + path);
   if (stays_with_deputy(wanted)) return fd;
   for (const LockRange& range : wanted.locks) {
-    struct flock lock {};
-    lock.l_type = static_cast<short>(range.type);
-    lock.l_whence = SEEK_SET;
-    lock.l_start = static_cast<off_t>(range.start);
-    lock.l_len = range.end == INT64_MAX ? 0 : static_cast<off_t>(range.end - range.start + 1);
+    const std::int64_t length = range.end == INT64_MAX ? 0 : range.end - range.start + 1;
+    struct flock lock = record_lock(static_cast<short>(range.type), range.start, length);
     if (::fcntl(*fd, F_OFD_SETLK, &lock) != 0) return Error::from_errno("share its lock");
   }
   return fd;
