@@ -187,6 +187,8 @@ class Opener:
 class Probe:
     """fds_probe on node 1, started by a shell that waits for it."""
 
+    started = []
+
     def __init__(self, lab, name, kinds):
         self.lab = lab
         self.dir = f"/root/{name}"
@@ -201,6 +203,7 @@ class Probe:
             1, ["sh", "-c", f"{' '.join(words)} </dev/null >/dev/null & echo $!; wait $!; exit $?"],
             stdout=subprocess.PIPE, text=True)
         self.pid = int(self.shell.stdout.readline())
+        Probe.started.append(self)
 
     def path(self, name):
         return self.lab.path(1, f"{self.dir}/{name}")
@@ -283,6 +286,13 @@ class Fds(unittest.TestCase):
         if cls.rows:
             titles = ["kind", "moves", "rounds", "its last word"]
             print("\n" + observe.table(titles, sorted(cls.rows)), flush=True)
+
+    def tearDown(self):
+        """What a test that failed leaves would make the others fail, too."""
+        for probe in Probe.started:
+            if probe.shell.poll() is None:
+                self.lab.run(1, ["kill", "-KILL", str(probe.pid)], check=False)
+        Probe.started.clear()
 
     def move_around(self, probe, moves=MOVES, first=1, options=()):
         for i in range(moves):
@@ -468,16 +478,18 @@ class Fds(unittest.TestCase):
         opener = Opener(probe.path("leased"))
         self.addCleanup(opener.stop)
         put_off = collections.Counter()
-        for i in range(MOVES):
-            put_off.update(self.move_patiently(probe, (i + 1) % NODES + 1))
+        moves = 0
+        while moves < MOVES or opener.times <= 10 and moves < 5 * MOVES:  # the faster they are the fewer times it has come
+            put_off.update(self.move_patiently(probe, (moves + 1) % NODES + 1))
             time.sleep(BETWEEN_S)
+            moves += 1
         opener.stop()
         self.assertEqual(opener.wrong, [], f"of {opener.times} times")
         self.assertGreater(opener.times, 10)
         self.assertLess(max(opener.waited_s), 20, "the kernel's patience ends after 45 s")
         waited = f"waited {max(opener.waited_s):.2f} s at most, {statistics.median(opener.waited_s):.2f} mostly"
-        self.rows.append(["lease, opened at home", MOVES, opener.times, f"{waited}; put off {dict(put_off)}"])
-        self.assert_passes(probe, ["lease"], MOVES)
+        self.rows.append(["lease, opened at home", moves, opener.times, f"{waited}; put off {dict(put_off)}"])
+        self.assert_passes(probe, ["lease"], moves)
 
     def test_a_lease_is_broken_wherever_it_is(self):
         """Once at each place. It is taken anew there, and goes on with the next move."""
