@@ -197,6 +197,11 @@ std::string numbered(const FdFact& fd, const std::string& what) {
   return "fd " + std::to_string(fd.number) + " is " + what + " (" + fd.target + ")";
 }
 
+// What home's carrier has sent on comes from a socket of the carrier.
+bool forgets_sender(const FdFact& fd, const CheckContext& context) {
+  return fd.named_sender && !(context.is_guest && !fd.named_at.empty());
+}
+
 void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& reasons) {
   for (const auto& fd : facts.fds) {
     if (!context.fds.has(fd.kind) || (fd.in_flight && !moves_in_flight(fd))) {
@@ -207,6 +212,9 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd));
     } else if (!fd.why_not.empty()) {
       reasons.add(true, describe(fd) + " " + fd.why_not);
+    } else if (forgets_sender(fd, context)) {
+      reasons.add_passing(describe(fd) +
+                          " with an unread datagram whose sender's name would be forgotten");
     } else if (fd.kind == FdKind::kControllingTty && fd.same_as.empty() && !fd.pty_inside) {
       reasons.add(true, describe(fd) + " and by no other name");
     } else if (const auto lock = fds::lock_that_stays(fd.locks, context.is_guest); !lock.empty()) {

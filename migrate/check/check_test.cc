@@ -83,6 +83,21 @@ TEST_CASE("each reason in plain words") {
   }
 }
 
+TEST_CASE("a datagram that waits, whose sender has a name: it may be read soon") {
+  auto facts = plain();
+  facts.fds = {{.number = 5, .kind = FdKind::kUnixSocket, .details = "@log", .named_at = "log"}};
+  facts.fds[0].named_sender = true;
+  const auto refusal = check(facts, {});
+  REQUIRE(refusal);
+  CHECK(refusal->passes);
+  CHECK(refusal->reason() ==
+        "fd 5 is a unix socket (@log) with an unread datagram whose sender's name would be "
+        "forgotten");
+  CHECK_FALSE(check(facts, {.is_guest = true}));  // home's carrier sent it
+  facts.fds[0].named_at.clear();
+  CHECK(check(facts, {.is_guest = true}));
+}
+
 TEST_CASE("unix sockets: who is at the other end, who has it, what is on its way") {
   auto facts = plain();
   facts.fds = {{.number = 5, .kind = FdKind::kUnixSocket, .details = "unnamed"}};

@@ -396,6 +396,14 @@ TEST_CASE("who had connected a pair is told by the kernel, and criu is root") {
     };
   };
   CHECK(Subject(prepare(0)).reason().empty());
+  CHECK(Subject([] {
+          int ends[2];
+          (void)!setresuid(1234, 1234, 0);
+          socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+          (void)!setresuid(0, 1234, 0);  // as one that others may run as its user
+        })
+            .reason()
+            .empty());
   CHECK(Subject(prepare(1234)).reason().ends_with("connected by another user than the process is"));
 }
 

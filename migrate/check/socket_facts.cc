@@ -190,8 +190,11 @@ std::string why_not_peer(int socket, const std::string& status) {
       peer.uid == kNobody) {
     return "";
   }
-  const auto own = static_cast<uid_t>(std::strtoul(field(status, "Uid").c_str(), nullptr, 10));
-  return peer.uid == own ? "" : "that was connected by another user than the process is";
+  std::istringstream own(field(status, "Uid"));  // real, effective, saved
+  for (uid_t uid = 0; own >> uid;) {
+    if (uid == peer.uid) return "";
+  }
+  return "that was connected by another user than the process is";
 }
 
 void add_open_sockets(const ProcDir& proc, std::set<fds::SocketInode>& inodes) {
@@ -283,6 +286,7 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
     fd.listening = socket->second.state == fds::UnixSocket::State::kListening;
     const fds::UnixSocketState state = fds::read_state(*one.socket);
     fd.named_at = address_at_home(socket->second, state);
+    fd.named_sender = state.named_sender;
     const bool connection =
         socket->second.is_pair() && socket->second.state == fds::UnixSocket::State::kConnected;
     if (!connection) fd.former_path = state.former_path;

@@ -107,7 +107,6 @@ std::optional<std::string> why_not(const UnixSocket& s, const UnixSocketState& s
   if (awaits_acceptance(s) && s.unsent_bytes > 0 && listener_of(s, table) != nullptr) {
     return "that has sent something before it was accepted";
   }
-  if (state.named_sender) return "with an unread datagram whose sender's name would be forgotten";
   if (state.labels_messages && s.unread_bytes > 0) {
     return "with unread messages that say who sent them, or when";
   }

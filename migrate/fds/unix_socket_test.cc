@@ -142,10 +142,4 @@ TEST_CASE("messages with credentials can't be put back") {
   CHECK(reason(s, {}, {.labels_messages = true}).empty());
 }
 
-TEST_CASE("a datagram of a socket that has a name can't be put back under it") {
-  CHECK(reason({.inode = 1, .type = Type::kDatagram, .unread_bytes = 4}, {},
-               {.named_sender = true}) ==
-        "with an unread datagram whose sender's name would be forgotten");
-}
-
 }  // namespace ssi::fds
