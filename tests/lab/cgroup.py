@@ -44,14 +44,17 @@ def limit_cpu(group, part):
     """What is in `group`, which nobody has entered yet, gets this part of one CPU. Returns the group to enter as well."""
     limited = _with_cpu_limit(group)
     quota = round(PERIOD_US * part)
-    limited.mkdir(parents=True, exist_ok=True)
-    if limited == group:
-        for above in (group.parent.parent, group.parent):
-            (above / "cgroup.subtree_control").write_text("+cpu")
-        (limited / "cpu.max").write_text(f"{quota} {PERIOD_US}")
-    else:
-        (limited / "cpu.cfs_period_us").write_text(str(PERIOD_US))
-        (limited / "cpu.cfs_quota_us").write_text(str(quota))
+    try:
+        limited.mkdir(parents=True, exist_ok=True)
+        if limited == group:
+            for above in (group.parent.parent, group.parent):
+                (above / "cgroup.subtree_control").write_text("+cpu")
+            (limited / "cpu.max").write_text(f"{quota} {PERIOD_US}")
+        else:
+            (limited / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (limited / "cpu.cfs_quota_us").write_text(str(quota))
+    except OSError as error:
+        raise LabError(f"lab: a part of a CPU: {error.filename}: {error.strerror}") from error
     return limited
 
 
