@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "ssid/base/deputy_lock.h"
+#include "ssid/base/record_lock.h"
 
 namespace ssi::fs {
 namespace {
@@ -44,9 +45,7 @@ DeputyLocks::DeputyLocks(Owner owner, std::vector<LockRange> has, Access access)
 
 DeputyLocks::~DeputyLocks() {
   if (given_up_ || !owner_.process.alive() || !access_.is_deputy(owner_.process.pid())) return;
-  struct flock all {};
-  all.l_type = F_UNLCK;
-  all.l_whence = SEEK_SET;
+  struct flock all = record_lock(F_UNLCK, 0, 0);
   (void)access_.call(owner_.process.pid(), owner_.number, F_SETLK, all);
 }
 

@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
+
+#include "ssid/base/file_text.h"
 
 namespace ssi::fs {
 namespace {
@@ -52,11 +52,6 @@ std::uint64_t device_of(std::uint64_t number) {
                  static_cast<unsigned int>(number & 0xfffff));
 }
 
-std::string text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
 }  // namespace
 
 void add_watched(std::string_view fdinfo, std::uint64_t device, WatchedFiles& found) {
@@ -89,7 +84,7 @@ WatchedFiles find_watched(const std::set<pid_t>& processes, std::uint64_t device
           std::string_view(target, static_cast<std::size_t>(size)) != "anon_inode:inotify") {
         continue;
       }
-      add_watched(text_of(process + "/fdinfo/" + entry->d_name), device, found);
+      add_watched(text_of_file(process + "/fdinfo/" + entry->d_name), device, found);
     }
   }
   return found;

@@ -9,6 +9,8 @@
 #include <unordered_map>
 
 #include "fs/view/view_ops.h"
+#include "ssid/base/file_text.h"
+#include "ssid/base/mount_table.h"
 #include "ssid/base/proc_status.h"
 
 namespace ssi::fs {
@@ -22,21 +24,6 @@ constexpr std::uint32_t kWaitMs = 5000;
 constexpr std::uint32_t kNewsAtOnce = 512;
 constexpr std::chrono::seconds kRetry{1};
 constexpr std::chrono::seconds kTellTimeout{2};
-
-std::string text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// Where the cgroups of version 2 are; empty: nowhere.
-std::string cgroup_root() {
-  std::ifstream mounts("/proc/self/mounts");
-  std::string source, place, type, rest;
-  while (mounts >> source >> place >> type && std::getline(mounts, rest)) {
-    if (type == "cgroup2") return place;
-  }
-  return {};
-}
 
 }  // namespace
 
@@ -53,9 +40,10 @@ std::set<pid_t> WatchNews::watchers() {
     std::lock_guard lock(callers_mutex_);
     callers.swap(callers_);
   }
-  static const std::string root = cgroup_root();
+  static const std::string root = cgroup2_mount();
   for (const pid_t thread : callers) {
-    const std::string cgroup = cgroup_in(text_of("/proc/" + std::to_string(thread) + "/cgroup"));
+    const std::string cgroup =
+        cgroup_in(text_of_file("/proc/" + std::to_string(thread) + "/cgroup"));
     if (root.empty() || cgroup.size() <= 1) {
       threads_.insert(thread);  // not everybody who is in no cgroup of his own
     } else {

@@ -5,10 +5,7 @@
 namespace ssi::check {
 namespace {
 
-std::string named(const ProcessFacts& process) {
-  return "process " + std::to_string(process.name.pid) + " (" + process.name.comm +
-         ") of its tree: its session ";
-}
+std::string named(const ProcessFacts& process) { return in_its_tree(process) + ": its session "; }
 
 }  // namespace
 

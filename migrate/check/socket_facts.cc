@@ -28,6 +28,7 @@
 #include "migrate/fds/socket_link.h"
 #include "migrate/fds/unix_diag.h"
 #include "migrate/fds/unix_socket_state.h"
+#include "ssid/base/proc_status.h"
 
 namespace ssi::check {
 namespace {
@@ -182,7 +183,7 @@ Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds)
 
 // The kernel says who was at the other end when they were connected. criu connects them anew, as
 // root; a process that asks is not to take somebody else for itself.
-std::string why_not_peer(int socket, const std::string& status) {
+std::string why_not_peer(int socket, pid_t pid) {
   ucred peer{};
   socklen_t size = sizeof peer;
   constexpr auto kNobody = static_cast<uid_t>(-1);  // datagrams: nobody was asked
@@ -190,7 +191,7 @@ std::string why_not_peer(int socket, const std::string& status) {
       peer.uid == kNobody) {
     return "";
   }
-  std::istringstream own(field(status, "Uid"));  // real, effective, saved
+  std::istringstream own(proc_status_line(pid, "Uid"));  // real, effective, saved
   for (uid_t uid = 0; own >> uid;) {
     if (uid == peer.uid) return "";
   }
@@ -273,7 +274,6 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
   }
   // It runs, and may have opened some since then; what is true is asked when it stands still.
   add_open_sockets(proc, inside);
-  const auto status = proc.read("status");
   for (const Seen& one : seen) {
     FdFact& fd = fds[one.fact];
     const auto socket = table.find(fd.inode);
@@ -305,8 +305,8 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
     }
     fd.why_not_relayed = why_not_relayed(socket->second, state, loaded, fd.peers, table);
     if (fd.why_not.empty()) fd.why_not = why_not(socket->second, state, table).value_or("");
-    if (fd.why_not.empty() && status && inside.contains(socket->second.peer)) {
-      fd.why_not = why_not_peer(*one.socket, *status);
+    if (fd.why_not.empty() && inside.contains(socket->second.peer)) {
+      fd.why_not = why_not_peer(*one.socket, proc.pid());
     }
   }
   return {};

@@ -39,6 +39,10 @@ std::set<fds::SocketInode> unix_sockets(const Tree& tree) {
 
 }  // namespace
 
+std::string in_its_tree(const ProcessFacts& facts) {
+  return "process " + std::to_string(facts.name.pid) + " (" + facts.name.comm + ") of its tree";
+}
+
 bool shares_memory_inside(const Tree& tree) {
   if (tree.empty()) return false;
   const auto inside = pids_of(tree);
@@ -87,9 +91,7 @@ std::optional<Refusal> check_tree(const Tree& tree, const CheckContext& context)
     all.passes &= refusal->passes;
     const bool first = &facts == &tree.front();
     for (std::string& reason : refusal->reasons) {
-      all.reasons.push_back(first ? std::move(reason)
-                                  : "process " + std::to_string(facts.name.pid) + " (" +
-                                        facts.name.comm + ") of its tree: " + reason);
+      all.reasons.push_back(first ? std::move(reason) : in_its_tree(facts) + ": " + reason);
     }
   }
   if (auto reason = why_sessions_stay(tree)) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "migrate/check/check.h"
@@ -11,6 +12,9 @@ namespace ssi::check {
 
 // The first is the one that the others are below of.
 using Tree = std::vector<ProcessFacts>;
+
+// "process 812 (make) of its tree", for a reason that is about another than the first.
+std::string in_its_tree(const ProcessFacts& facts);
 
 // Whether the first shares memory with one of the others: then it can't move without them.
 bool shares_memory_inside(const Tree& tree);

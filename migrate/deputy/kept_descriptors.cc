@@ -7,12 +7,11 @@
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 #include <utility>
 
 #include "migrate/fds/file_lock.h"
+#include "ssid/base/file_text.h"
 
 namespace ssi::deputy {
 namespace {
@@ -23,12 +22,6 @@ struct OpenDescriptor {
   KeptDescriptor descriptor;
   FileId file;
 };
-
-std::string text_of(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
-}
 
 bool closed_by_exec(const std::string& fdinfo) {
   constexpr std::string_view kFlags = "flags:";
@@ -50,7 +43,7 @@ std::vector<KeptDescriptor> kept_descriptors(pid_t pid) {
     std::from_chars(name.data(), name.data() + name.size(), open.descriptor.number);
     struct stat st {};
     if (::stat((proc + "/fd/" + name).c_str(), &st) != 0) continue;
-    const std::string info = text_of(entry.path());
+    const std::string info = text_of_file(entry.path());
     open.file = {st.st_dev, st.st_ino};
     open.descriptor.closed_by_exec = closed_by_exec(info);
     if (fds::has_write_lock(fds::parse_locks(info).of_process)) locked.insert(open.file);

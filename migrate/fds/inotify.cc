@@ -15,12 +15,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <memory>
 #include <sstream>
 
 #include "migrate/fds/descriptor.h"
+#include "ssid/base/file_text.h"
 #include "ssid/base/proc_status.h"
 
 namespace ssi::fds {
@@ -31,11 +31,6 @@ constexpr unsigned long kSetNextNumber = _IOW('I', 0, std::int32_t);  // INOTIFY
 constexpr std::uint32_t kAskedFor = IN_ALL_EVENTS | IN_ONESHOT | IN_EXCL_UNLINK;
 
 Error refused(const std::string& why) { return Error(ErrorCode::kRefused, why); }
-
-std::string text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 std::string fd_link(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
@@ -199,7 +194,7 @@ Result<Watcher> watcher_of(pid_t pid, int number) {
   if ((flags & O_ASYNC) != 0) return refused("that sends signals (O_ASYNC)");
   Watcher watcher{innermost_pid(pid), number, static_cast<std::uint32_t>(flags), {}};
   const std::string info =
-      text_of("/proc/" + std::to_string(pid) + "/fdinfo/" + std::to_string(number));
+      text_of_file("/proc/" + std::to_string(pid) + "/fdinfo/" + std::to_string(number));
   Mounts mounts;
   for (WatchLine& line : parse_watches(info)) {
     SSI_ASSIGN(line.watch.path, path_of(pid, line, mounts));

@@ -14,6 +14,7 @@
 #include <fstream>
 
 #include "migrate/realm/realm_protocol.h"
+#include "ssid/base/mount_table.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::migrate {
@@ -72,15 +73,6 @@ Result<> fill_dev(const std::string& dev) {
     if (::symlink(l.to, (dev + "/" + l.name).c_str()) != 0) return Error::from_errno(l.name);
   }
   return {};
-}
-
-std::string cgroup2_mount() {
-  std::ifstream mounts("/proc/self/mounts");
-  std::string source, mount, type, rest;
-  while (mounts >> source >> mount >> type && std::getline(mounts, rest)) {
-    if (type == "cgroup2") return mount;
-  }
-  return "";
 }
 
 // criu, the freezer's tree and criu's feature cache. Only root can look into the directory; others

@@ -48,4 +48,13 @@ std::string mounted_type(unsigned int major, unsigned int minor) {
   return type;
 }
 
+std::string cgroup2_mount() {
+  std::ifstream mounts("/proc/self/mounts");
+  std::string source, mount, type, rest;
+  while (mounts >> source >> mount >> type && std::getline(mounts, rest)) {
+    if (type == "cgroup2") return mount;
+  }
+  return "";
+}
+
 }  // namespace ssi

@@ -36,8 +36,7 @@ Result<> check_filters(const check::Tree& tree, bool is_guest) {
     if (result.error().code() == ErrorCode::kGone) {
       return just_ended(facts.name.pid);
     }
-    return std::move(result).context("process " + std::to_string(facts.name.pid) + " (" +
-                                     facts.name.comm + ") of its tree");
+    return std::move(result).context(check::in_its_tree(facts));
   }
   return {};
 }
