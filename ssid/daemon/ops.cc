@@ -110,6 +110,21 @@ Result<SsiPid> pid_of(OpContext& context, const json& args) {
   return SsiPid::parse(text, context.group.self());
 }
 
+Result<ProcessHandle> process_here(OpContext& context, SsiPid pid) {
+  const Error gone(ErrorCode::kGone, "no such process");
+  pid_t local = pid.pid;
+  if (const GuestRecord* record = context.control.guests().find_with(pid)) {
+    const auto host_pid = context.control.guests().host_pid(*record, pid);
+    if (!host_pid) return gone;
+    local = *host_pid;
+  } else if (pid.home != context.group.self()) {
+    return gone;
+  }
+  auto process = ProcessHandle::open(local);
+  if (!process) return gone;
+  return process;
+}
+
 std::optional<std::string> node_argument(const json& args) {
   const auto it = args.find("node");
   if (it == args.end() || it->is_null()) return std::nullopt;

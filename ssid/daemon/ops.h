@@ -14,6 +14,7 @@
 #include <string>
 
 #include "ssid/api/op_table.h"
+#include "ssid/base/process_handle.h"
 #include "ssid/daemon/balancer.h"
 #include "ssid/daemon/drain_control.h"
 #include "ssid/daemon/etc_control.h"
@@ -91,6 +92,8 @@ void local_why_moved(OpContext&, const OpCaller&, const json&, OpDone);
 
 // The process that args["pid"] names, as a user on this node writes it.
 Result<SsiPid> pid_of(OpContext&, const json& args);
+// One that runs on this node. kGone: it does not, or not any more.
+Result<ProcessHandle> process_here(OpContext&, SsiPid pid);
 // args["node"] as text, a name or a number; nullopt: not given.
 std::optional<std::string> node_argument(const json& args);
 // NODE of a command: a number, a name, or `home` if it concerns a process.

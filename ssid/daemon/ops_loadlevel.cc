@@ -18,26 +18,16 @@ bool pass_on(OpContext& context, const char* op, const OpCaller& caller, const j
   return true;
 }
 
-Result<pid_t> local_pid(OpContext& context, SsiPid pid) {
-  if (const GuestRecord* record = context.control.guests().find_with(pid)) {
-    const auto local = context.control.guests().host_pid(*record, pid);
-    if (!local) return Error(ErrorCode::kGone, "no such process");
-    return *local;
-  }
-  if (pid.home != context.group.self()) return Error(ErrorCode::kGone, "no such process");
-  return pid.pid;
-}
-
 void enable(OpContext& context, const OpCaller& caller, const json& args, bool on, OpDone done) {
   const auto pid = pid_of(context, args);
   if (!pid) return done(pid.error());
   if (pass_on(context, on ? "loadlevel.enable" : "loadlevel.disable", caller, args, *pid, done))
     return;
-  const auto local = local_pid(context, *pid);
+  const auto local = process_here(context, *pid);
   if (!local) return done(local.error());
   const bool pin = !on && args.value("pin", false);
-  if (auto set = pin ? context.balancer.pin(*local, caller.uid)
-                     : context.balancer.enable(*local, on, caller.uid);
+  if (auto set = pin ? context.balancer.pin(local->pid(), caller.uid)
+                     : context.balancer.enable(local->pid(), on, caller.uid);
       !set) {
     return done(set.error());
   }
@@ -178,11 +168,9 @@ void loadlevel_status(OpContext& context, const OpCaller& caller, const json& ar
   const auto pid = pid_of(context, args);
   if (!pid) return done(pid.error());
   if (pass_on(context, "loadlevel.status", caller, args, *pid, done)) return;
-  const auto local = local_pid(context, *pid);
+  const auto local = process_here(context, *pid);
   if (!local) return done(local.error());
-  const auto process = ProcessHandle::open(*local);
-  if (!process) return done(Error(ErrorCode::kGone, "no such process"));
-  const ProcessKey key{*local, process->start_ticks()};
+  const ProcessKey key{local->pid(), local->start_ticks()};
   done(json{{"pid", pid->to_string()},
             {"enabled", context.balancer.tracker().enabled(key)},
             {"reason", context.balancer.tracker().reason(key)},
@@ -193,15 +181,15 @@ void loadlevel_why(OpContext& context, const OpCaller& caller, const json& args,
   const auto pid = pid_of(context, args);
   if (!pid) return done(pid.error());
   if (pass_on(context, "loadlevel.why", caller, args, *pid, done)) return;
-  const auto local = local_pid(context, *pid);
+  const auto local = process_here(context, *pid);
   if (!local) return done(local.error());
-  if (!ProcessHandle::open(*local)) return done(Error(ErrorCode::kGone, "no such process"));
+  const pid_t here = local->pid();
   json answer{{"pid", pid->to_string()}, {"node", context.group.self().value}};
   if (auto checked = context.control.check_from_here(*pid, false); !checked) {
     answer["cantmove"] = checked.error().message();
   }
   why_it_came(context, *pid, [=, &context](std::vector<std::string> came) {
-    std::vector<std::string> reasons = context.balancer.why(*pid, *local);
+    std::vector<std::string> reasons = context.balancer.why(*pid, here);
     reasons.insert(reasons.begin() + (reasons.empty() ? 0 : 1), came.begin(), came.end());
     json told = answer;
     told["reasons"] = reasons;

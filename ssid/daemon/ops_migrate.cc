@@ -96,6 +96,7 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
     return context.requests.ask(from, "internal.migrate", passed, caller.uid, kMoveTimeout,
                                 std::move(done));
   }
+  if (const auto here = process_here(context, *pid); !here) return done(here.error());
   const auto to = target_of(context, args, *pid, from);
   if (!to) return done(to.error());
   if (*to == from) {

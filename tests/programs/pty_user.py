@@ -5,6 +5,7 @@ Ctrl-C; the child answers each line by the next number, the parent wants the ech
 is raw, both sides are the parent's, and there is always something in its queues. SIGTERM: the child tells whether /dev/tty
 is its terminal, the parent hangs up, the child has to end of that; the last word goes to REPORT."""
 
+import errno
 import fcntl
 import os
 import pty
@@ -35,8 +36,18 @@ class Child:
         self.before = self.look()
 
     @staticmethod
-    def look():
-        return (os.ttyname(0), os.stat(0).st_uid, os.getsid(0), os.tcgetpgrp(0), os.getppid())
+    def name():
+        """Of the terminal. ttyname(3) compares device numbers; other nodes have others: ENODEV if it moves meanwhile."""
+        for last in (False, False, True):
+            try:
+                return os.ttyname(0)
+            except OSError as error:
+                if last or error.errno != errno.ENODEV:
+                    raise
+
+    @classmethod
+    def look(cls):
+        return (cls.name(), os.stat(0).st_uid, os.getsid(0), os.tcgetpgrp(0), os.getppid())
 
     def hear_signals(self):
         for signo in os.read(self.signals, 100):
@@ -76,15 +87,35 @@ class Talk:
     def type(self, text):
         os.write(self.master, text)
 
+    def hear(self, count):
+        """Nothing: the child has hung up."""
+        try:
+            return os.read(self.master, count)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            return b""
+
+    def rest(self):
+        said = b""
+        while len(said) < 4000 and select.select([self.master], [], [], 0.5)[0]:
+            some = self.hear(4000)
+            if not some:
+                return said + b" and hung up, status %d" % os.waitpid(self.child, 0)[1]
+            said += some
+        return said
+
     def want(self, expected):
         said = b""
         deadline = time.monotonic() + 60
         while len(said) < len(expected) and time.monotonic() < deadline:
             if select.select([self.master], [], [], 1)[0]:
-                said += os.read(self.master, 1)
+                some = self.hear(1)
+                if not some:
+                    break
+                said += some
         if said != expected:
-            while len(said) < 2000 and select.select([self.master], [], [], 0.5)[0]:
-                said += os.read(self.master, 1)  # all of it: it may say why
+            said += self.rest()  # it may say why
             raise AssertionError(f"round {self.rounds}: {said!r} instead of {expected!r}")
 
     def round(self):

@@ -177,6 +177,12 @@ class Processes(OnThreeNodes):
         self.assert_refused("migrate", self.guest.pid, 2, why=rf"{self.guest.pid}: .*node 2 already")
         self.assert_refused("migrate", self.local.pid, "home", why=rf"{self.local.pid}: .*node 1 already")
 
+    def test_one_that_has_ended(self):
+        pid, _ = self.start("sh", "-c", "echo ready")
+        self.lab.wait_for(lambda: self.lab.run(1, ["kill", "-0", str(pid)], check=False).returncode, 10, "it ends")
+        for to in (1, 2, "home"):
+            self.assert_refused("migrate", pid, to, why=rf"{pid}: no such process")
+
     def test_processes_of_somebody_else(self):
         mine = self.start_python("import os; os.setgid(%d); os.setuid(%d)" % (NOBODY, NOBODY))
         for command in (["migrate", self.local.pid, 2], ["migrate", self.guest.pid, 3],
