@@ -96,6 +96,8 @@ struct FdFact {
   pid_t lease_owner = 0;
   // Pipes, FIFOs: whether the process itself holds an end for reading and one for writing.
   bool other_end_inside = false;
+  // Of them, whether one is for both directions.
+  bool duplex_inside = false;
   // Pseudo-terminals, either side: which one.
   std::optional<fds::PtyName> pty{};
   // Masters: the session that it controls; /dev/tty: that of the process. 0: none.
@@ -140,11 +142,12 @@ inline bool may_read(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_WRON
 inline bool may_write(const FdFact& fd) { return (fd.flags & O_ACCMODE) != O_RDONLY; }
 
 inline fds::Fifo fifo_of(const FdFact& fd) {
-  const bool both = may_read(fd) && may_write(fd);
+  const bool both = fd.duplex_inside || (may_read(fd) && may_write(fd));
   return {.both_directions = both,
           .unread = !both && may_write(fd) && !fd.other_end_inside && fd.readers.empty(),
           .nameless = fd.nameless,
-          .held_by_others = !fd.holders.empty()};
+          .held_by_others = !fd.holders.empty(),
+          .not_there = fd.target.starts_with("/dev/")};
 }
 
 struct SharedMemory {

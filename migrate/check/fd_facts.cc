@@ -280,23 +280,36 @@ pid_t shares_descriptors(pid_t pid) {
   return 0;
 }
 
-// Record locks for writing stay with the original when it becomes the deputy, if it can keep them.
-void find_own_write_locks(const ProcDir& proc, std::vector<FdFact>& fds) {
-  const auto locked = [](const FdFact& fd) {
-    return !fd.locks.at_home && fds::has_write_lock(fd.locks.of_process) && fd.why_not.empty();
+bool has_own_write_lock(const FdFact& fd) {
+  return !fd.locks.at_home && fds::has_write_lock(fd.locks.of_process);
+}
+
+bool is_fifo_at_home(const FdFact& fd) {
+  return fd.kind == FdKind::kFifo && !fd.nameless && !fd.on_view && may_read(fd) && may_write(fd);
+}
+
+// What stays with the original when it becomes the deputy, if it can keep it: record locks for
+// writing, and named pipes that the guest takes along.
+void find_what_is_kept(const ProcDir& proc, std::vector<FdFact>& fds) {
+  const auto is_kept = [](const FdFact& fd) {
+    return fd.why_not.empty() && (has_own_write_lock(fd) || is_fifo_at_home(fd));
   };
-  if (std::ranges::none_of(fds, locked)) return;
-  const std::string what = "with a record lock for writing (fcntl), ";
+  if (std::ranges::none_of(fds, is_kept)) return;
   std::string why;
   const std::string filters = proc_status_line(proc.pid(), "Seccomp");
   if (!filters.empty() && std::atoi(filters.c_str()) != 0) {
-    why = what + "which its deputy can't keep under a system call filter (seccomp)";
+    why = "which its deputy can't keep under a system call filter (seccomp)";
   } else if (const pid_t other = shares_descriptors(proc.pid()); other != 0) {
-    why = what + "as has process " + std::to_string(other) + ", which shares its descriptors";
+    why = "as has process " + std::to_string(other) + ", which shares its descriptors";
   }
   for (FdFact& fd : fds) {
-    if (!locked(fd)) continue;
-    fd.why_not = fd.on_view ? what + "which can't be handed over without a gap" : why;
+    if (!is_kept(fd)) continue;
+    const bool locked = has_own_write_lock(fd);
+    const std::string reason =
+        locked && fd.on_view ? "which can't be handed over without a gap" : why;
+    if (reason.empty()) continue;
+    fd.why_not = (locked ? "with a record lock for writing (fcntl), " : "for both directions, ");
+    fd.why_not += reason;
   }
 }
 
@@ -348,7 +361,7 @@ Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
   std::ranges::sort(fds, {}, &FdFact::number);
   ask_for_locks(proc.pid(), fds);
   find_mapped_locks(proc, fds);
-  find_own_write_locks(proc, fds);
+  find_what_is_kept(proc, fds);
   pair_pipe_ends(fds);
   if (job) add_pty_facts(proc, *job, fds);
   find_controlling_terminal(terminal, fds);

@@ -41,7 +41,8 @@ Result<> check_lease(const FdFact& fd, const Tree& tree, bool to_home) {
 
 bool is_deleted(const FdFact& fd) {
   return fd.kind == FdKind::kDeletedFile || (fd.kind == FdKind::kPathOnly && fd.nameless) ||
-         (fd.kind == FdKind::kFifo && fds::way_of(fifo_of(fd)) == fds::FifoWay::kTakeAlong);
+         (fd.kind == FdKind::kFifo && fd.nameless &&
+          fds::way_of(fifo_of(fd)) == fds::FifoWay::kTakeAlong);
 }
 
 Result<> add_descriptors(const ProcessFacts& facts, const Tree& tree, bool to_home,

@@ -262,7 +262,7 @@ void find_holder_of_socket(bool is_ssids, const OpenObjects& open, const Process
   }
 }
 
-void find_holders(bool is_ssids, const OpenObjects& open, const ProcessName& name,
+void find_holders(bool is_ssids, bool is_deputy, const OpenObjects& open, const ProcessName& name,
                   std::vector<FdFact>& fds) {
   for (auto& fd : fds) {
     if (!may_have_holders(fd) || fd.kind == FdKind::kPtyMaster) continue;
@@ -270,6 +270,7 @@ void find_holders(bool is_ssids, const OpenObjects& open, const ProcessName& nam
       find_holder_of_socket(is_ssids, open, name, fd);
       continue;
     }
+    if (is_deputy && fd.kind == FdKind::kFifo) continue;  // it only keeps it (kept_descriptors.h)
     const auto held = open.find({fd.device, fd.inode});
     if (held == open.end()) continue;
     fd.holders.push_back(name);
@@ -380,13 +381,14 @@ void find_others(std::vector<Subject>& subjects, Look look) {
     const ProcessName name = name_of(*other);
     const auto exe = other->link("exe");
     const bool is_ssids = exe && is_own_program(*exe);
+    const bool is_deputy = exe && is_deputy_program(*exe);
     const OpenObjects open = read_open_objects(*other, fifos);
     const auto mapped = memory ? read_shared_objects(*other) : std::set<MemoryKey>();
     const auto ptys = masters && pid != ::getpid() ? std::optional(read_pty_use(*other))
                                                    : std::optional<PtyUse>();
     for (Subject& s : subjects) {
       if (s.facts.name.pid == pid) continue;
-      find_holders(is_ssids, open, name, s.facts.fds);
+      find_holders(is_ssids, is_deputy, open, name, s.facts.fds);
       if (ptys) find_users_of_ptys(*ptys, name, s.facts.fds);
       find_mappers(mapped, name, s.facts.fds);
       if (look == Look::kAtAll) find_sharers(mapped, open, name, s.shared);

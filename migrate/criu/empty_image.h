@@ -11,9 +11,6 @@ namespace ssi::migrate {
 
 // criu would take the locks anew, while home still has them.
 inline constexpr const char* kFileLocksImage = "filelocks.img";
-// What is in a named pipe at home is still there, and comes by its stream.
-inline constexpr const char* kFifoDataImage = "fifo-data.img";
-
 // The image without its entries.
 Result<std::string> only_the_head(std::string_view image);
 

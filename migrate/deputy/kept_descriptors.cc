@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "migrate/fds/duplex_fifo.h"
 #include "migrate/fds/file_lock.h"
 #include "ssid/base/file_text.h"
 
@@ -35,7 +36,10 @@ bool closed_by_exec(const std::string& fdinfo) {
 std::vector<KeptDescriptor> kept_descriptors(pid_t pid) {
   const std::string proc = "/proc/" + std::to_string(pid);
   std::vector<OpenDescriptor> all;
-  std::set<FileId> locked;
+  std::set<FileId> kept_files;
+  for (const fds::DuplexFifo& fifo : fds::duplex_fifos(pid)) {
+    kept_files.insert({fifo.device, fifo.inode});
+  }
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(proc + "/fdinfo", error)) {
     const std::string name = entry.path().filename();
@@ -46,12 +50,12 @@ std::vector<KeptDescriptor> kept_descriptors(pid_t pid) {
     const std::string info = text_of_file(entry.path());
     open.file = {st.st_dev, st.st_ino};
     open.descriptor.closed_by_exec = closed_by_exec(info);
-    if (fds::has_write_lock(fds::parse_locks(info).of_process)) locked.insert(open.file);
+    if (fds::has_write_lock(fds::parse_locks(info).of_process)) kept_files.insert(open.file);
     all.push_back(open);
   }
   std::vector<KeptDescriptor> kept;
   for (const OpenDescriptor& open : all) {
-    if (locked.contains(open.file)) kept.push_back(open.descriptor);
+    if (kept_files.contains(open.file)) kept.push_back(open.descriptor);
   }
   std::ranges::sort(kept, {}, &KeptDescriptor::number);
   return kept;

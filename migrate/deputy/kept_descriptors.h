@@ -1,6 +1,10 @@
-// Which descriptors of an original its deputy keeps: those of files of which it has a record lock
-// for writing (fcntl F_SETLK), which the kernel lets belong to no other process. The kernel drops
-// all its locks of a file when any descriptor of it is closed, so all of them.
+// Which descriptors of an original its deputy keeps:
+//
+//   * those of files of which it has a record lock for writing (fcntl F_SETLK), which the kernel
+//     lets belong to no other process. The kernel drops all its locks of a file when any descriptor
+//     of it is closed, so all of them.
+//   * those of named pipes for both directions (O_RDWR), which the guest takes along: who opens one
+//     at home finds its other end, as before (migrate/fds/fifo.h).
 #pragma once
 
 #include <sys/types.h>

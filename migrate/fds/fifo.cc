@@ -1,5 +1,6 @@
 #include "migrate/fds/fifo.h"
 
+#include <charconv>
 #include <string_view>
 
 namespace ssi::fds {
@@ -10,16 +11,17 @@ constexpr char kWriteEnd[] = ">";
 }  // namespace
 
 FifoWay way_of(const Fifo& fifo) {
-  if (fifo.nameless && !fifo.held_by_others) return FifoWay::kTakeAlong;
+  const bool goes_along = fifo.nameless || (fifo.both_directions && !fifo.not_there);
+  if (goes_along && !fifo.held_by_others) return FifoWay::kTakeAlong;
   return fifo.both_directions || fifo.unread ? FifoWay::kStays : FifoWay::kStream;
 }
 
 std::string why_fifo_stays(const Fifo& fifo) {
   if (way_of(fifo) != FifoWay::kStays) return {};
-  return fifo.both_directions
-             ? "a named pipe opened for reading and writing at once (O_RDWR), which others at home "
-               "can use, too"
-             : "a named pipe to write to that nobody reads now";
+  if (!fifo.both_directions) return "a named pipe to write to that nobody reads now";
+  return std::string("a named pipe opened for reading and writing at once (O_RDWR) ") +
+         (fifo.held_by_others ? "that others have open, too"
+                              : "in /dev, of which guests have another");
 }
 
 std::string key_of_fifo_end(const std::string& criu_key, bool write_end) {
@@ -29,6 +31,16 @@ std::string key_of_fifo_end(const std::string& criu_key, bool write_end) {
 std::string criu_key_of_fifo(const std::string& end_key) {
   const std::string_view key = end_key;
   return std::string(key.ends_with(kWriteEnd) ? key.substr(0, key.size() - 1) : key);
+}
+
+std::optional<std::uint32_t> inode_of_fifo(const std::string& key) {
+  const std::size_t colon = key.find(':');
+  if (colon == std::string::npos) return {};
+  std::uint64_t inode = 0;
+  const auto [end, bad] =
+      std::from_chars(key.data() + colon + 1, key.data() + key.size(), inode, 16);
+  if (bad != std::errc{} || end == key.data() + key.size() || *end != ']') return {};
+  return static_cast<std::uint32_t>(inode);
 }
 
 }  // namespace ssi::fds

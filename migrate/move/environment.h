@@ -53,8 +53,14 @@ class StreamPort {
   virtual void close_at_home(const StreamRef& stream) = 0;
 };
 
-// Signals that were in a process's queue when it was dumped, by its PID.
-using CarriedSignals = std::map<pid_t, std::vector<int>>;
+// What was in a process's queue when it was dumped, and travels with the copy.
+struct Carried {
+  std::map<pid_t, std::vector<int>> signals{};  // by its PID
+  // In named pipes that it takes along, by their inode (as criu counts it), bytes; nullopt: not
+  // known any more, so all that is there.
+  std::optional<std::map<std::uint32_t, std::uint32_t>> fifo_bytes{};
+  std::chrono::steady_clock::time_point frozen_since{};
+};
 
 // What the daemon decides for the movers.
 class MoveHost {
@@ -95,10 +101,9 @@ class MoveHost {
                                   const std::vector<StreamRef>& streams) = 0;
   virtual void forget_guest(const MoveTicket& ticket) = 0;
   // Source, after the commit: the first move's originals become deputies, a guest's old copy is
-  // destroyed. `carried_signals` were in its queue when it was dumped: they travel with the copy.
-  // The move is done then whatever happens here; what goes wrong is the host's to say and to try
-  // again.
-  virtual void stand_down(const MoveTicket& ticket, const CarriedSignals& carried_signals) = 0;
+  // destroyed. The move is done then whatever happens here; what goes wrong is the host's to say
+  // and to try again.
+  virtual void stand_down(const MoveTicket& ticket, const Carried& carried) = 0;
 };
 
 struct MoveEnvironment {

@@ -149,7 +149,7 @@ struct Host : MoveHost {
   }
   Result<> remember_guest(const MoveTicket&, const std::vector<StreamRef>&) override { return {}; }
   void forget_guest(const MoveTicket&) override {}
-  void stand_down(const MoveTicket&, const CarriedSignals&) override {}
+  void stand_down(const MoveTicket&, const Carried&) override {}
 };
 
 // One node of the test: a realm for home 1 whose root is this machine's.

@@ -11,6 +11,7 @@
 
 #include "migrate/criu/core_image.h"
 #include "migrate/criu/criu_process.h"
+#include "migrate/criu/fifo_image.h"
 #include "migrate/criu/files_image.h"
 #include "migrate/criu/tcp_image.h"
 #include "migrate/criu/unix_image.h"
@@ -92,7 +93,7 @@ class SourceMove {
     copy.keep();
     (void)SSI_FAULT("migrate.after_commit");
     for (const StreamRef& s : drained_) env_.streams.detach(s);
-    env_.host.stand_down(ticket_, carried_signals_);
+    env_.host.stand_down(ticket_, carried_);
     return report_;
   }
 
@@ -254,7 +255,7 @@ class SourceMove {
     SSI_TRY(set_windows_in_images());
     SSI_TRY(leave_datagrams_at_home());
     SSI_TRY(set_deleted_in_images());
-    if (!source_.guest) SSI_TRY(read_carried_signals());
+    SSI_TRY(read_carried());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_send")));
@@ -446,16 +447,26 @@ class SourceMove {
   }
 
   // The kernel tells which signals wait, but not how many of each; the images do.
-  Result<> read_carried_signals() {
-    SSI_TRY(read_carried_signals(source_.host_pid));
-    for (const pid_t pid : source_.below) SSI_TRY(read_carried_signals(pid));
+  Result<> read_carried() {
+    if (!source_.guest) {
+      SSI_TRY(read_carried_signals(source_.host_pid));
+      for (const pid_t pid : source_.below) SSI_TRY(read_carried_signals(pid));
+    }
+    carried_.frozen_since = frozen_since_;
+    carried_.fifo_bytes.emplace();
+    if (images_->names(kFifoDataImage).empty()) return {};
+    SSI_ASSIGN(const std::string fifos, images_->read(kFifoDataImage));
+    SSI_ASSIGN(const auto waiting, what_waits_in_fifos(fifos));
+    for (const auto& [inode, bytes] : waiting) {
+      (*carried_.fifo_bytes)[inode] = static_cast<std::uint32_t>(bytes.size());
+    }
     return {};
   }
   Result<> read_carried_signals(pid_t pid) {
     for (const pid_t tid : threads_of(pid)) {
       SSI_ASSIGN(const std::string core, images_->read(core_image_name(tid)));
       SSI_ASSIGN(const auto signals, signals_in_core(core));
-      auto& carried = carried_signals_[pid];
+      auto& carried = carried_.signals[pid];
       carried.insert(carried.end(), signals.begin(), signals.end());
     }
     return {};
@@ -559,7 +570,7 @@ class SourceMove {
   std::vector<net::HeldSender> held_senders_;
   std::vector<fds::MovedPty> moved_ptys_;  // of these
   bool network_held_ = false;
-  CarriedSignals carried_signals_;
+  Carried carried_;
 };
 
 }  // namespace

@@ -15,7 +15,6 @@
 #include "migrate/criu/empty_image.h"
 #include "migrate/criu/file_locks_image.h"
 #include "migrate/criu/files_image.h"
-#include "migrate/criu/tcp_image.h"
 #include "migrate/criu/tty_image.h"
 #include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
@@ -23,9 +22,11 @@
 #include "migrate/fds/netlink_socket.h"
 #include "migrate/fds/process_locks.h"
 #include "migrate/fds/pty_queues.h"
+#include "migrate/move/connection_images.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
+#include "migrate/move/target_fifos.h"
 #include "migrate/move/target_watchers.h"
 #include "migrate/pages/lazy_socket.h"
 #include "migrate/pages/page_images.h"
@@ -62,6 +63,7 @@ class TargetMove {
         streams_(offer.streams),
         holds_files_(offer.holds_files),
         watchers_(env.host, offer.ticket.pid.home, offer.ticket.pid.home == env.self),
+        fifos_(deputies_here()),
         cgroup_(std::move(cgroup)),
         realm_(std::move(realm)) {}
 
@@ -83,7 +85,9 @@ class TargetMove {
     for (const StreamRef& s : streams_) {
       SSI_TRY(env_.streams.start(s).context(s.key));
     }
+    const auto filled = fifos_.fill();
     SSI_TRY(cgroup_.thaw());
+    SSI_TRY(filled);
     // Should this not be heard, the pager begins by itself a little later.
     (void)realm_.call(RealmOp::kInstallAll, ticket_.pid.pid);
     return {};
@@ -108,6 +112,15 @@ class TargetMove {
   }
 
   CopyName name() const { return {ticket_.pid, ticket_.epoch}; }
+
+  // None, unless this is their home.
+  std::vector<pid_t> deputies_here() const {
+    std::vector<pid_t> pids;
+    if (ticket_.pid.home != env_.self) return pids;
+    pids.push_back(ticket_.pid.pid);
+    for (const UnitMember& member : ticket_.members) pids.push_back(member.pid);
+    return pids;
+  }
 
   Error out_of_turn(const MoveMessage& message) {
     if (const auto* abandoned = std::get_if<Abandon>(&message)) {
@@ -201,7 +214,7 @@ class TargetMove {
         // criu compares it. From here on it is a pipe without a name.
         if (::fchmod(*end, s.fifo_mode & 07777) != 0) return Error::from_errno("set a pipe's mode");
         s.fifo_mode = 0;
-        fifos_.insert(s.key);
+        fifos_.add_stream(s.key);
       }
       ++attached_;
       // A terminal has two streams, and is one file.
@@ -341,33 +354,16 @@ class TargetMove {
   Result<std::string> changed(std::string_view files) {
     SSI_TRY(set_sockets(files));
     SSI_ASSIGN(const std::string unnamed, without_names(files, given_));
-    SSI_ASSIGN(const std::string ends_told_apart, with_fifo_ends(unnamed, fifos_));
+    SSI_ASSIGN(const std::string ends_told_apart, fifos_.with_ends(unnamed));
     SSI_ASSIGN(const std::string announced, with_binds(ends_told_apart));
     return mended_files(announced);
-  }
-
-  Result<> set_connections(const ImageDir& images) {
-    const auto by = Clock::now() - frozen_since_ + kUntilRestored;
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(by).count();
-    std::map<std::uint64_t, std::uint32_t> buffers;
-    for (const std::string& name : images.names(kTcpImages)) {
-      std::uint32_t buffer_bytes = 0;
-      SSI_TRY(images.change(name, [&](std::string_view image) -> Result<std::string> {
-        SSI_ASSIGN(buffer_bytes, receive_buffer_bytes(image));
-        return with_later_timestamps(image, static_cast<std::uint32_t>(ms));
-      }));
-      if (buffer_bytes > 0) buffers[inode_of_tcp_image(name)] = buffer_bytes;
-    }
-    if (buffers.empty()) return {};
-    return images.change(
-        kFilesImage, [&](std::string_view image) { return with_receive_buffers(image, buffers); });
   }
 
   Result<> change_files(ImageDir& images) {
     SSI_TRY(images.change(kFilesImage, [this](std::string_view image) { return changed(image); }));
     SSI_TRY(watchers_.set_images(images));
     SSI_TRY(set_locks(images));
-    return fifos_.empty() ? Result<>() : images.change(kFifoDataImage, only_the_head);
+    return fifos_.leave_out(images);
   }
 
   // A process's record locks it takes itself, in criu's hands: at home beside home's carrier, which
@@ -394,7 +390,7 @@ class TargetMove {
     SSI_ASSIGN(const std::string files, images.read(kFilesImage));
     SSI_ASSIGN(const auto netlink_ports, netlink_ports_in(files));
     SSI_TRY(change_files(images));
-    SSI_TRY(set_connections(images));
+    SSI_TRY(set_connections(images, Clock::now() - frozen_since_ + kUntilRestored));
     RestoreOptions options;
     options.images_fd = kCriuImagesFd;
     options.inherit = inherit_;
@@ -541,7 +537,7 @@ class TargetMove {
   std::vector<StreamRef> streams_;
   const bool holds_files_;
   TargetWatchers watchers_;
-  std::set<std::string> fifos_;  // keys of ends of named pipes that were not moved before
+  TargetFifos fifos_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
   FreezerCgroup cgroup_;

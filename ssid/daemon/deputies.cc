@@ -171,6 +171,7 @@ void Deputies::wait_for_death(pid_t pid) {
     if (ec || it == deputies_.end()) return;
     const bool expected = it->second->outcome.has_value();
     forget(pid);
+    handlers_.on_gone(pid);
     if (!expected) handlers_.on_killed(pid);
   });
 }

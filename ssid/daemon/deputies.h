@@ -27,6 +27,8 @@ class Deputies {
     std::function<void(pid_t, const deputy::Signal&)> on_signal;
     // The deputy was killed (SIGKILL can't be caught): so is the guest.
     std::function<void(pid_t)> on_killed;
+    // It is over, however.
+    std::function<void(pid_t)> on_gone;
     // An unknown deputy says hello: how its process ended (as from waitpid), if that is known.
     // nullopt and known=true: its guest lives.
     struct Fate {

@@ -21,6 +21,7 @@
 #include "ssid/daemon/capabilities.h"
 #include "ssid/daemon/daemon_cluster_source.h"
 #include "ssid/daemon/group_driver.h"
+#include "ssid/daemon/home_calls.h"
 #include "ssid/daemon/node_views.h"
 #include "ssid/daemon/ops.h"
 #include "ssid/daemon/pid_range.h"
@@ -99,6 +100,22 @@ Result<> run(const Config& config) {
   std::unique_ptr<OpContext> ops;
   std::unique_ptr<NodeViews> node_views;
   EventLog events;
+  HomeCalls home_calls(
+      io, {.is_away = [&](SsiPid pid) { return control->where(pid) != group.self(); },
+           .move_home =
+               [&](SsiPid pid, std::function<void(Result<>)> done) {
+                 ops::migrate(*ops, OpCaller{},
+                              {{"pid", pid.to_string()}, {"node", "home"}, {"tree", true}},
+                              [done](const Result<nlohmann::json>& moved) {
+                                done(moved ? Result<>() : Result<>(moved.error()));
+                              });
+               },
+           .tell =
+               [&](SsiPid pid, const std::string& what) {
+                 const std::string line = pid.to_string() + " " + what;
+                 log_info("{}", line);
+                 events.add(line, {{"pid", pid.to_string()}});
+               }});
 
   GroupDriver::Handlers g;
   g.on_event = [&](const TableReplica::Event& event) {
@@ -145,6 +162,7 @@ Result<> run(const Config& config) {
   ProcessControl::Handlers c;
   c.moved = [&](const group::Commit& m) {
     balancer->on_moved(m);
+    home_calls.on_moved();
     events.add(m.process.to_string() + " (" + m.comm + "): " + std::to_string(m.from.value) +
                    " -> " + std::to_string(m.to.value),
                {{"pid", m.process.to_string()}, {"from", m.from.value}, {"to", m.to.value}});
@@ -161,6 +179,7 @@ Result<> run(const Config& config) {
               std::function<void(Result<nlohmann::json>)> done) {
     requests->ask(to, op, args, 0, std::chrono::seconds(3), std::move(done));
   };
+  c.called_home = [&](SsiPid pid, const std::string& why) { home_calls.call(pid, why); };
   c.arrival_failed = [&](SsiPid pid) { balancer->on_arrival_failed(pid); };
   c.refuse_arrival = [&](const migrate::MoveTicket& t) { return balancer->refuse_arrival(t); };
   LinkTimeouts timeouts;

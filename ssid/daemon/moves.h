@@ -49,8 +49,7 @@ class Moves : public migrate::MoveHost {
     std::function<bool(const migrate::MoveTicket&)> may_still_come;
     // Target: an offer that refuse() let in has come to nothing.
     std::function<void(const migrate::MoveTicket&)> failed_to_arrive;
-    std::function<void(const migrate::MoveTicket&, const migrate::CarriedSignals& carried)>
-        stand_down;
+    std::function<void(const migrate::MoveTicket&, const migrate::Carried& carried)> stand_down;
     // A guest runs here since now.
     std::function<void(const migrate::MoveTicket&)> arrived;
     // May this offer come in? nullopt or a reason why not.
@@ -116,8 +115,7 @@ class Moves : public migrate::MoveHost {
   Result<> remember_guest(const migrate::MoveTicket& ticket,
                           const std::vector<migrate::StreamRef>& streams) override;
   void forget_guest(const migrate::MoveTicket& ticket) override { handlers_.forget(ticket); }
-  void stand_down(const migrate::MoveTicket& ticket,
-                  const migrate::CarriedSignals& carried) override {
+  void stand_down(const migrate::MoveTicket& ticket, const migrate::Carried& carried) override {
     handlers_.stand_down(ticket, carried);
   }
 

@@ -151,7 +151,7 @@ Moves::Handlers ProcessControl::move_handlers() {
   h.may_still_come = [this](const MoveTicket& t) {
     return group_.table_valid() && group_.term() == t.term;
   };
-  h.stand_down = [this](const MoveTicket& t, const migrate::CarriedSignals& carried) {
+  h.stand_down = [this](const MoveTicket& t, const migrate::Carried& carried) {
     stand_down(t, carried);
   };
   h.arrived = [](const MoveTicket& t) { log_info("{}: runs here", t.to_string()); };
@@ -165,7 +165,10 @@ Moves::Handlers ProcessControl::move_handlers() {
     }
     return handlers_.refuse_arrival(t);
   };
-  h.failed_to_arrive = [this](const MoveTicket& t) { handlers_.arrival_failed(t.pid); };
+  h.failed_to_arrive = [this](const MoveTicket& t) {
+    handlers_.arrival_failed(t.pid);
+    if (opened_.erase(t.pid) > 0) taken_fifos_->look_again(t.pid.pid);
+  };
   return h;
 }
 
@@ -471,6 +474,7 @@ void ProcessControl::on_event(const TableReplica::Event& event) {
 }
 
 void ProcessControl::on_moved(const group::Commit& commit) {
+  opened_.erase(commit.process);
   network_moved(commit);
   if (commit.to == group_.self()) {
     const CopyName name{commit.process, commit.epoch};

@@ -29,6 +29,7 @@
 #include "ssid/daemon/pipe_demand.h"
 #include "ssid/daemon/realms.h"
 #include "ssid/daemon/stop_reports.h"
+#include "ssid/daemon/taken_fifos.h"
 #include "ssid/registry/table_replica.h"
 #include "ssid/wire/group/group_codec.h"
 
@@ -80,6 +81,8 @@ class ProcessControl {
     std::function<void(NodeId, const std::string& op, const nlohmann::json& args,
                        std::function<void(Result<nlohmann::json>)>)>
         ask;
+    // A guest whose home this is is needed here.
+    std::function<void(SsiPid, const std::string& why)> called_home;
     // An arrival that was not refused has come to nothing.
     std::function<void(SsiPid)> arrival_failed;
   };
@@ -169,8 +172,10 @@ class ProcessControl {
   std::vector<PipeDemand::Guest> guests_on_demand() const;
 
   // process_deputies.cc
-  void stand_down(const migrate::MoveTicket& ticket, const migrate::CarriedSignals& carried);
-  void make_deputies(const migrate::CopyName& name, const migrate::CarriedSignals& carried);
+  void stand_down(const migrate::MoveTicket& ticket, const migrate::Carried& carried);
+  void make_deputies(const migrate::CopyName& name, const migrate::Carried& carried);
+  void fifo_opened(pid_t deputy, const std::string& fifo);
+  void empty_fifos(const std::vector<pid_t>& pids, const migrate::Carried& carried);
   void make_deputy(const migrate::CopyName& name, const migrate::HeldOriginal& original,
                    const std::vector<int>& carried_signals, bool terminal_left);
 
@@ -205,6 +210,8 @@ class ProcessControl {
   Guests guests_;
   StopReports stop_reports_;
   Deputies deputies_;
+  std::unique_ptr<TakenFifos> taken_fifos_;
+  std::set<SsiPid> opened_;  // guests that were coming home when somebody opened a named pipe
   MoveClaims claims_;
   Moves moves_;
   std::map<SsiPid, Epoch> ends_;  // proposed, not yet decided

@@ -61,16 +61,54 @@ std::set<dev_t> terminals_of(const std::vector<migrate::HeldOriginal>& originals
 }  // namespace
 
 // The source after the commit, in the mover's thread.
-void ProcessControl::stand_down(const MoveTicket& ticket, const migrate::CarriedSignals& carried) {
+void ProcessControl::stand_down(const MoveTicket& ticket, const migrate::Carried& carried) {
   const CopyName original{ticket.pid, ticket.epoch};
   if (ticket.pid.home == group_.self() && ticket.epoch == Epoch{1})
     return make_deputies(original, carried);
+  if (ticket.pid.home == group_.self()) {
+    std::vector<pid_t> deputies{ticket.pid.pid};
+    for (const migrate::UnitMember& member : ticket.members) deputies.push_back(member.pid);
+    empty_fifos(deputies, carried);
+  }
   // Its copy here is of the epoch before.
   const CopyName old{ticket.pid, Epoch{ticket.epoch.value - 1}};
   asio::post(io_, [this, old] { drop_copy(old); });
 }
 
-void ProcessControl::make_deputies(const CopyName& name, const migrate::CarriedSignals& carried) {
+void ProcessControl::fifo_opened(pid_t deputy, const std::string& fifo) {
+  const auto entry = group_.find({group_.self(), deputy});
+  if (!entry || entry->where == group_.self()) return;
+  const SsiPid first{group_.self(), entry->unit != 0 ? entry->unit : deputy};
+  // It may have been criu, for the guest itself.
+  if (moves_.is_arriving({first, entry->epoch.next()})) {
+    opened_.insert(first);
+  } else {
+    handlers_.called_home(first, "somebody has opened " + fifo);
+  }
+}
+
+// What the guest has taken along of what waited in its named pipes: their keepers here (what was
+// frozen, or deputies) have it still. From now on whoever opens one calls it home.
+void ProcessControl::empty_fifos(const std::vector<pid_t>& pids, const migrate::Carried& carried) {
+  std::set<std::pair<dev_t, ino_t>> seen;
+  for (const pid_t pid : pids) {
+    for (const fds::DuplexFifo& fifo : fds::duplex_fifos(pid)) {
+      if (!seen.insert({fifo.device, fifo.inode}).second) continue;
+      std::optional<std::uint32_t> bytes;
+      if (carried.fifo_bytes) {
+        const auto known = carried.fifo_bytes->find(fifo.criu_number());
+        bytes = known == carried.fifo_bytes->end() ? 0 : known->second;
+      }
+      if (auto emptied = fds::empty_fifo(pid, fifo, bytes); !emptied) {
+        log_error("{}: {}", fifo.path, emptied.error().message());
+      }
+    }
+  }
+  if (seen.empty()) return;
+  asio::post(io_, [this, pids, since = carried.frozen_since] { taken_fifos_->watch(pids, since); });
+}
+
+void ProcessControl::make_deputies(const CopyName& name, const migrate::Carried& carried) {
   auto all = FreezerCgroup::open(freezer_.moving(name));
   if (!all) return log_error("original {}: {}", name.to_string(), all.error().message());
   auto originals = migrate::part_originals(*all);
@@ -78,10 +116,14 @@ void ProcessControl::make_deputies(const CopyName& name, const migrate::CarriedS
     return log_error("original {}: {}", name.to_string(), originals.error().message());
   }
   const auto terminals = terminals_of(*originals);
+  std::vector<pid_t> pids;
+  for (const migrate::HeldOriginal& original : *originals) pids.push_back(original.pid);
+  empty_fifos(pids, carried);
   for (const migrate::HeldOriginal& original : *originals) {
-    const auto signals = carried.find(original.pid);
+    const auto signals = carried.signals.find(original.pid);
     const auto job = proc_job(original.pid);
-    make_deputy(name, original, signals == carried.end() ? std::vector<int>() : signals->second,
+    make_deputy(name, original,
+                signals == carried.signals.end() ? std::vector<int>() : signals->second,
                 job && terminals.contains(job->terminal));
   }
   (void)all->remove();
@@ -132,6 +174,7 @@ Deputies::Handlers ProcessControl::deputy_handlers() {
     log_info("deputy {} was killed; so is its guest", pid);
     to_guest({.process = {group_.self(), pid}, .epoch = {}, .signo = SIGKILL});
   };
+  h.on_gone = [this](pid_t pid) { taken_fifos_->forget(pid); };
   h.fate_of = [this](pid_t pid) {
     Deputies::Handlers::Fate fate;
     const SsiPid process{group_.self(), pid};

@@ -33,6 +33,9 @@ Result<> ProcessControl::start() {
   }
   pipe_demand_.wake();
   home_net_.start();
+  SSI_ASSIGN(taken_fifos_, TakenFifos::create(io_, [this](pid_t deputy, const std::string& fifo) {
+               fifo_opened(deputy, fifo);
+             }));
   return deputies_.listen(paths_.deputy_socket());
 }
 
@@ -178,11 +181,14 @@ void ProcessControl::recover_originals() {
 }
 
 void ProcessControl::recover_deputies() {
+  std::vector<pid_t> deputies;
   for (const group::TableEntry& e : group_.entries()) {
     // One whose move is not quite done becomes a deputy in a moment (stand_down).
     if (e.process.home != group_.self() || moves_.is_moving(e.process)) continue;
     deputies_.adopt(e.process.pid);
+    deputies.push_back(e.process.pid);
   }
+  taken_fifos_->watch(deputies, {});
 }
 
 }  // namespace ssi
