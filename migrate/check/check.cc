@@ -225,7 +225,7 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       const std::string why = fds::why_path_handle_stays({fd.mode & S_IFMT, fd.of_kernel});
       reasons.add(!why.empty(), numbered(fd, why));
     } else if (fd.kind == FdKind::kFifo) {
-      const std::string why = fds::why_fifo_stays(fifo_of(fd));
+      const std::string why = fds::why_fifo_stays(fifo_of(fd), list(fd.holders));
       reasons.add(!why.empty(), numbered(fd, why));
     } else if (fd.kind == FdKind::kDeletedFile) {
       const std::string why = fds::why_deleted_stays(fd.target);

@@ -221,8 +221,8 @@ TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the res
   CHECK(reason(facts).empty());
   facts.fds[3].holders = {{7, "other"}};
   CHECK(reason(facts) ==
-        "fd 6 is a named pipe opened for reading and writing at once (O_RDWR) that others have "
-        "open, too (/tmp/fifo)");
+        "fd 6 is a named pipe opened for reading and writing at once (O_RDWR) that process "
+        "7 (other) has open, too (/tmp/fifo)");
   facts.fds[3].holders.clear();
   facts.fds[3].nameless = true;
   CHECK(reason(facts).empty());

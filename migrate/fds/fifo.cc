@@ -16,11 +16,11 @@ FifoWay way_of(const Fifo& fifo) {
   return fifo.both_directions || fifo.unread ? FifoWay::kStays : FifoWay::kStream;
 }
 
-std::string why_fifo_stays(const Fifo& fifo) {
+std::string why_fifo_stays(const Fifo& fifo, const std::string& holders) {
   if (way_of(fifo) != FifoWay::kStays) return {};
   if (!fifo.both_directions) return "a named pipe to write to that nobody reads now";
   return std::string("a named pipe opened for reading and writing at once (O_RDWR) ") +
-         (fifo.held_by_others ? "that others have open, too"
+         (fifo.held_by_others ? "that process " + holders + " has open, too"
                               : "in /dev, of which guests have another");
 }
 

@@ -30,8 +30,8 @@ struct Fifo {
 enum class FifoWay { kStream, kTakeAlong, kStays };
 FifoWay way_of(const Fifo& fifo);
 
-// What keeps one at home; "" if nothing does.
-std::string why_fifo_stays(const Fifo& fifo);
+// What keeps one at home; "" if nothing does. `holders`: the others that have it open.
+std::string why_fifo_stays(const Fifo& fifo, const std::string& holders);
 
 // What criu calls both of its ends ("file[1f:2a]") is made a name for each of them, and back.
 std::string key_of_fifo_end(const std::string& criu_key, bool write_end);

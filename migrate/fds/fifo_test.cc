@@ -16,18 +16,18 @@ TEST_CASE("an end of a named pipe becomes a stream, O_RDWR goes along if nobody 
   CHECK(way_of({.unread = true, .nameless = true}) == FifoWay::kTakeAlong);
   CHECK(way_of({.both_directions = true, .nameless = true, .held_by_others = true}) ==
         FifoWay::kStays);
-  CHECK(why_fifo_stays({}).empty());
-  CHECK(why_fifo_stays({.both_directions = true}).empty());
-  CHECK(why_fifo_stays({.both_directions = true, .held_by_others = true}).find("others") !=
-        std::string::npos);
-  CHECK(why_fifo_stays({.both_directions = true, .not_there = true}).find("/dev") !=
+  CHECK(why_fifo_stays({}, "").empty());
+  CHECK(why_fifo_stays({.both_directions = true}, "").empty());
+  CHECK(why_fifo_stays({.both_directions = true, .held_by_others = true}, "7 (cat)")
+            .find("7 (cat)") != std::string::npos);
+  CHECK(why_fifo_stays({.both_directions = true, .not_there = true}, "").find("/dev") !=
         std::string::npos);
 }
 
 TEST_CASE(
     "one that nobody reads stays, for a stream would take what the process is to be refused") {
   CHECK(way_of({.unread = true}) == FifoWay::kStays);
-  CHECK(why_fifo_stays({.unread = true}).find("nobody reads") != std::string::npos);
+  CHECK(why_fifo_stays({.unread = true}, "").find("nobody reads") != std::string::npos);
 }
 
 TEST_CASE("both ends of a named pipe have names of their own, which lead back to criu's") {

@@ -15,7 +15,7 @@ import observe  # noqa: E402
 from lab import Lab  # noqa: E402
 
 NODES = 3
-MOVES = 30
+MOVES = 50
 FAULTS = "/run/ssid/faults"
 PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "fifo_queue.py"
 GOOD = re.compile(r"good (\d+) (\d+) (\d+) ")
@@ -119,7 +119,7 @@ class TakenFifos(unittest.TestCase):
         self.addCleanup(reader.kill)
         self.assertEqual(int(reader.stdout.readline()), SIZE)
         queue.comes_home()
-        self.assertRegex(self.refused(queue, 3), rf"fd \d+ is a named pipe .*\(O_RDWR\) that others have open, too \({queue.fifo}\)")
+        self.assertRegex(self.refused(queue, 3), rf"fd \d+ is a named pipe .*\(O_RDWR\) that process .* has open, too \({queue.fifo}\)")
         reader.communicate("\n", timeout=20)
         queue.move(3)
         self.assertEqual(queue.end()[1:], (0, 1))
