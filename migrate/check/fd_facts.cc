@@ -31,6 +31,7 @@
 namespace ssi::check {
 namespace {
 
+constexpr int kKeptMax = 256;  // by a deputy
 constexpr unsigned kMemoryDevices = 1, kTtyAlternates = 5, kMiscDevices = 10;
 constexpr unsigned kPtsFirst = 136, kPtsLast = 143, kFuseMinor = 229;
 constexpr unsigned kTtyMinor = 0, kPtmxMinor = 2;
@@ -284,15 +285,16 @@ bool has_own_write_lock(const FdFact& fd) {
   return !fd.locks.at_home && fds::has_write_lock(fd.locks.of_process);
 }
 
-bool is_fifo_at_home(const FdFact& fd) {
-  return fd.kind == FdKind::kFifo && !fd.nameless && !fd.on_view && may_read(fd) && may_write(fd);
+bool is_fifo_at_home(const ProcDir& proc, const FdFact& fd) {
+  return fd.kind == FdKind::kFifo && !fd.nameless && may_read(fd) && may_write(fd) &&
+         !is_on_fuse(proc.path("fd/" + std::to_string(fd.number)));
 }
 
 // What stays with the original when it becomes the deputy, if it can keep it: record locks for
 // writing, and named pipes that the guest takes along.
 void find_what_is_kept(const ProcDir& proc, std::vector<FdFact>& fds) {
-  const auto is_kept = [](const FdFact& fd) {
-    return fd.why_not.empty() && (has_own_write_lock(fd) || is_fifo_at_home(fd));
+  const auto is_kept = [&](const FdFact& fd) {
+    return fd.why_not.empty() && (has_own_write_lock(fd) || is_fifo_at_home(proc, fd));
   };
   if (std::ranges::none_of(fds, is_kept)) return;
   std::string why;
@@ -301,6 +303,8 @@ void find_what_is_kept(const ProcDir& proc, std::vector<FdFact>& fds) {
     why = "which its deputy can't keep under a system call filter (seccomp)";
   } else if (const pid_t other = shares_descriptors(proc.pid()); other != 0) {
     why = "as has process " + std::to_string(other) + ", which shares its descriptors";
+  } else if (std::ranges::count_if(fds, is_kept) > kKeptMax) {
+    why = "of which its deputy can keep " + std::to_string(kKeptMax) + " descriptors";
   }
   for (FdFact& fd : fds) {
     if (!is_kept(fd)) continue;

@@ -38,7 +38,7 @@ std::vector<KeptDescriptor> kept_descriptors(pid_t pid) {
   std::vector<OpenDescriptor> all;
   std::set<FileId> kept_files;
   for (const fds::DuplexFifo& fifo : fds::duplex_fifos(pid)) {
-    kept_files.insert({fifo.device, fifo.inode});
+    if (!fifo.nameless) kept_files.insert({fifo.device, fifo.inode});
   }
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(proc + "/fdinfo", error)) {

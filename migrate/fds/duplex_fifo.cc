@@ -1,6 +1,7 @@
 #include "migrate/fds/duplex_fifo.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,15 +12,13 @@
 #include <set>
 #include <utility>
 
-#include "migrate/fds/descriptor.h"
 #include "ssid/base/file_text.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::fds {
 namespace {
 
-constexpr std::size_t kPieceBytes = 4096;
-constexpr int kCapacityMax = 16 << 20;
+constexpr std::size_t kPageBytes = 4096;
 
 bool is_duplex(const std::string& fdinfo) {
   constexpr std::string_view kFlags = "flags:";
@@ -39,21 +38,8 @@ Result<Scratch> make_scratch() {
   return Scratch{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-// What it has is in `from` and goes to the named pipe.
-Result<> splice_all(int from, int fifo, std::size_t bytes) {
-  while (bytes > 0) {
-    const ssize_t put = ::splice(from, nullptr, fifo, nullptr, bytes, SPLICE_F_NONBLOCK);
-    if (put > 0) {
-      bytes -= static_cast<std::size_t>(put);
-      continue;
-    }
-    const int capacity = ::fcntl(fifo, F_GETPIPE_SZ);
-    if (put == 0 || errno != EAGAIN || capacity <= 0 || capacity >= kCapacityMax ||
-        ::fcntl(fifo, F_SETPIPE_SZ, 2 * capacity) < 0) {
-      return Error::from_errno("fill a named pipe");
-    }
-  }
-  return {};
+int whole_pages(std::size_t bytes) {
+  return static_cast<int>((bytes + kPageBytes - 1) / kPageBytes * kPageBytes);
 }
 
 }  // namespace
@@ -66,24 +52,26 @@ std::vector<DuplexFifo> duplex_fifos(pid_t pid) {
   for (const auto& entry : std::filesystem::directory_iterator(proc + "/fd", error)) {
     struct stat st {};
     if (::stat(entry.path().c_str(), &st) != 0) continue;
-    if (!S_ISFIFO(st.st_mode) || st.st_nlink == 0) continue;
+    if (!S_ISFIFO(st.st_mode)) continue;
     const std::string name = entry.path().filename();
     const std::string path = std::filesystem::read_symlink(entry.path(), error);
     if (!path.starts_with('/') || !is_duplex(text_of_file(proc + "/fdinfo/" + name))) continue;
-    DuplexFifo fifo{.device = st.st_dev, .inode = st.st_ino, .path = path};
+    DuplexFifo fifo{
+        .device = st.st_dev, .inode = st.st_ino, .path = path, .nameless = st.st_nlink == 0};
     std::from_chars(name.data(), name.data() + name.size(), fifo.number);
     if (seen.insert({st.st_dev, st.st_ino}).second) fifos.push_back(std::move(fifo));
   }
   return fifos;
 }
 
-Result<> empty_fifo(pid_t pid, const DuplexFifo& fifo, std::optional<std::uint32_t> bytes) {
-  SSI_ASSIGN(const UniqueFd held, descriptor_of(pid, fifo.number));
+Result<> empty_fifo(int fifo, std::optional<std::uint32_t> bytes) {
+  int there = 0;
+  if (::ioctl(fifo, FIONREAD, &there) != 0) return Error::from_errno("look at a named pipe");
   SSI_ASSIGN(const Scratch scratch, make_scratch());
-  char buffer[kPieceBytes];
-  std::size_t left = bytes.value_or(SIZE_MAX);
+  char buffer[kPageBytes];
+  std::size_t left = bytes.value_or(static_cast<std::uint32_t>(there));
   while (left > 0) {
-    const ssize_t got = ::splice(*held, nullptr, *scratch.in, nullptr, std::min(left, kPieceBytes),
+    const ssize_t got = ::splice(fifo, nullptr, *scratch.in, nullptr, std::min(left, kPageBytes),
                                  SPLICE_F_NONBLOCK);
     if (got == 0 || (got < 0 && errno == EAGAIN)) return {};
     if (got < 0 || ::read(*scratch.out, buffer, sizeof buffer) != got) {
@@ -94,16 +82,19 @@ Result<> empty_fifo(pid_t pid, const DuplexFifo& fifo, std::optional<std::uint32
   return {};
 }
 
-Result<> fill_fifo(pid_t pid, const DuplexFifo& fifo, std::string_view bytes) {
-  SSI_ASSIGN(const UniqueFd held, descriptor_of(pid, fifo.number));
+Result<> fill_fifo(int fifo, std::string_view bytes) {
+  if (bytes.empty()) return {};
+  const int capacity = ::fcntl(fifo, F_GETPIPE_SZ);
   SSI_ASSIGN(const Scratch scratch, make_scratch());
-  while (!bytes.empty()) {
-    const std::string_view piece = bytes.substr(0, kPieceBytes);
-    if (::write(*scratch.in, piece.data(), piece.size()) != static_cast<ssize_t>(piece.size())) {
-      return Error::from_errno("fill a named pipe");
-    }
-    SSI_TRY(splice_all(*scratch.out, *held, piece.size()));
-    bytes.remove_prefix(piece.size());
+  if (capacity <= 0 || ::fcntl(*scratch.in, F_SETPIPE_SZ, whole_pages(bytes.size())) < 0 ||
+      ::fcntl(fifo, F_SETPIPE_SZ, capacity + whole_pages(bytes.size())) < 0) {
+    return Error::from_errno("make room in a named pipe");
+  }
+  // One splice is one piece: whoever writes to it meanwhile comes before or after all of it.
+  if (::write(*scratch.in, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()) ||
+      ::splice(*scratch.out, nullptr, fifo, nullptr, bytes.size(), SPLICE_F_NONBLOCK) !=
+          static_cast<ssize_t>(bytes.size())) {
+    return Error::from_errno("fill a named pipe");
   }
   return {};
 }

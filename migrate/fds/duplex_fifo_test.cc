@@ -55,7 +55,7 @@ struct Fixture {
 
 }  // namespace
 
-TEST_CASE("those for both directions, each once, while they have a name") {
+TEST_CASE("those for both directions, each once, with a name or without") {
   Fixture f;
   const UniqueFd second(::open(f.path.c_str(), O_RDWR | O_CLOEXEC));
   const UniqueFd reader(::open(f.path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
@@ -63,22 +63,23 @@ TEST_CASE("those for both directions, each once, while they have a name") {
   const auto found = f.found();
   REQUIRE(found.size() == 1);
   CHECK((found[0].number == *f.fifo || found[0].number == *second));
-  f.fifo.reset();
-  f.fifo = UniqueFd(::open(f.path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  CHECK_FALSE(found[0].nameless);
   ::unlink(f.path.c_str());
-  CHECK(f.found().empty());
+  f.path += " (deleted)";
+  REQUIRE(f.found().size() == 1);
+  CHECK(f.found()[0].nameless);
 }
 
 TEST_CASE("what went along is taken out, what came later stays") {
   Fixture f;
   f.put("went");
   f.put("later");
-  REQUIRE(empty_fifo(::getpid(), f.found().at(0), 4).ok());
+  REQUIRE(empty_fifo(*f.fifo, 4).ok());
   CHECK(f.waiting() == 5);
   CHECK(f.take(5) == "later");
-  CHECK(empty_fifo(::getpid(), f.found().at(0), 100).ok());  // somebody else has read it
+  CHECK(empty_fifo(*f.fifo, 100).ok());  // somebody else has read it
   f.put(std::string(20'000, 'x'));
-  CHECK(empty_fifo(::getpid(), f.found().at(0), {}).ok());
+  CHECK(empty_fifo(*f.fifo, {}).ok());
   CHECK(f.waiting() == 0);
 }
 
@@ -88,10 +89,10 @@ TEST_CASE("what comes is put behind what is there, however much that is") {
   std::string comes(50'000, 'b');
   comes.back() = 'c';
   f.put(there);
-  REQUIRE(fill_fifo(::getpid(), f.found().at(0), comes).ok());
+  REQUIRE(fill_fifo(*f.fifo, comes).ok());
   CHECK(f.take(there.size()) == there);
   CHECK(f.take(comes.size()) == comes);
-  CHECK(fill_fifo(::getpid(), f.found().at(0), "").ok());
+  CHECK(fill_fifo(*f.fifo, "").ok());
   CHECK(f.waiting() == 0);
 }
 

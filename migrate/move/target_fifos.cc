@@ -2,6 +2,7 @@
 
 #include "migrate/criu/fifo_image.h"
 #include "migrate/criu/files_image.h"
+#include "migrate/fds/descriptor.h"
 #include "migrate/fds/fifo.h"
 
 namespace ssi::migrate {
@@ -10,7 +11,9 @@ TargetFifos::TargetFifos(const std::vector<pid_t>& deputies) {
   std::set<std::uint32_t> seen;
   for (const pid_t deputy : deputies) {
     for (fds::DuplexFifo& fifo : fds::duplex_fifos(deputy)) {
-      if (seen.insert(fifo.criu_number()).second) kept_.push_back({deputy, std::move(fifo)});
+      auto held = fds::descriptor_of(deputy, fifo.number);
+      if (!held || !seen.insert(fifo.criu_number()).second) continue;
+      kept_.push_back({std::move(fifo), std::move(*held)});
     }
   }
 }
@@ -35,7 +38,7 @@ Result<> TargetFifos::leave_out(const ImageDir& images) {
 
 Result<> TargetFifos::fill() const {
   for (const Kept& kept : kept_) {
-    SSI_TRY(fds::fill_fifo(kept.deputy, kept.fifo, kept.contents).context(kept.fifo.path));
+    SSI_TRY(fds::fill_fifo(*kept.held, kept.contents).context(kept.fifo.path));
   }
   return {};
 }

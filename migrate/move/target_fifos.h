@@ -13,6 +13,7 @@
 
 #include "migrate/fds/duplex_fifo.h"
 #include "migrate/move/image_dir.h"
+#include "ssid/base/unique_fd.h"
 
 namespace ssi::migrate {
 
@@ -33,8 +34,8 @@ class TargetFifos {
 
  private:
   struct Kept {
-    pid_t deputy;
     fds::DuplexFifo fifo;
+    UniqueFd held;
     std::string contents{};
   };
   std::set<std::string> streams_;

@@ -82,10 +82,10 @@ class TargetMove {
       return undo(Error("the source gave the move up"));
     }
     (void)SSI_FAULT("migrate.target_committed");
+    const auto filled = fifos_.fill();
     for (const StreamRef& s : streams_) {
       SSI_TRY(env_.streams.start(s).context(s.key));
     }
-    const auto filled = fifos_.fill();
     SSI_TRY(cgroup_.thaw());
     SSI_TRY(filled);
     // Should this not be heard, the pager begins by itself a little later.

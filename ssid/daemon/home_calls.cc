@@ -1,8 +1,11 @@
 #include "ssid/daemon/home_calls.h"
 
+#include <algorithm>
+
 namespace ssi {
 namespace {
 
+constexpr int kDoublingsMax = 5;
 constexpr int kTriesQuietly = 4;  // a move that is under way, a tree that has just changed
 
 }  // namespace
@@ -23,7 +26,8 @@ void HomeCalls::try_once(SsiPid pid) {
     called_.erase(pid);
     return;
   }
-  handlers_.move_home(pid, [this, pid](const Result<>& result) { tried(pid, result); });
+  handlers_.move_home(pid, called_[pid].tries > 0,
+                      [this, pid](const Result<>& result) { tried(pid, result); });
 }
 
 void HomeCalls::tried(SsiPid pid, const Result<>& result) {
@@ -36,7 +40,7 @@ void HomeCalls::tried(SsiPid pid, const Result<>& result) {
     handlers_.tell(pid, "does not come home: " + called.hindrance);
   }
   // If it has come, on_moved() takes it away.
-  called.timer->expires_after(pause_);
+  called.timer->expires_after(first_pause_ * (1 << std::min(called.tries - 1, kDoublingsMax)));
   called.timer->async_wait([this, pid](boost::system::error_code ec) {
     if (!ec) try_once(pid);
   });

@@ -1,5 +1,5 @@
-// Guests that are needed at their home: they are moved there, again and again until one of them is
-// there or over. Owned by the daemon; control loop only.
+// Guests that are needed at their home: they are moved there, again and again, ever more rarely,
+// until they are there or over. Owned by the daemon; control loop only.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -18,13 +18,14 @@ class HomeCalls {
  public:
   struct Handlers {
     std::function<bool(SsiPid)> is_away;
-    std::function<void(SsiPid, std::function<void(Result<>)> done)> move_home;
+    // `again`: it was tried before.
+    std::function<void(SsiPid, bool again, std::function<void(Result<>)> done)> move_home;
     // Once for each call; and why it does not come, if that lasts.
     std::function<void(SsiPid, const std::string& what)> tell;
   };
   HomeCalls(boost::asio::io_context& io, Handlers handlers,
-            std::chrono::milliseconds pause = std::chrono::milliseconds(500))
-      : io_(io), handlers_(std::move(handlers)), pause_(pause) {}
+            std::chrono::milliseconds first_pause = std::chrono::milliseconds(250))
+      : io_(io), handlers_(std::move(handlers)), first_pause_(first_pause) {}
 
   // Nothing if it is here, or is being called.
   void call(SsiPid pid, const std::string& why);
@@ -42,7 +43,7 @@ class HomeCalls {
 
   boost::asio::io_context& io_;
   const Handlers handlers_;
-  const std::chrono::milliseconds pause_;
+  const std::chrono::milliseconds first_pause_;
   std::map<SsiPid, Called> called_;
 };
 

@@ -12,12 +12,13 @@ struct Fixture {
   boost::asio::io_context io;
   bool away = true;
   std::deque<Result<>> answers;  // then: it comes
-  int moves = 0;
+  int moves = 0, agains = 0;
   std::vector<std::string> told;
   HomeCalls calls{io,
                   {.is_away = [this](SsiPid) { return away; },
                    .move_home =
-                       [this](SsiPid, std::function<void(Result<>)> done) {
+                       [this](SsiPid, bool again, std::function<void(Result<>)> done) {
+                         agains += again;
                          ++moves;
                          if (answers.empty()) {
                            away = false;
@@ -54,6 +55,7 @@ TEST_CASE("it is tried until it comes, and told why it does not if that lasts, e
   f.calls.call(kPid, "why");  // while it is being called
   f.io.run();
   CHECK(f.moves == 7);
+  CHECK(f.agains == 6);
   CHECK(f.told == std::vector<std::string>{"is called home: why", "does not come home: locked",
                                            "does not come home: open"});
 }

@@ -103,12 +103,13 @@ Result<> run(const Config& config) {
   HomeCalls home_calls(
       io, {.is_away = [&](SsiPid pid) { return control->where(pid) != group.self(); },
            .move_home =
-               [&](SsiPid pid, std::function<void(Result<>)> done) {
-                 ops::migrate(*ops, OpCaller{},
-                              {{"pid", pid.to_string()}, {"node", "home"}, {"tree", true}},
-                              [done](const Result<nlohmann::json>& moved) {
-                                done(moved ? Result<>() : Result<>(moved.error()));
-                              });
+               [&](SsiPid pid, bool again, std::function<void(Result<>)> done) {
+                 ops::migrate(
+                     *ops, OpCaller{},
+                     {{"pid", pid.to_string()}, {"node", "home"}, {"tree", true}, {"again", again}},
+                     [done](const Result<nlohmann::json>& moved) {
+                       done(moved ? Result<>() : Result<>(moved.error()));
+                     });
                },
            .tell =
                [&](SsiPid pid, const std::string& what) {

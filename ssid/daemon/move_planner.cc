@@ -16,6 +16,7 @@
 #include "migrate/check/read_facts.h"
 #include "migrate/check/tree.h"
 #include "migrate/check/waiting.h"
+#include "migrate/fds/duplex_fifo.h"
 #include "migrate/fds/unix_socket_state.h"
 #include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
@@ -370,6 +371,26 @@ Result<> add_listeners(PreparedMove& prepared, const OuterEnds& ends, const What
   return {};
 }
 
+// One that goes along needs a deputy that keeps it open at home: those were made when it left
+// first.
+Result<> check_kept_fifos(const check::Tree& tree, const GuestRecord& record) {
+  std::set<std::pair<std::uint64_t, std::uint64_t>> kept;
+  for (const SsiPid pid : record.living()) {
+    for (const auto& fifo : fds::duplex_fifos(pid.pid)) kept.insert({fifo.device, fifo.inode});
+  }
+  for (const check::ProcessFacts& facts : tree) {
+    for (const check::FdFact& fd : facts.fds) {
+      const bool duplex = check::may_read(fd) && check::may_write(fd);
+      if (fd.kind != check::FdKind::kFifo || fd.nameless || !duplex) continue;
+      if (kept.contains({fd.device, fd.inode})) continue;
+      return Error(ErrorCode::kRefused,
+                   "fd " + std::to_string(fd.number) + " is a named pipe (" + fd.target +
+                       ") for both directions (O_RDWR) that it has opened since it was away");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& pids, NodeId to,
@@ -416,6 +437,7 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& p
                   .to_home = to == prepared.ticket.pid.home,
                   .from_home = record.ticket.to == prepared.ticket.pid.home};
   SSI_TRY(check_listeners(tree, what));
+  if (what.from_home) SSI_TRY(check_kept_fifos(tree, record));
   if (what.to_home) SSI_TRY(check_former_names(tree));
   SSI_TRY(add_listeners(prepared, ends, what, found));
   const bool listens = std::ranges::any_of(record.streams, &StreamRef::listens);

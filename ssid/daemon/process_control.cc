@@ -167,7 +167,7 @@ Moves::Handlers ProcessControl::move_handlers() {
   };
   h.failed_to_arrive = [this](const MoveTicket& t) {
     handlers_.arrival_failed(t.pid);
-    if (opened_.erase(t.pid) > 0) taken_fifos_->look_again(t.pid.pid);
+    if (const auto opened = opened_.extract(t.pid)) taken_fifos_->look_again(opened.mapped());
   };
   return h;
 }

@@ -192,6 +192,7 @@ class ProcessControl {
   bool recover_guest(const migrate::CopyName& name);
   void claim(const GuestRecord& record);
   void drop_copy(const migrate::CopyName& name);
+  void empty_fifos_left_by(const migrate::CopyName& name);
   void retire_missing();
   void go_on_with_streams(const GuestRecord& record);
   void recover_originals();
@@ -211,7 +212,8 @@ class ProcessControl {
   StopReports stop_reports_;
   Deputies deputies_;
   std::unique_ptr<TakenFifos> taken_fifos_;
-  std::set<SsiPid> opened_;  // guests that were coming home when somebody opened a named pipe
+  // Guests that were coming home when somebody opened a named pipe of these deputies.
+  std::map<SsiPid, std::set<pid_t>> opened_;
   MoveClaims claims_;
   Moves moves_;
   std::map<SsiPid, Epoch> ends_;  // proposed, not yet decided

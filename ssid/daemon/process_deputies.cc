@@ -7,6 +7,8 @@
 
 #include "migrate/check/proc_dir.h"
 #include "migrate/deputy/conversion.h"
+#include "migrate/fds/descriptor.h"
+#include "migrate/fds/duplex_fifo.h"
 #include "migrate/fds/pty.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/net/silence.h"
@@ -78,10 +80,11 @@ void ProcessControl::stand_down(const MoveTicket& ticket, const migrate::Carried
 void ProcessControl::fifo_opened(pid_t deputy, const std::string& fifo) {
   const auto entry = group_.find({group_.self(), deputy});
   if (!entry || entry->where == group_.self()) return;
-  const SsiPid first{group_.self(), entry->unit != 0 ? entry->unit : deputy};
+  SsiPid first{group_.self(), entry->unit != 0 ? entry->unit : deputy};
+  if (!group_.find(first)) first.pid = deputy;  // that one is over
   // It may have been criu, for the guest itself.
   if (moves_.is_arriving({first, entry->epoch.next()})) {
-    opened_.insert(first);
+    opened_[first].insert(deputy);
   } else {
     handlers_.called_home(first, "somebody has opened " + fifo);
   }
@@ -99,7 +102,9 @@ void ProcessControl::empty_fifos(const std::vector<pid_t>& pids, const migrate::
         const auto known = carried.fifo_bytes->find(fifo.criu_number());
         bytes = known == carried.fifo_bytes->end() ? 0 : known->second;
       }
-      if (auto emptied = fds::empty_fifo(pid, fifo, bytes); !emptied) {
+      const auto held = fds::descriptor_of(pid, fifo.number);
+      if (!held) continue;
+      if (auto emptied = fds::empty_fifo(**held, bytes); !emptied) {
         log_error("{}: {}", fifo.path, emptied.error().message());
       }
     }

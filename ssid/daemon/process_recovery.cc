@@ -65,8 +65,19 @@ void ProcessControl::recover_guests() {
   for (const CopyName& name : freezer_.list_guests()) {
     if (recover_guest(name)) continue;
     log_warning("guest copy {} is not the process (any more); it is destroyed", name.to_string());
+    empty_fifos_left_by(name);
     drop_copy(name);
   }
+}
+
+// It has left home, and no ssid was here any more to say what with.
+void ProcessControl::empty_fifos_left_by(const CopyName& name) {
+  const auto record = guests_.records().load(name);
+  const auto entry = group_.find(name.pid);
+  if (!record || !entry || name.pid.home != group_.self() || entry->where == group_.self()) return;
+  std::vector<pid_t> deputies;
+  for (const SsiPid pid : record->living()) deputies.push_back(pid.pid);
+  empty_fifos(deputies, {});
 }
 
 // The process is elsewhere, or over.
@@ -188,7 +199,7 @@ void ProcessControl::recover_deputies() {
     deputies_.adopt(e.process.pid);
     deputies.push_back(e.process.pid);
   }
-  taken_fifos_->watch(deputies, {});
+  taken_fifos_->watch(deputies, TakenFifos::Clock::now());
 }
 
 }  // namespace ssi

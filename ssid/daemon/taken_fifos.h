@@ -33,8 +33,8 @@ class TakenFifos {
   // Their guests have gone: they are deputies now, or were before. Watches what they keep. Calls if
   // somebody else has opened it since then: when the guests were frozen nobody had.
   void watch(const std::vector<pid_t>& deputies, Clock::time_point since);
-  // Calls if somebody else has one of its open, or has written to it.
-  void look_again(pid_t deputy);
+  // Calls if somebody else has one of theirs open, or has written to it.
+  void look_again(const std::set<pid_t>& deputies);
   void forget(pid_t deputy);
 
  private:
@@ -44,10 +44,16 @@ class TakenFifos {
     Clock::time_point opened{};  // lately
   };
   TakenFifos(boost::asio::io_context& io, int inotify, Called called);
-  void watch_one(pid_t deputy, const fds::DuplexFifo& fifo, const std::set<pid_t>& deputies,
-                 Clock::time_point since);
+  struct Kept {
+    pid_t deputy;
+    fds::DuplexFifo fifo;
+  };
+  // Whether nobody has seen until now who opens it.
+  bool watch_one(const Kept& kept, Clock::time_point since);
+  void call_if_used(const std::vector<Kept>& all, const std::set<pid_t>& deputies);
   void read_next();
-  void take_events();
+  bool take_events();  // a batch; false: there was none
+  void opened(int number);
 
   Called called_;
   boost::asio::posix::stream_descriptor inotify_;
