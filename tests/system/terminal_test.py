@@ -14,6 +14,7 @@ from lab import Lab  # noqa: E402
 from terminal import Terminal  # noqa: E402
 
 NODES = (1, 2, 3)
+MOVES = 50  # of one that is typed to at each place, and on its way
 PROMPT = r"\$ $"
 # Reads a line, says it, again and again; shows its PID first.
 ECHO = "sh -c 'echo pid $$; while read line; do echo \"<$line>\"; done; echo end of input'"
@@ -162,9 +163,9 @@ class Terminals(unittest.TestCase):
 
     def test_a_job_that_has_the_terminal_moves_on_and_home(self):
         pid = self.start_echo("")
-        for step, node in enumerate((2, 3, 1, 2)):
+        for step in range(MOVES):
             self.tty.type(f"unread {step}\n")  # while it moves
-            observe.migrate(self.lab, pid, node)
+            observe.migrate(self.lab, pid, NODES[(step + 1) % len(NODES)])
             self.tty.expect(rf"<unread {step}>\r\n")
             self.tty.type(f"line {step}\n")
             self.tty.expect(rf"<line {step}>\r\n")
