@@ -31,8 +31,8 @@ void add_open(const std::string& dir, const std::set<std::string>& names, std::s
   std::error_code error;
   for (const auto& entry : std::filesystem::directory_iterator(dir, error)) {
     if (!names.contains(std::filesystem::read_symlink(entry.path(), error))) continue;
-    struct stat st {
-    }, link{};
+    struct stat st {};
+    struct stat link {};
     // Neither to read nor to write: a name (O_PATH), as ssid-carrier has of what guests use.
     if (::lstat(entry.path().c_str(), &link) != 0 || (link.st_mode & S_IRWXU) == 0) continue;
     if (::stat(entry.path().c_str(), &st) == 0) open.insert({st.st_dev, st.st_ino});
