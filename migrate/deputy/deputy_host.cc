@@ -23,6 +23,14 @@ Result<FromDeputy> as(std::span<const std::byte> packet) {
   return FromDeputy(message);
 }
 
+template <typename Message>
+std::size_t size_of(const Message&) {
+  return sizeof(Message);
+}
+std::size_t size_of(const Birth& birth) {
+  return kBirthBytesMin + strnlen(birth.title, sizeof birth.title - 1);
+}
+
 bool valid_signo(int signo) { return signo >= 1 && signo <= 64; }
 
 }  // namespace
@@ -47,6 +55,8 @@ Result<FromDeputy> parse(std::span<const std::byte> packet) {
     }
     case Type::kStopEnded:
       return as<StopEnded>(packet);
+    case Type::kNotBorn:
+      return as<NotBorn>(packet);
     default:
       return Error("deputy: unexpected message type");
   }
@@ -56,7 +66,9 @@ std::vector<std::byte> encode(const ToDeputy& message) {
   return std::visit(
       [](const auto& m) {
         const auto* begin = reinterpret_cast<const std::byte*>(&m);
-        return std::vector<std::byte>(begin, begin + sizeof m);
+        std::vector<std::byte> bytes(begin, begin + size_of(m));
+        if constexpr (std::is_same_v<std::decay_t<decltype(m)>, Birth>) bytes.back() = std::byte{0};
+        return bytes;
       },
       message);
 }

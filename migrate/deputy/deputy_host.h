@@ -16,8 +16,8 @@
 
 namespace ssi::deputy {
 
-using FromDeputy = std::variant<Hello, Signal, StopEnded>;
-using ToDeputy = std::variant<SignalAck, Exit, Die, Stop>;
+using FromDeputy = std::variant<Hello, Signal, StopEnded, NotBorn>;
+using ToDeputy = std::variant<SignalAck, Exit, Die, Stop, Birth>;
 
 // `packet` is one packet as received (ask for kMessageBytesMax + 1 bytes, to see longer ones). An
 // error means that the connection is to be closed. Pure.

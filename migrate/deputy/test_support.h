@@ -88,6 +88,8 @@ class TestHost {
   std::optional<Signal> next_signal(int timeout_ms = 5000);  // acked
   bool tell(const ToDeputy& message);
   int connection() const { return *connection_; }
+  // It stays open, and the next one is accepted beside it.
+  UniqueFd take_connection() { return std::move(connection_); }
   Hello hello() const { return hello_; }
 
  private:

@@ -34,4 +34,19 @@ Result<> keep_needed_capabilities() {
   return {};
 }
 
+Result<> let_deputies_choose_pids(const std::string& stub_path) {
+  constexpr cap_value_t kChoosesPids = CAP_CHECKPOINT_RESTORE;
+  const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> wanted(cap_init(), cap_free);
+  if (!wanted || cap_set_flag(wanted.get(), CAP_PERMITTED, 1, &kChoosesPids, CAP_SET) != 0) {
+    return Error::from_errno("capabilities");
+  }
+  const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> now(
+      cap_get_file(stub_path.c_str()), cap_free);
+  if (now && cap_compare(now.get(), wanted.get()) == 0) return {};
+  if (cap_set_file(stub_path.c_str(), wanted.get()) != 0) {
+    return Error::from_errno("set capabilities of " + stub_path);
+  }
+  return {};
+}
+
 }  // namespace ssi

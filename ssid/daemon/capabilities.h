@@ -10,4 +10,8 @@ namespace ssi {
 // In every thread that is started afterwards too: call it first.
 Result<> keep_needed_capabilities();
 
+// So that the deputy of an ordinary user's process can fork others with the PIDs that their guests
+// have: CAP_CHECKPOINT_RESTORE for the stub, by its file, permitted only. Before keep_needed_...
+Result<> let_deputies_choose_pids(const std::string& stub_path);
+
 }  // namespace ssi

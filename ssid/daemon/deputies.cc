@@ -5,11 +5,20 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstring>
+
 #include "ssid/base/log.h"
 
 namespace ssi {
 namespace asio = boost::asio;
 using asio::posix::stream_descriptor;
+
+namespace {
+constexpr auto kBornWithin = std::chrono::seconds(2);
+}
 
 struct Deputies::Connection {
   Connection(asio::io_context& io, int fd) : descriptor(io, fd) {}
@@ -27,6 +36,11 @@ struct Deputies::Deputy {
   deputy::JobControl job;
   std::optional<int> outcome;     // wait status to end with
   std::optional<int> stop_signo;  // to be told when it is connected
+};
+
+struct Deputies::Birth {
+  std::function<void(Result<>)> done;
+  asio::steady_timer timer;
 };
 
 Deputies::Deputies(asio::io_context& io, Handlers handlers)
@@ -83,7 +97,15 @@ void Deputies::read_next(const std::shared_ptr<Connection>& connection) {
 void Deputies::on_message(const std::shared_ptr<Connection>& connection,
                           const deputy::FromDeputy& message) {
   const pid_t pid = connection->peer.pid;
-  if (std::holds_alternative<deputy::Hello>(message)) return on_hello(connection);
+  if (const auto* hello = std::get_if<deputy::Hello>(&message)) {
+    return on_hello(connection, hello->born_with);
+  }
+  if (const auto* not_born = std::get_if<deputy::NotBorn>(&message)) {
+    if (deputies_.contains(pid)) {
+      birth_over(not_born->pid, Error(std::string("no deputy: ") + std::strerror(not_born->error)));
+    }
+    return;
+  }
   const auto d = deputies_.find(pid);
   if (!connection->said_hello || d == deputies_.end() || d->second->connection != connection)
     return;
@@ -97,12 +119,14 @@ void Deputies::on_message(const std::shared_ptr<Connection>& connection,
   }
 }
 
-void Deputies::on_hello(const std::shared_ptr<Connection>& connection) {
+void Deputies::on_hello(const std::shared_ptr<Connection>& connection, pid_t born_with) {
   const pid_t pid = connection->peer.pid;
   connection->said_hello = true;
-  if (!deputies_.contains(pid)) {
+  if (births_.contains(pid)) {
+    watch(pid, std::nullopt);
+  } else if (!deputies_.contains(pid)) {
     // An ordinary process of some user may say anything here; it gets nothing, as it has no fate.
-    const auto fate = handlers_.fate_of(pid);
+    const auto fate = handlers_.fate_of(pid, born_with);
     if (!fate.known) {
       log_warning("deputy {} belongs to no guest that is known; left alone", pid);
       return;
@@ -113,6 +137,27 @@ void Deputies::on_hello(const std::shared_ptr<Connection>& connection) {
   if (d == deputies_.end()) return;
   d->second->connection = connection;
   deliver_outcome(*d->second);
+  birth_over(pid, {});
+}
+
+void Deputies::give_birth(pid_t forker, const deputy::Birth& birth,
+                          std::function<void(Result<>)> done) {
+  const pid_t pid = birth.pid;
+  const auto d = deputies_.find(forker);
+  const bool can = d != deputies_.end() && d->second->connection && !births_.contains(pid);
+  auto sent = can ? deputy::send(d->second->connection->descriptor.native_handle(), birth)
+                  : Result<>(Error(ErrorCode::kBusy, "its parent's deputy can't be reached now"));
+  if (!sent) return asio::post(io_, [done, sent] { done(sent); });
+  auto [it, added] =
+      births_.emplace(pid, std::make_unique<Birth>(std::move(done), asio::steady_timer(io_)));
+  it->second->timer.expires_after(kBornWithin);
+  it->second->timer.async_wait([this, pid](boost::system::error_code ec) {
+    if (!ec) birth_over(pid, Error(ErrorCode::kTimeout, "its parent's deputy does not answer"));
+  });
+}
+
+void Deputies::birth_over(pid_t pid, Result<> how) {
+  if (auto birth = births_.extract(pid)) birth.mapped()->done(std::move(how));
 }
 
 void Deputies::deliver_outcome(Deputy& d) {
@@ -152,15 +197,18 @@ void Deputies::act(Deputy& d, std::optional<deputy::JobControl::Action> action) 
 }
 
 void Deputies::adopt(pid_t pid) {
-  if (deputies_.contains(pid)) return;
+  // Its guest may have ended before this was known.
+  if (!deputies_.contains(pid)) watch(pid, handlers_.fate_of(pid, 0).wait_status);
+}
+
+void Deputies::watch(pid_t pid, std::optional<int> outcome) {
   auto handle = ProcessHandle::open(pid);
   if (!handle) return handlers_.on_killed(pid);
   deputies_.emplace(pid, std::make_unique<Deputy>(io_, std::move(*handle)));
   if (auto watched = watcher_.watch(pid); !watched) {
     log_warning("deputy {}: its stops can't be seen: {}", pid, watched.error().message());
   }
-  // Its guest may have ended before this was known.
-  deputies_.at(pid)->outcome = handlers_.fate_of(pid).wait_status;
+  deputies_.at(pid)->outcome = outcome;
   wait_for_death(pid);
 }
 

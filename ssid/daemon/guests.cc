@@ -100,10 +100,21 @@ void Guests::realm_gone(NodeId home) {
 
 void Guests::add(GuestRecord record) { guests_[record.ticket.pid] = std::move(record); }
 
+Result<> Guests::add_member(const CopyName& name, const migrate::UnitMember& member) {
+  const auto it = guests_.find(name.pid);
+  if (it == guests_.end() || it->second.ticket.epoch != name.epoch) return {};
+  it->second.ticket.members.push_back(member);
+  SSI_TRY(records_.save(it->second));
+  return call_realm({name.pid.home, member.pid}, RealmOp::kRegisterMember, 0);
+}
+
 void Guests::note_end(const CopyName& name, SsiPid pid) {
   const auto it = guests_.find(name.pid);
   if (it == guests_.end() || it->second.ticket.epoch != name.epoch) return;
-  it->second.over.insert(pid.pid);
+  if (pid == name.pid) it->second.over.insert(pid.pid);
+  // One that starts others all the time would have ever more of them.
+  std::erase_if(it->second.ticket.members,
+                [&](const migrate::UnitMember& m) { return m.pid == pid.pid; });
   if (auto saved = records_.save(it->second); !saved) {
     log_error("guest {}: {}", name.to_string(), saved.error().message());
   }

@@ -46,6 +46,9 @@ class Guests {
   const GuestRecord* find(SsiPid pid) const;
   // The guest that this process belongs to.
   const GuestRecord* find_with(SsiPid pid) const;
+  // It has started one more, which home knows now. An error: that one has ended; it is a member
+  // all the same.
+  Result<> add_member(const migrate::CopyName& name, const migrate::UnitMember& member);
   // One of its processes has ended, and home has been told.
   void note_end(const migrate::CopyName& name, SsiPid pid);
   const std::map<SsiPid, GuestRecord>& all() const { return guests_; }

@@ -62,7 +62,7 @@ Result<> prepare_machine(const DaemonPaths& paths) {
 
 void answer_owner(OpContext& ops, const std::string& text,
                   std::function<void(Result<ProcessOwner>)> done) {
-  const auto pid = SsiPid::parse(text, ops.group.self());
+  const auto pid = pid_named(ops.group, text);
   if (!pid) return done(pid.error());
   if (pid->home == ops.group.self()) return done(local_process_owner(pid->pid));
   if (const auto entry = ops.group.find(*pid)) return done(ProcessOwner{entry->uid, entry->uid});
@@ -80,6 +80,11 @@ Result<> run(const Config& config) {
   SSI_ASSIGN(paths.criu, find_criu(config, paths));
   SSI_TRY(prepare_machine(paths));
   SSI_ASSIGN(const auto key, read_cluster_key(config.cluster.key_file));
+  const std::string stub = paths.program_dir + "/ssid-deputy";
+  if (auto done = let_deputies_choose_pids(stub); !done) {
+    log_warning("what ordinary users' guests start away is not seen here: {}",
+                done.error().message());
+  }
   SSI_TRY(keep_needed_capabilities());
 
   boost::asio::io_context io(1);

@@ -92,6 +92,11 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   if (request.op == "internal.net_release") {
     return ops::local_net_release(context, request.from, args, std::move(done));
   }
+  if (request.op == "internal.birth") {
+    return context.control.serve_birth(request.from, args, [done](const Result<>& born) {
+      done(born ? Result<json>(json::object()) : Result<json>(born.error()));
+    });
+  }
   if (request.op == "internal.owner") {
     const auto owner = local_process_owner(args.value("pid", 0));
     if (!owner) return done(owner.error());
@@ -103,11 +108,22 @@ void serve_request(OpContext& context, const group::Request& request, Requests::
   done(Error(ErrorCode::kUsage, "this node does not know '" + request.op + "'"));
 }
 
+Result<SsiPid> pid_named(const GroupPort& group, const std::string& text) {
+  SSI_ASSIGN(SsiPid pid, SsiPid::parse(text, group.self()));
+  if (text.find(':') != std::string::npos || group.find(pid)) return pid;
+  const std::vector<group::TableEntry> entries = group.entries();
+  const auto is_it = [&](const group::TableEntry& e) { return e.process.pid == pid.pid; };
+  const auto found = std::ranges::find_if(entries, is_it);
+  // Of two, each has to be named with its home.
+  if (found != entries.end() && std::ranges::count_if(entries, is_it) == 1) pid = found->process;
+  return pid;
+}
+
 namespace ops {
 
 Result<SsiPid> pid_of(OpContext& context, const json& args) {
   SSI_ASSIGN(const std::string text, pid_argument(args));
-  return SsiPid::parse(text, context.group.self());
+  return pid_named(context.group, text);
 }
 
 Result<ProcessHandle> process_here(OpContext& context, SsiPid pid) {

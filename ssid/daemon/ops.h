@@ -63,6 +63,10 @@ OpTable control_ops(OpContext& context);
 // What another node asks.
 void serve_request(OpContext& context, const group::Request& request, Requests::Done done);
 
+// NODE:PID, or a PID alone: of the node in whose range it is, or of whatever home the process has
+// that was started elsewhere under it.
+Result<SsiPid> pid_named(const GroupPort& group, const std::string& text);
+
 namespace ops {
 using nlohmann::json;
 void cluster_status(OpContext&, const OpCaller&, const json&, OpDone);

@@ -91,6 +91,8 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
              {paths_.criu, paths_.program_dir + "/" + migrate::kCriuLimitsLibrary},
              paths_.run_dir + "/images", migrate::userfaultfd_by(paths_.program_dir + "/ssid-uffd"),
              move_handlers()),
+      births_(birth_handlers()),
+      home_births_(home_birth_handlers()),
       pipe_demand_(
           io, [this] { return guests_on_demand(); },
           [](const migrate::StreamRef& s, std::uint64_t bytes) {
@@ -263,6 +265,7 @@ void ProcessControl::migrate_from_here(SsiPid wanted, NodeId to, const Wish& wis
   const Mover mover = mover_of(wanted, wish.tree);
   const SsiPid pid = mover.pid;
   if (moves_.is_moving(pid)) return fail(ErrorCode::kBusy, "it is being moved already");
+  if (births_.is_busy(pid)) return fail(ErrorCode::kBusy, "it has just started a process");
   if (moves_.going_out() >= options_.moves_out_max) {
     return fail(ErrorCode::kBusy, std::to_string(moves_.going_out()) +
                                       " moves are leaving this node already; try again");
@@ -300,62 +303,7 @@ Result<> ProcessControl::check_from_here(SsiPid pid, bool tree) const {
   return {};
 }
 
-// Signals and guests
-
-void ProcessControl::signal(SsiPid pid, int signo) {
-  to_guest({.process = pid, .epoch = {}, .signo = signo});
-}
-
-// To wherever it runs.
-void ProcessControl::to_guest(group::Signal signal) {
-  const auto entry = group_.find(signal.process);
-  if (!entry) return;
-  signal.epoch = entry->epoch;
-  if (entry->where == group_.self()) return on_signal(signal);
-  (void)group_.broadcast(signal);
-}
-
-void ProcessControl::on_signal(const group::Signal& signal) {
-  const GuestRecord* record = guests_.find_with(signal.process);
-  if (record == nullptr) return;
-  // What a terminal sends comes by the tree's first process, for all that are in the foreground.
-  const SsiPid first = record->ticket.pid;
-  if (signal.by_terminal && signal.process != first && !record->over.contains(first.pid)) return;
-  // What comes while the copy here may be the old one waits for the outcome; it is frozen anyway.
-  // A SIGKILL must not wait for a move that hangs, and has to reach the new copy if there is one.
-  if (moves_.is_moving(first)) {
-    held_signals_[first].push_back(signal);
-    if (signal.signo != SIGKILL) return;
-  }
-  if (signal.signo == SIGWINCH || signal.signo == SIGCONT) {
-    for (const auto& s : record->streams) {
-      if (s.terminal != 0 && !s.write_end) return signal_after_refresh(signal, s);
-    }
-  }
-  deliver(signal);
-}
-
-void ProcessControl::deliver(const group::Signal& signal) {
-  const SsiPid pid = signal.process;
-  const GuestRecord* record = guests_.find_with(pid);
-  // Of a tree each has a deputy, and gets by it what a shell sends to all.
-  const bool alone = record != nullptr && record->ticket.members.empty();
-  const auto sent = signal.by_terminal         ? guests_.signal_job(pid, signal.signo)
-                    : signal.to_group && alone ? guests_.signal_group(pid, signal.signo)
-                                               : guests_.signal(pid, signal.signo);
-  if (!sent) {
-    log_debug("signal {} for {}: {}", signal.signo, pid.to_string(), sent.error().message());
-  }
-}
-
-// It will look at its terminal, which has another size, or settings that others have changed.
-void ProcessControl::signal_after_refresh(const group::Signal& signal,
-                                          const migrate::StreamRef& terminal) {
-  std::thread([this, signal, terminal] {
-    streams_.refresh_terminal(terminal);
-    asio::post(io_, [this, signal] { deliver(signal); });
-  }).detach();
-}
+// Guests
 
 Guests::Handlers ProcessControl::guest_handlers() {
   Guests::Handlers h;
@@ -455,8 +403,7 @@ void ProcessControl::on_event(const TableReplica::Event& event) {
   } else if (const auto* ended = std::get_if<TableReplica::Ended>(&event)) {
     on_ended(*ended);
   } else if (const auto* claimed = std::get_if<TableReplica::Claimed>(&event)) {
-    log_info("{} is known again: it runs on node {}", claimed->entry.process.to_string(),
-             claimed->entry.where.value);
+    on_claimed(claimed->entry);
   } else if (const auto* end = std::get_if<TableReplica::EndedUnconfirmed>(&event)) {
     if (end->retire.process.home == group_.self()) {
       deputies_.finish(end->retire.process.pid, end->retire.wait_status);
@@ -466,6 +413,8 @@ void ProcessControl::on_event(const TableReplica::Event& event) {
       moves_.on_commit_decided(c->process, c->epoch, decided->applied == Applied::kAccepted);
     } else if (const auto* r = std::get_if<group::Retire>(&decided->operation)) {
       on_end_decided(*r);
+    } else if (const auto* b = std::get_if<group::Claim>(&decided->operation)) {
+      births_.on_decided(*b, decided->applied == Applied::kAccepted, Births::Clock::now());
     }
   } else if (std::holds_alternative<TableReplica::Established>(event) ||
              std::holds_alternative<TableReplica::Replaced>(event)) {
@@ -573,6 +522,8 @@ void ProcessControl::on_tick() {
   if (group_.table_valid()) {
     table_seen_ = std::chrono::steady_clock::now();
     recover_originals();  // what could not be done at once
+    births_.look(guests_.all(), Births::Clock::now());
+    home_births_.on_tick();
   }
   hold_homeless_guests();
 }

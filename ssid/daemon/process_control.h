@@ -19,10 +19,12 @@
 
 #include "migrate/move/frozen_copy.h"
 #include "ssid/cluster/cluster.h"
+#include "ssid/daemon/births.h"
 #include "ssid/daemon/carrier_files.h"
 #include "ssid/daemon/carrier_streams.h"
 #include "ssid/daemon/deputies.h"
 #include "ssid/daemon/guests.h"
+#include "ssid/daemon/home_births.h"
 #include "ssid/daemon/home_net.h"
 #include "ssid/daemon/move_claims.h"
 #include "ssid/daemon/moves.h"
@@ -128,6 +130,10 @@ class ProcessControl {
   bool is_deputy(pid_t pid) const { return deputies_.has(pid); }
 
   HomeNet& home_net() { return home_net_; }
+  // A process of this home was started on that node, by a guest.
+  void serve_birth(NodeId from, const nlohmann::json& message, HomeBirths::Done done) {
+    home_births_.serve(from, message, std::move(done));
+  }
 
   // What the group has decided and said, in its order.
   void on_event(const TableReplica::Event& event);
@@ -155,9 +161,11 @@ class ProcessControl {
   // It may stand still already.
   Result<PreparedMove> prepare(const Mover& mover, NodeId to, bool again);
   Result<Moves::OutgoingMove> outgoing(const Mover& mover, NodeId to, bool again);
+  // process_signals.cc
   void to_guest(group::Signal signal);
   void deliver(const group::Signal& signal);
   void signal_after_refresh(const group::Signal& signal, const migrate::StreamRef& terminal);
+
   void end_after_output(const GuestRecord& record, SsiPid pid, int wait_status);
   void guest_ended(const GuestRecord& record, SsiPid pid, int wait_status,
                    const std::string& reason);
@@ -178,6 +186,12 @@ class ProcessControl {
   void empty_fifos(const std::vector<pid_t>& pids, const migrate::Carried& carried);
   void make_deputy(const migrate::CopyName& name, const migrate::HeldOriginal& original,
                    const std::vector<int>& carried_signals, bool terminal_left);
+
+  // process_births.cc
+  Births::Handlers birth_handlers();
+  HomeBirths::Handlers home_birth_handlers();
+  void on_claimed(const group::TableEntry& entry);
+  void join_guest(const group::TableEntry& entry);
 
   // process_network.cc
   Result<std::vector<std::string>> realm_network(NodeId home);
@@ -216,6 +230,8 @@ class ProcessControl {
   std::map<SsiPid, std::set<pid_t>> opened_;
   MoveClaims claims_;
   Moves moves_;
+  Births births_;
+  HomeBirths home_births_;
   std::map<SsiPid, Epoch> ends_;  // proposed, not yet decided
   std::map<SsiPid, std::vector<group::Signal>>
       held_signals_;  // for guests that are moving from here

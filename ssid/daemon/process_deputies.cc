@@ -180,13 +180,15 @@ Deputies::Handlers ProcessControl::deputy_handlers() {
     to_guest({.process = {group_.self(), pid}, .epoch = {}, .signo = SIGKILL});
   };
   h.on_gone = [this](pid_t pid) { taken_fifos_->forget(pid); };
-  h.fate_of = [this](pid_t pid) {
+  h.fate_of = [this](pid_t pid, pid_t born_with) {
     Deputies::Handlers::Fate fate;
     const SsiPid process{group_.self(), pid};
-    if (group_.find(process) || !group_.table_valid()) {
+    if (group_.find(process) || !group_.table_valid() || home_births_.is_unclaimed(pid)) {
       fate = {true, std::nullopt};
     } else if (const auto stone = group_.tombstone(process)) {
       fate = {true, stone->wait_status};
+    } else if (born_with != 0) {
+      fate = {true, home_births_.remember(pid, born_with) ? std::nullopt : std::optional(0)};
     }
     return fate;
   };

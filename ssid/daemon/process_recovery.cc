@@ -126,6 +126,10 @@ bool ProcessControl::recover_guest(const CopyName& name) {
   }
   // All of ssid was away at once: this node alone knows of it.
   if (unknown) claim(*record);
+  for (const group::TableEntry& e : group_.entries()) {
+    if (e.where == group_.self() && e.unit == name.pid.pid && e.process.home == name.pid.home)
+      join_guest(e);
+  }
   if (moves_.is_moving(name.pid) || !group_.view().has(name.pid.home)) return true;
   go_on_with_streams(*record);
   if (auto cgroup = FreezerCgroup::open(freezer_.guest(name))) (void)cgroup->thaw();

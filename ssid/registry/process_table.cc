@@ -131,6 +131,12 @@ Applied ProcessTable::judge(const group::Claim& claim, NodeId sender, const View
   const Applied may = need_quorum_and(view, {claimed.where});
   if (may != Applied::kAccepted) return may;
   if (sender != claimed.where || claimed.gone) return Applied::kStale;
+  // One of a unit is where that is.
+  const ProcessRecord* first = find({claimed.process.home, claimed.unit});
+  if (claimed.unit != 0 && first != nullptr &&
+      (first->where != claimed.where || first->epoch != claimed.epoch)) {
+    return Applied::kStale;
+  }
   if (const ProcessRecord* entry = find(claimed.process)) {
     const bool newer =
         entry->start_time == claimed.start_time && claimed.epoch > entry->epoch && !entry->gone;

@@ -13,7 +13,8 @@
 //  tombstone stays,
 //    so that the same or an older message finds no entry again; the last `tombstones_max` of them
 //    are kept.
-//  * Claim: by the node that runs it; counts only if nothing newer is known.
+//  * Claim: by the node that runs it; counts only if nothing newer is known. So what a guest starts
+//  while it is away comes into the table, too: where its unit is, at the unit's epoch.
 //  * SetDrained: in a quorate view, by anybody. It says nothing about a process; it stands in this
 //    table because it needs the same order, the same quorum and the same snapshots.
 //

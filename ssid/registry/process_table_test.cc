@@ -210,6 +210,26 @@ TEST_CASE("a claim counts from the node that runs it, when nothing newer is know
   CHECK(table.apply(claim(n3, 1, 6), n3, kAll) == Applied::kAccepted);
 }
 
+TEST_CASE("what a guest starts is claimed where its unit is, at the unit's epoch") {
+  ProcessTable table = at_node_2();
+  const auto born = [](NodeId where, std::uint64_t epoch, pid_t pid) {
+    return group::Claim{.entry = {.process = {n1, pid},
+                                  .where = where,
+                                  .epoch = Epoch{epoch},
+                                  .start_time = 9,
+                                  .unit = kProcess.pid}};
+  };
+  CHECK(table.apply(born(n2, 1, 130000), n2, kAll) == Applied::kAccepted);
+  CHECK(table.apply(born(n2, 2, 130001), n2, kAll) == Applied::kStale);
+  CHECK(table.apply(born(n3, 1, 130001), n3, kAll) == Applied::kStale);
+  // It moves on with it, or the unit does not.
+  group::Commit on = commit(n2, n3, 2);
+  on.members.push_back({.pid = 130000, .start_time = 9});
+  CHECK(table.apply(on, kAll) == Applied::kAccepted);
+  CHECK(table.find({n1, 130000})->where == n3);
+  CHECK(table.apply(born(n2, 1, 130001), n2, kAll) == Applied::kStale);
+}
+
 TEST_CASE("a node is drained with quorum only, whether it is up or not, until it is opened again") {
   ProcessTable table;
   const group::SetDrained close{.node = n2, .drained = true};

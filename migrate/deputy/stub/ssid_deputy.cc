@@ -6,8 +6,10 @@
 //
 // Whoever made us blocked all signals before the exec, so there is no moment in which one could
 // act. SIGKILL and SIGSTOP can't be taken: ssid sees them from outside (pidfd, StopWatcher).
+#include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/resource.h>
+#include <linux/sched.h>
 #include <linux/signal.h>
 #include <linux/signalfd.h>
 #include <linux/time.h>
@@ -15,6 +17,7 @@
 
 #include "migrate/deputy/deputy_protocol.h"
 #include "migrate/deputy/stub/syscalls_x86_64.h"
+#include "migrate/deputy/stub/title.h"
 #include "ssid/base/deputy_lock_wire.h"
 
 // The compiler may call these even in a freestanding program.
@@ -33,7 +36,7 @@ extern "C" void* memcpy(void* to, const void* from, unsigned long n) {
 namespace ssi::deputy {
 namespace {
 
-constexpr int kEintr = 4, kEagain = 11;
+constexpr int kEperm = 1, kEintr = 4, kEagain = 11;
 constexpr int kAfUnix = 1, kSockSeqpacket = 5, kSockCloexec = 02000000, kSockNonblock = 04000;
 constexpr int kMsgNosignal = 0x4000, kMsgDontwait = 0x40, kMsgTrunc = 0x20;
 constexpr short kPollIn = 1, kPollErr = 8, kPollHup = 16;
@@ -106,13 +109,41 @@ void default_action(int signo) {
   for (;;) sys::call(__NR_exit_group, status);
 }
 
+// The stub's file gives CAP_CHECKPOINT_RESTORE, which is what it takes to choose a PID; not in
+// force by itself, for then nobody could execute it from whom that capability was taken
+// (capabilities(7)).
+void raise_capabilities() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  if (sys::call(__NR_capget, sys::arg(&header), sys::arg(data)) != 0) return;
+  for (auto& set : data) set.effective = set.permitted;
+  sys::call(__NR_capset, sys::arg(&header), sys::arg(data));
+}
+
+// Like fork(2), under this PID if it is not 0.
+long fork_as(int32_t pid) {
+  raise_capabilities();
+  clone_args how{};
+  how.exit_signal = SIGCHLD;
+  if (pid != 0) {
+    how.set_tid = reinterpret_cast<unsigned long>(&pid);
+    how.set_tid_size = 1;
+  }
+  return sys::call(__NR_clone3, sys::arg(&how), sizeof how);
+}
+
 class Deputy {
  public:
+  explicit Deputy(const long* stack) : title_(stack) {}
+
   bool configure(const char* const* environment) {
     const char* epoch = value_of(environment, kEnvEpoch);
-    socket_path_ = value_of(environment, kEnvSocket);
+    const char* socket = value_of(environment, kEnvSocket);
     const char* pid = value_of(environment, kEnvPid);
-    if (epoch == nullptr || socket_path_ == nullptr || pid == nullptr) return false;
+    if (epoch == nullptr || socket == nullptr || pid == nullptr) return false;
+    for (unsigned i = 0; i + 1 < sizeof address_.sun_path && socket[i] != 0; ++i) {
+      address_.sun_path[i] = socket[i];
+    }
     epoch_ = decimal(epoch);
     pid_ = static_cast<int32_t>(decimal(pid));
     if (const char* comm = value_of(environment, kEnvComm)) {
@@ -155,6 +186,8 @@ class Deputy {
 
   // Gives up what the original held. Alarms survive an exec; the guest has taken its own along.
   void settle() {
+    // As its file gives a capability it would be root's in /proc, and in `ps`.
+    sys::call(__NR_prctl, PR_SET_DUMPABLE, 1);
     let_children_go();
     const __kernel_old_itimerval off{};
     for (int timer = 0; timer <= 2; ++timer) sys::call(__NR_setitimer, timer, sys::arg(&off));
@@ -224,14 +257,11 @@ class Deputy {
   void serve_lock() {
     const long asker = sys::call(__NR_accept4, locks_, 0, 0, kSockCloexec | kSockNonblock);
     if (asker < 0) return;
-    PeerCredentials peer{};
-    peer.uid = ~0U;
-    int size = sizeof peer;
-    sys::call(__NR_getsockopt, asker, kSolSocket, kSoPeercred, sys::arg(&peer), sys::arg(&size));
     PollFd entry{static_cast<int>(asker), kPollIn, 0};
     DeputyLock asked;
     // One that did not wait for the answer has been told that nothing was done.
-    if (peer.uid == 0 && sys::call(__NR_poll, sys::arg(&entry), 1, kAskedMs) > 0 &&
+    if (is_roots(static_cast<int>(asker)) &&
+        sys::call(__NR_poll, sys::arg(&entry), 1, kAskedMs) > 0 &&
         (entry.revents & kPollHup) == 0 &&
         sys::call(__NR_recvfrom, asker, sys::arg(&asked), sizeof asked, kMsgDontwait) ==
             sizeof asked &&
@@ -265,19 +295,16 @@ class Deputy {
   }
 
   bool connect() {
-    sockaddr_un address{};
-    address.sun_family = kAfUnix;
-    for (unsigned i = 0; i + 1 < sizeof address.sun_path && socket_path_[i] != 0; ++i) {
-      address.sun_path[i] = socket_path_[i];
-    }
+    address_.sun_family = kAfUnix;
     socket_ = static_cast<int>(sys::call(__NR_socket, kAfUnix, kSockSeqpacket | kSockCloexec, 0));
     if (socket_ < 0) return false;
-    if (sys::call(__NR_connect, socket_, sys::arg(&address), sizeof address) < 0) {
+    if (sys::call(__NR_connect, socket_, sys::arg(&address_), sizeof address_) < 0) {
       disconnect();
       return false;
     }
     Hello hello;
     hello.home_pid = pid_;
+    hello.born_with = born_with_;
     hello.epoch = epoch_;
     if (!send(&hello, sizeof hello)) return false;
     // What the last ssid did not ack may be lost with it.
@@ -322,7 +349,7 @@ class Deputy {
 
   // False if there is no connection any more.
   bool receive(short events) {
-    alignas(8) char buffer[kMessageBytesMax];
+    alignas(8) char buffer[sizeof(Birth)];
     const long size = sys::call(__NR_recvfrom, socket_, sys::arg(buffer), sizeof buffer,
                                 kMsgDontwait | kMsgTrunc);
     if (size == -kEagain || size == -kEintr) {
@@ -352,11 +379,70 @@ class Deputy {
       case Type::kStop:
         if (size == sizeof(Stop)) return on_stop(reinterpret_cast<Stop*>(buffer)->signo);
         break;
+      case Type::kBirth:
+        if (size >= static_cast<long>(kBirthBytesMin) && size <= static_cast<long>(sizeof(Birth)) &&
+            buffer[size - 1] == 0) {
+          return on_birth(*reinterpret_cast<Birth*>(buffer));
+        }
+        break;
       default:
         break;
     }
     disconnect();
     return false;
+  }
+
+  // The stub may have a capability for this, and anybody can start it: only root is obeyed.
+  bool is_roots(int connection) const {
+    PeerCredentials peer{};
+    peer.uid = ~0U;
+    int size = sizeof peer;
+    sys::call(__NR_getsockopt, connection, kSolSocket, kSoPeercred, sys::arg(&peer),
+              sys::arg(&size));
+    return peer.uid == 0;
+  }
+
+  // False in the child, which has no connection yet.
+  bool on_birth(const Birth& birth) {
+    long made = is_roots(socket_) ? fork_as(birth.is_orphan != 0 ? 0 : birth.pid) : -kEperm;
+    if (made == 0 && birth.is_orphan != 0) {
+      if (fork_as(birth.pid) != 0) end(0);  // whose child is an orphan now
+    }
+    if (made == 0) {
+      become(birth);
+      return false;
+    }
+    if (made > 0) return true;
+    NotBorn not_born;
+    not_born.pid = birth.pid;
+    not_born.error = static_cast<int32_t>(-made);
+    return send(&not_born, sizeof not_born);
+  }
+
+  // In the child: signals are blocked as they were, nothing waits in the queue.
+  void become(const Birth& birth) {
+    if (birth.new_session != 0) {
+      sys::call(__NR_setsid);
+    } else if (birth.group != 0) {
+      sys::call(__NR_setpgid, 0, birth.group == birth.pid ? 0 : birth.group);
+    }
+    if (birth.sets_users != 0) {
+      sys::call(__NR_setgroups, 0, 0);
+      sys::call(__NR_setresgid, birth.groups[0], birth.groups[1], birth.groups[2]);
+      sys::call(__NR_setresuid, birth.users[0], birth.users[1], birth.users[2]);
+    }
+    keep_ = nullptr;
+    epoch_ = birth.epoch;
+    pid_ = birth.pid;
+    born_with_ = birth.born_with;
+    socket_ = locks_ = -1;
+    sent_ = acked_ = 0;
+    for (uint16_t& count : drop_) count = 0;
+    terminal_left_ = false;
+    backoff_ns_ = kBackoffNsMin;
+    sys::call(__NR_prctl, PR_SET_NAME, sys::arg(birth.comm));
+    title_.show(birth.title);
+    settle();
   }
 
   bool on_ack(const SignalAck& ack) {
@@ -395,10 +481,12 @@ class Deputy {
 
   using timespec_ = __kernel_timespec;
 
-  const char* socket_path_ = nullptr;
+  Title title_;
+  sockaddr_un address_{};
   const char* keep_ = nullptr;
   uint64_t epoch_ = 0;
   int32_t pid_ = 0;
+  int32_t born_with_ = 0;
   int socket_ = -1;
   int signals_ = -1;
   int locks_ = -1;  // where it is asked for record locks, if it keeps some
@@ -417,7 +505,7 @@ extern "C" [[noreturn]] void deputy_start(const long* stack) {
   using namespace ssi::deputy;
   block_only(kAllSignals);
   const char* const* environment = reinterpret_cast<const char* const*>(stack + 1 + stack[0] + 1);
-  Deputy deputy;
+  Deputy deputy(stack);
   if (!deputy.configure(environment)) {
     static const char usage[] = "ssid-deputy: is started by ssid only\n";
     sys::call(__NR_write, 2, sys::arg(usage), sizeof usage - 1);

@@ -38,7 +38,7 @@ inline long arg(T* pointer) {
 // The kernel enters with argc, argv and envp on the stack. That may not grow if the original had a
 // small RLIMIT_STACK, so the stub runs on one of its own.
 extern "C" {
-alignas(16) inline char deputy_stack[8192] __attribute__((used));
+alignas(16) inline char deputy_stack[16384] __attribute__((used));
 }
 asm(".text\n"
     ".globl _start\n"
@@ -46,6 +46,6 @@ asm(".text\n"
     "_start:\n"
     "  xorl %ebp, %ebp\n"
     "  movq %rsp, %rdi\n"
-    "  leaq deputy_stack+8192(%rip), %rsp\n"
+    "  leaq deputy_stack+16384(%rip), %rsp\n"
     "  call deputy_start\n"
     "  ud2\n");
