@@ -204,6 +204,7 @@ struct ProcessFacts {
   std::uint64_t hugetlb_kb = 0;
   std::vector<FdFact> fds{};
   std::vector<SharedMemory> shared_memory{};
+  bool has_system_v_memory = false;  // attached
   std::vector<std::string> device_mappings{};
   std::vector<DeletedMapping> deleted_mappings{};  // program or libraries replaced under it
 };

@@ -200,6 +200,7 @@ Result<SharedMap> read_memory(const ProcDir& proc, ProcessFacts& facts) {
   std::set<std::string> devices;
   std::map<MemoryKey, DeletedMapping> deleted;
   for (const Mapping& m : parse_maps(text)) {
+    facts.has_system_v_memory |= m.name.starts_with("/SYSV");
     if (is_device(m.name)) {
       devices.insert(m.name);
     } else if (m.shared() && (m.writable() || is_memory_object(m.name))) {

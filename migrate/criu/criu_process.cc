@@ -17,11 +17,13 @@ Result<SocketPair> make_socket_pair(int type) {
 }
 
 Result<LocalCriu> LocalCriu::start(const CriuFiles& criu, int images_fd,
-                                   std::span<const int> extra) {
+                                   std::span<const int> extra, IpcNamespace ipc) {
   SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
   SpawnOptions options;
-  if (criu_needs_limits_library())
-    options.argv = {"/usr/bin/env", "LD_PRELOAD=" + criu.limits_library};
+  if (ipc == IpcNamespace::kOwn) options.argv = {"/usr/bin/unshare", "--ipc"};
+  if (criu_needs_limits_library()) {
+    options.argv.insert(options.argv.end(), {"/usr/bin/env", "LD_PRELOAD=" + criu.limits_library});
+  }
   for (const char* word :
        {criu.program.c_str(), "--no-default-config", kCriuValidation, "swrk", "3"}) {
     options.argv.emplace_back(word);

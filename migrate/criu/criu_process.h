@@ -13,10 +13,15 @@
 
 namespace ssi::migrate {
 
+// criu dumps System V shared memory only of processes whose IPC namespace is not its own, and all of
+// that namespace with it.
+enum class IpcNamespace { kShared, kOwn };
+
 // Owns a criu that was started on this node; kills and reaps it on destruction if it has not ended.
 class LocalCriu {
  public:
-  static Result<LocalCriu> start(const CriuFiles& criu, int images_fd, std::span<const int> extra);
+  static Result<LocalCriu> start(const CriuFiles& criu, int images_fd, std::span<const int> extra,
+                                 IpcNamespace ipc);
   LocalCriu(LocalCriu&& other) noexcept;
   LocalCriu& operator=(LocalCriu&&) = delete;
   ~LocalCriu();

@@ -19,6 +19,7 @@
 #include "migrate/fds/fifo.h"
 #include "migrate/fds/inotify.h"
 #include "migrate/fds/pty_queues.h"
+#include "migrate/fds/shm_file.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/move_codec.h"
@@ -93,6 +94,7 @@ class SourceMove {
     copy.keep();
     (void)SSI_FAULT("migrate.after_commit");
     for (const StreamRef& s : drained_) env_.streams.detach(s);
+    for (const fds::ShmFile& file : shm_files_) fds::remove_shm_file(file);
     env_.host.stand_down(ticket_, carried_);
     return report_;
   }
@@ -256,6 +258,7 @@ class SourceMove {
     SSI_TRY(leave_datagrams_at_home());
     SSI_TRY(set_deleted_in_images());
     SSI_TRY(read_carried());
+    SSI_TRY(dump_shm_files());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_send")));
@@ -408,7 +411,9 @@ class SourceMove {
     pages_ = std::move(pages.here);
     if (!source_.guest) {
       const int extra[] = {*pages.there};
-      SSI_ASSIGN(auto local, LocalCriu::start(env_.criu, images_->fd(), extra));
+      SSI_ASSIGN(auto local, LocalCriu::start(env_.criu, images_->fd(), extra,
+                                              source_.has_system_v_memory ? IpcNamespace::kOwn
+                                                                          : IpcNamespace::kShared));
       local_criu_.emplace(std::move(local));
       return {};
     }
@@ -417,7 +422,7 @@ class SourceMove {
     SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
     SSI_ASSIGN(UniqueFd procs, workers.open_procs());
     const int fds[] = {*procs, *rpc.there, images_->fd(), *pages.there};
-    SSI_ASSIGN(const RealmMessage started, realm.call(RealmOp::kSpawnDump, 0, 0, fds));
+    SSI_ASSIGN(const RealmMessage started, realm.call(RealmOp::kSpawnDump, 0, source_.has_system_v_memory, fds));
     realm_criu_pid_ = started.pid;
     realm_criu_.emplace(std::move(rpc.here));
     return {};
@@ -444,6 +449,14 @@ class SourceMove {
       return std::move(dumped).error().context(why.empty() ? "dump" : "dump: " + why);
     }
     return std::move(pumped).context("send memory");
+  }
+
+  Result<> dump_shm_files() {
+    SSI_ASSIGN(shm_files_, fds::shm_files_of(pids()));
+    for (std::size_t i = 0; i < shm_files_.size(); ++i) {
+      SSI_TRY(fds::dump_shm_file(shm_files_[i], images_->fd(), i));
+    }
+    return {};
   }
 
   // The kernel tells which signals wait, but not how many of each; the images do.
@@ -564,6 +577,7 @@ class SourceMove {
   std::vector<StreamRef> accepted_;  // beside the source's own
   std::vector<StreamRef> exported_;  // of these, by us
   std::set<std::string> deleted_sockets_;
+  std::vector<fds::ShmFile> shm_files_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::StillPty> still_ptys_;
   std::map<std::uint64_t, std::uint32_t> datagrams_;  // FrozenFacts

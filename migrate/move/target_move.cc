@@ -22,6 +22,7 @@
 #include "migrate/fds/netlink_socket.h"
 #include "migrate/fds/process_locks.h"
 #include "migrate/fds/pty_queues.h"
+#include "migrate/fds/shm_file.h"
 #include "migrate/move/connection_images.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
@@ -384,8 +385,20 @@ class TargetMove {
     return images.write_part({kFileLocksImage, 0, {bytes, image.size()}});
   }
 
+  Result<> make_shm_files(const ImageDir& images) {
+    const auto names = images.names(fds::kShmImages);
+    if (names.empty()) return {};
+    SSI_ASSIGN(shm_dir_, realm_.shared_memory());
+    for (const std::string& image : names) {
+      SSI_ASSIGN(auto made, fds::restore_shm_file(images.fd(), image, *shm_dir_));
+      shm_files_.push_back(std::move(made));
+    }
+    return {};
+  }
+
   Result<> restore(ImageDir& images, const StagedMemory& staged) {
     if (!criu_) return Error("the source did not say that it is frozen");
+    SSI_TRY(make_shm_files(images));
     SSI_TRY(images.change(kTtyImage, without_outer_sessions));
     SSI_ASSIGN(const std::string files, images.read(kFilesImage));
     SSI_ASSIGN(const auto netlink_ports, netlink_ports_in(files));
@@ -525,6 +538,7 @@ class TargetMove {
       reason = Error(reason.message() + "; " + killed.error().message());
     }
     (void)cgroup_.remove();
+    for (const std::string& file : shm_files_) (void)::unlinkat(*shm_dir_, file.c_str(), 0);
     (void)realm_.call(RealmOp::kCleanUp, ticket_.pid.pid);
     for (std::size_t i = 0; i < attached_; ++i) env_.streams.detach(streams_[i]);
     env_.host.forget_guest(ticket_);
@@ -540,6 +554,8 @@ class TargetMove {
   TargetFifos fifos_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
+  UniqueFd shm_dir_;  // of the realm; if there are any
+  std::vector<std::string> shm_files_;
   FreezerCgroup cgroup_;
   RealmClient realm_;
   std::optional<CriuRpc> criu_;

@@ -11,7 +11,7 @@
 namespace ssi::migrate {
 namespace {
 
-constexpr int kNetworkTimeoutMs = 1000;  // it was sent before the answer
+constexpr int kOpenedTimeoutMs = 1000;  // it was sent before the answer
 
 }  // namespace
 
@@ -66,12 +66,16 @@ Result<RealmMessage> RealmClient::call(RealmOp op, pid_t pid, int value, std::sp
   }
 }
 
-Result<UniqueFd> RealmClient::network() {
+Result<UniqueFd> RealmClient::network() { return open(RealmOp::kNetwork); }
+
+Result<UniqueFd> RealmClient::shared_memory() { return open(RealmOp::kSharedMemory); }
+
+Result<UniqueFd> RealmClient::open(RealmOp op) {
   SSI_ASSIGN(UnixPair pair, unix_pair(UnixType::kSeqPacket));
   const int fds[] = {*pair.second};
-  SSI_TRY(call(RealmOp::kNetwork, 0, 0, fds));
-  SSI_ASSIGN(UnixMessage sent, unix_recv(*pair.first, 1, 1, kNetworkTimeoutMs));
-  if (sent.descriptors.size() != 1) return Error("the realm did not send its network");
+  SSI_TRY(call(op, 0, 0, fds));
+  SSI_ASSIGN(UnixMessage sent, unix_recv(*pair.first, 1, 1, kOpenedTimeoutMs));
+  if (sent.descriptors.size() != 1) return Error("the realm did not send what it has opened");
   return std::move(sent.descriptors[0]);
 }
 

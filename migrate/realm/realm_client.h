@@ -23,6 +23,8 @@ class RealmClient {
 
   // The realm's network namespace.
   Result<UniqueFd> network();
+  // The realm's /dev/shm.
+  Result<UniqueFd> shared_memory();
 
   // For the control loop: after subscribe(), messages come by receive() when fd() is readable.
   Result<> subscribe();
@@ -32,6 +34,7 @@ class RealmClient {
 
  private:
   explicit RealmClient(UniqueFd socket) : socket_(std::move(socket)) {}
+  Result<UniqueFd> open(RealmOp op);
   Result<> send(RealmOp op, pid_t pid, int value, std::span<const int> fds);
 
   UniqueFd socket_;

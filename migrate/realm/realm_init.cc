@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -46,23 +47,25 @@ void send_message(int connection, const RealmMessage& message) {
   (void)::send(connection, &message, sizeof message, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-Result<pid_t> fork_criu(const std::string& criu_dir, const std::vector<UniqueFd>& fds) {
+Result<pid_t> fork_criu(const std::string& criu_dir, const std::vector<UniqueFd>& fds,
+                        int own_namespaces = 0) {
   const std::vector<int> numbers = numbers_of(fds);
   const pid_t pid = ::fork();
   if (pid < 0) return Error::from_errno("fork");
   if (pid == 0) {
+    if (own_namespaces != 0 && ::unshare(own_namespaces) != 0) ::_exit(123);
     ::setsid();  // a guest without a parent at home gets criu's session, not the realm's
     become_criu(criu_dir, numbers);
   }
   return pid;
 }
 
-RealmMessage send_network(const std::vector<UniqueFd>& fds) {
+RealmMessage send_opened(const char* path, const std::vector<UniqueFd>& fds) {
   if (fds.size() != 1) return reply(0, EINVAL);
-  const UniqueFd network(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
-  if (!network) return reply(0, errno);
+  const UniqueFd opened(::open(path, O_RDONLY | O_CLOEXEC));
+  if (!opened) return reply(0, errno);
   const std::byte byte{};
-  const int numbers[] = {*network};
+  const int numbers[] = {*opened};
   return reply(0, unix_send(*fds[0], {&byte, 1}, numbers, kRequestTimeoutMs) ? 0 : EIO);
 }
 
@@ -149,7 +152,7 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   const RealmMessage& m = request.message;
   switch (static_cast<RealmOp>(m.op)) {
     case RealmOp::kSpawnDump:
-      return spawn_dump(connection, request.fds);
+      return spawn_dump(connection, m.value != 0, request.fds);
     case RealmOp::kSpawnRestore:
       return spawn_restore(connection, m.value, m.pid, request.fds);
     case RealmOp::kCleanUp:
@@ -194,7 +197,9 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
       return left;
     }
     case RealmOp::kNetwork:
-      return send_network(request.fds);
+      return send_opened("/proc/self/ns/net", request.fds);
+    case RealmOp::kSharedMemory:
+      return send_opened("/dev/shm", request.fds);
     case RealmOp::kQuit:
       if (!guests_.empty() || !ended_.empty()) return reply(0, EBUSY);
       quit_ = true;
@@ -204,9 +209,10 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   }
 }
 
-RealmMessage RealmInit::spawn_dump(int connection, const std::vector<UniqueFd>& fds) {
+RealmMessage RealmInit::spawn_dump(int connection, bool own_ipc,
+                                   const std::vector<UniqueFd>& fds) {
   if (!enough_for_criu(fds)) return reply(0, EINVAL);
-  const auto pid = fork_criu(criu_dir_, fds);
+  const auto pid = fork_criu(criu_dir_, fds, own_ipc ? CLONE_NEWIPC : 0);
   if (!pid) return reply(0, EAGAIN);
   crius_[*pid].connection = connection;
   return reply(*pid, 0);

@@ -35,7 +35,7 @@ class RealmInit {
   // False: the connection is to be closed.
   bool serve(int connection);
   RealmMessage handle(int connection, Request& request);
-  RealmMessage spawn_dump(int connection, const std::vector<UniqueFd>& fds);
+  RealmMessage spawn_dump(int connection, bool own_ipc, const std::vector<UniqueFd>& fds);
   RealmMessage spawn_restore(int connection, pid_t guest, pid_t parent, std::vector<UniqueFd>& fds);
   Result<pid_t> start_restore(pid_t parent, const std::vector<UniqueFd>& fds);
   void clean_up(pid_t guest);

@@ -12,6 +12,7 @@ enum class RealmOp : std::uint32_t {
   // Requests. PIDs are those inside the realm.
   kSpawnDump =
       1,  // fds: cgroup.procs to start in, RPC socket (-> 3), images dir (-> 4), more (-> 5..);
+          // value: 1: in an IPC namespace of its own
   kPutInCgroup = 2,  // fds: cgroup.procs; pid
   kRegister =
       3,        // pid is a guest, rebuilt by the criu `value`: its end is reported, and kept until
@@ -34,6 +35,8 @@ enum class RealmOp : std::uint32_t {
   kSignalGroup = 15,  // as kSignal, to the process group that pid leads; if it leads none, to pid
   kRegisterMember = 16,  // pid is a guest that was rebuilt below another: its end is reported, too
   kNetwork = 17,         // fds: a unix socket, over which the realm's network namespace is sent
+
+  kSharedMemory = 18,    // fds: as of kNetwork; the realm's /dev/shm
 
   kReply = 100,  // pid: of the spawned process; error: errno or 0
   // Events.

@@ -64,6 +64,10 @@ std::vector<pid_t> below_the_first(const check::Tree& tree) {
   return pids;
 }
 
+bool has_system_v_memory(const check::Tree& tree) {
+  return std::ranges::any_of(tree, &check::ProcessFacts::has_system_v_memory);
+}
+
 std::vector<net::MovedSocket> sockets_of(const check::Tree& tree) {
   std::set<net::MovedSocket> all;
   for (const check::ProcessFacts& facts : tree) {
@@ -307,6 +311,7 @@ Result<PreparedMove> prepare_original(NodeId self, pid_t pid, NodeId to, Epoch e
   prepared.ticket.epoch = epoch;
   prepared.source.host_pid = pid;
   prepared.source.below = below_the_first(tree);
+  prepared.source.has_system_v_memory = has_system_v_memory(tree);
   add_network(prepared.source, tree);
   SSI_TRY(add_files(prepared.source, tree, false));
   for (const auto& [key, end] : outer_ends(tree)) {
@@ -414,6 +419,7 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& p
   });
   prepared.source.host_pid = pids.first;
   prepared.source.below = below_the_first(tree);
+  prepared.source.has_system_v_memory = has_system_v_memory(tree);
   add_network(prepared.source, tree);
   prepared.source.guest = record.name();
   prepared.source.realm_socket = realm_socket;
