@@ -16,8 +16,8 @@ Result<SocketPair> make_socket_pair(int type) {
   return SocketPair{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-Result<LocalCriu> LocalCriu::start(const CriuFiles& criu, int images_fd,
-                                   std::span<const int> extra, IpcNamespace ipc) {
+Result<LocalCriu> LocalCriu::start(const CriuFiles& criu, int images_fd, std::span<const int> extra,
+                                   IpcNamespace ipc) {
   SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
   SpawnOptions options;
   if (ipc == IpcNamespace::kOwn) options.argv = {"/usr/bin/unshare", "--ipc"};

@@ -13,8 +13,8 @@
 
 namespace ssi::migrate {
 
-// criu dumps System V shared memory only of processes whose IPC namespace is not its own, and all of
-// that namespace with it.
+// criu dumps System V shared memory only of processes whose IPC namespace is not its own, and all
+// of that namespace with it.
 enum class IpcNamespace { kShared, kOwn };
 
 // Owns a criu that was started on this node; kills and reaps it on destruction if it has not ended.

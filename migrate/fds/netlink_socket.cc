@@ -111,4 +111,15 @@ Result<std::set<std::uint32_t>> netlink_ports(pid_t pid) {
   return ports;
 }
 
+Result<> check_netlink_ports(const std::vector<pid_t>& pids, std::set<std::uint32_t> numbers) {
+  for (auto pid = pids.begin(); pid != pids.end() && !numbers.empty(); ++pid) {
+    SSI_ASSIGN(const auto ports, netlink_ports(*pid));
+    for (const std::uint32_t port : ports) numbers.erase(port);
+  }
+  if (numbers.empty()) return {};
+  return Error(ErrorCode::kRefused, "its socket to the kernel has the number " +
+                                        std::to_string(*numbers.begin()) +
+                                        ", which somebody has there");
+}
+
 }  // namespace ssi::fds

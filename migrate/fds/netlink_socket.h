@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
@@ -38,5 +39,8 @@ std::string why_netlink_stays(const NetlinkSocket& socket);
 
 // The numbers of all that a process has. Any thread.
 Result<std::set<std::uint32_t>> netlink_ports(pid_t pid);
+
+// kRefused: these processes were made anew, and do not have all of these numbers.
+Result<> check_netlink_ports(const std::vector<pid_t>& pids, std::set<std::uint32_t> numbers);
 
 }  // namespace ssi::fds

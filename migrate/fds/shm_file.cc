@@ -89,8 +89,7 @@ Result<> dump_shm_file(const ShmFile& file, int images_dir, std::size_t number) 
                 static_cast<std::uint64_t>(st.st_size)};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   if (::write(*to, &header, sizeof header) != sizeof header ||
-      ::write(*to, file.name.data(), file.name.size()) !=
-          static_cast<ssize_t>(file.name.size())) {
+      ::write(*to, file.name.data(), file.name.size()) != static_cast<ssize_t>(file.name.size())) {
     return Error::from_errno("write " + image);
   }
   return copy(*from, 0, *to, header.size);
@@ -110,10 +109,10 @@ Result<std::string> restore_shm_file(int images_dir, const std::string& image, i
       ::pread(*from, &header, sizeof header, 0) != sizeof header) {
     return Error("damaged " + image);
   }
-  const bool whole = std::memcmp(header.magic, kMagic, sizeof kMagic) == 0 &&
-                     header.name_bytes <= kNameBytesMax && (header.mode & ~07777U) == 0 &&
-                     static_cast<std::uint64_t>(st.st_size) ==
-                         sizeof header + header.name_bytes + header.size;
+  const bool whole =
+      std::memcmp(header.magic, kMagic, sizeof kMagic) == 0 && header.name_bytes <= kNameBytesMax &&
+      (header.mode & ~07777U) == 0 &&
+      static_cast<std::uint64_t>(st.st_size) == sizeof header + header.name_bytes + header.size;
   std::string name(whole ? header.name_bytes : 0, '\0');
   if (!whole ||
       ::pread(*from, name.data(), name.size(), sizeof header) !=

@@ -1,5 +1,6 @@
-// Files in /dev/shm (shm_open(3)) that a process has mapped or open. Each realm has a /dev/shm of its
-// own, so they go along like memory: contents, name, mode and owner, and nothing is left behind.
+// Files in /dev/shm (shm_open(3)) that a process has mapped or open. Each realm has a /dev/shm of
+// its own, so they go along like memory: contents, name, mode and owner, and nothing is left
+// behind.
 #pragma once
 
 #include <sys/types.h>

@@ -30,8 +30,7 @@ struct Segment {
   Segment() {
     const UniqueFd fd(::shm_open(("/" + name).c_str(), O_RDWR | O_CREAT | O_EXCL, 0640));
     REQUIRE(::ftruncate(*fd, 12345) == 0);
-    memory = static_cast<char*>(
-        ::mmap(nullptr, 12345, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0));
+    memory = static_cast<char*>(::mmap(nullptr, 12345, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0));
     REQUIRE(memory != MAP_FAILED);
   }
   ~Segment() {

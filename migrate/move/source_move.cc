@@ -9,9 +9,7 @@
 #include <set>
 #include <thread>
 
-#include "migrate/criu/core_image.h"
 #include "migrate/criu/criu_process.h"
-#include "migrate/criu/fifo_image.h"
 #include "migrate/criu/files_image.h"
 #include "migrate/criu/tcp_image.h"
 #include "migrate/criu/unix_image.h"
@@ -20,14 +18,14 @@
 #include "migrate/fds/inotify.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/fds/shm_file.h"
+#include "migrate/move/carried.h"
 #include "migrate/move/frozen_copy.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/move_codec.h"
+#include "migrate/move/source_memory.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
 #include "migrate/net/held_sender.h"
-#include "migrate/pages/early_copy.h"
-#include "migrate/pages/page_pump.h"
 #include "migrate/realm/realm_client.h"
 #include "ssid/base/proc_status.h"
 
@@ -69,9 +67,8 @@ class SourceMove {
         link_(link),
         ticket_(ticket),
         source_(source),
-        owner_{PageOwner::Kind::kProcess, static_cast<std::uint64_t>(ticket.pid.pid)},
-        early_(source.host_pid, owner_, env.open_userfaultfd,
-               [this](auto bytes) { return link_.send(MoveFrame::kEarlyPages, bytes); }) {}
+        memory_(pids(), env.open_userfaultfd,
+                [this](auto bytes) { return link_.send(MoveFrame::kEarlyPages, bytes); }) {}
 
   Result<MoveReport> run() {
     if (auto ready = prepare(); !ready) return call_off(std::move(ready).error());
@@ -112,14 +109,12 @@ class SourceMove {
     const auto since = Clock::now();
     if (source_.held) {
       report_.why_not_copied = "it stood still already";
-    } else if (source_.below.empty()) {
-      SSI_TRY(early_.run());
-      report_.why_not_copied = early_.why_not();
     } else {
-      report_.why_not_copied = "it moves together with others";
+      SSI_TRY(memory_.send_ahead());
+      report_.why_not_copied = memory_.why_not();
     }
-    report_.copied_bytes = early_.sent_bytes();
-    SSI_TRY(send_message(link_, EarlyDone{early_.sent_bytes()}));
+    report_.copied_bytes = memory_.sent_bytes();
+    SSI_TRY(send_message(link_, EarlyDone{report_.copied_bytes}));
     SSI_TRY(receive<EarlyTaken>(link_));
     report_.copy_us = micros_since(since);
     SSI_TRY(begin_to_listen());
@@ -257,7 +252,8 @@ class SourceMove {
     SSI_TRY(set_windows_in_images());
     SSI_TRY(leave_datagrams_at_home());
     SSI_TRY(set_deleted_in_images());
-    SSI_TRY(read_carried());
+    SSI_ASSIGN(carried_, read_carried(*images_, source_.guest ? std::vector<pid_t>() : pids()));
+    carried_.frozen_since = frozen_since_;
     SSI_TRY(dump_shm_files());
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_dump")));
     SSI_TRY(send());
@@ -422,7 +418,8 @@ class SourceMove {
     SSI_ASSIGN(FreezerCgroup workers, FreezerCgroup::create(env_.freezer.workers()));
     SSI_ASSIGN(UniqueFd procs, workers.open_procs());
     const int fds[] = {*procs, *rpc.there, images_->fd(), *pages.there};
-    SSI_ASSIGN(const RealmMessage started, realm.call(RealmOp::kSpawnDump, 0, source_.has_system_v_memory, fds));
+    SSI_ASSIGN(const RealmMessage started,
+               realm.call(RealmOp::kSpawnDump, 0, source_.has_system_v_memory, fds));
     realm_criu_pid_ = started.pid;
     realm_criu_.emplace(std::move(rpc.here));
     return {};
@@ -431,8 +428,8 @@ class SourceMove {
   Result<> dump(const FrozenCopy& copy) {
     const auto since = Clock::now();
     const int pages_fd = *pages_;
-    PagePump pump(std::move(pages_), owner_, early_.unchanged(),
-                  [this](auto bytes) { return link_.send(MoveFrame::kPages, bytes); });
+    PagePump pump = memory_.pump(
+        std::move(pages_), [this](auto bytes) { return link_.send(MoveFrame::kPages, bytes); });
     Result<> pumped;
     std::jthread pumping([&] {
       pumped = pump.run();
@@ -455,32 +452,6 @@ class SourceMove {
     SSI_ASSIGN(shm_files_, fds::shm_files_of(pids()));
     for (std::size_t i = 0; i < shm_files_.size(); ++i) {
       SSI_TRY(fds::dump_shm_file(shm_files_[i], images_->fd(), i));
-    }
-    return {};
-  }
-
-  // The kernel tells which signals wait, but not how many of each; the images do.
-  Result<> read_carried() {
-    if (!source_.guest) {
-      SSI_TRY(read_carried_signals(source_.host_pid));
-      for (const pid_t pid : source_.below) SSI_TRY(read_carried_signals(pid));
-    }
-    carried_.frozen_since = frozen_since_;
-    carried_.fifo_bytes.emplace();
-    if (images_->names(kFifoDataImage).empty()) return {};
-    SSI_ASSIGN(const std::string fifos, images_->read(kFifoDataImage));
-    SSI_ASSIGN(const auto waiting, what_waits_in_fifos(fifos));
-    for (const auto& [inode, bytes] : waiting) {
-      (*carried_.fifo_bytes)[inode] = static_cast<std::uint32_t>(bytes.size());
-    }
-    return {};
-  }
-  Result<> read_carried_signals(pid_t pid) {
-    for (const pid_t tid : threads_of(pid)) {
-      SSI_ASSIGN(const std::string core, images_->read(core_image_name(tid)));
-      SSI_ASSIGN(const auto signals, signals_in_core(core));
-      auto& carried = carried_.signals[pid];
-      carried.insert(carried.end(), signals.begin(), signals.end());
     }
     return {};
   }
@@ -564,8 +535,7 @@ class SourceMove {
   MoveLink& link_;
   const MoveTicket& ticket_;
   const MoveSource& source_;
-  PageOwner owner_;
-  EarlyCopy early_;
+  SourceMemory memory_;
   std::optional<ImageDir> images_;
   UniqueFd pages_;                       // our end of criu's page stream
   std::optional<LocalCriu> local_criu_;  // one of the two

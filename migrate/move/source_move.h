@@ -52,7 +52,7 @@ struct MoveSource {
   // Whose end ends what is exported: the originals, or the deputies that they have become.
   std::vector<pid_t> owners{};
   std::vector<std::pair<StreamRef, int>>
-      to_export;             // first move: descriptor numbers in the original
+      to_export;  // first move: descriptor numbers in the original
   bool has_system_v_memory = false;
   bool has_sockets = false;  // of the network
   // Those that anybody may come to: that listen, or take datagrams. Is there somebody whom it has

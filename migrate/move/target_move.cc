@@ -22,16 +22,16 @@
 #include "migrate/fds/netlink_socket.h"
 #include "migrate/fds/process_locks.h"
 #include "migrate/fds/pty_queues.h"
-#include "migrate/fds/shm_file.h"
 #include "migrate/move/connection_images.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
 #include "migrate/move/target_fifos.h"
+#include "migrate/move/target_shm.h"
 #include "migrate/move/target_watchers.h"
 #include "migrate/pages/lazy_socket.h"
 #include "migrate/pages/page_images.h"
-#include "migrate/pages/staged_memory.h"
+#include "migrate/pages/staged_unit.h"
 #include "migrate/realm/realm_client.h"
 #include "ssid/base/proc_status.h"
 
@@ -97,12 +97,13 @@ class TargetMove {
  private:
   Result<> rebuild() {
     SSI_ASSIGN(ImageDir images, ImageDir::create(env_.images_root, name().to_string() + "-dst"));
-    SSI_ASSIGN(StagedMemory staged, StagedMemory::create(staged_bytes_max(ticket_)));
+    StagedUnit staged(staged_bytes_max(ticket_));
     SSI_TRY(take_early(images, staged));
     SSI_TRY(take_images(images, staged));
     SSI_TRY(step_fault(SSI_FAULT("migrate.target_received")));
     const auto since = Clock::now();
-    auto restored = restore(images, staged);
+    SSI_ASSIGN(const StagedMemory* const memory, staged.of(first_process()));
+    auto restored = restore(images, *memory);
     restore_us_ = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - since).count());
     if (!restored) {
@@ -113,6 +114,9 @@ class TargetMove {
   }
 
   CopyName name() const { return {ticket_.pid, ticket_.epoch}; }
+  PageOwner first_process() const {
+    return {PageOwner::Kind::kProcess, static_cast<std::uint64_t>(ticket_.pid.pid)};
+  }
 
   // None, unless this is their home.
   std::vector<pid_t> deputies_here() const {
@@ -131,7 +135,7 @@ class TargetMove {
   }
 
   // The memory that is sent while the process runs.
-  Result<> take_early(const ImageDir& images, StagedMemory& staged) {
+  Result<> take_early(const ImageDir& images, StagedUnit& staged) {
     if (streams_.empty() && !holds_files_) SSI_TRY(start_criu(images));
     PageStreamParser parser(staged);
     for (;;) {
@@ -150,7 +154,7 @@ class TargetMove {
     }
   }
 
-  Result<> take_images(ImageDir& images, StagedMemory& staged) {
+  Result<> take_images(ImageDir& images, StagedUnit& staged) {
     // Memory that is installed after the restore is that of one process.
     const bool alone = ticket_.processes == 1;
     PageImages pages(images.fd(), staged,
@@ -385,20 +389,9 @@ class TargetMove {
     return images.write_part({kFileLocksImage, 0, {bytes, image.size()}});
   }
 
-  Result<> make_shm_files(const ImageDir& images) {
-    const auto names = images.names(fds::kShmImages);
-    if (names.empty()) return {};
-    SSI_ASSIGN(shm_dir_, realm_.shared_memory());
-    for (const std::string& image : names) {
-      SSI_ASSIGN(auto made, fds::restore_shm_file(images.fd(), image, *shm_dir_));
-      shm_files_.push_back(std::move(made));
-    }
-    return {};
-  }
-
   Result<> restore(ImageDir& images, const StagedMemory& staged) {
     if (!criu_) return Error("the source did not say that it is frozen");
-    SSI_TRY(make_shm_files(images));
+    SSI_TRY(shm_files_.make(images, realm_));
     SSI_TRY(images.change(kTtyImage, without_outer_sessions));
     SSI_ASSIGN(const std::string files, images.read(kFilesImage));
     SSI_ASSIGN(const auto netlink_ports, netlink_ports_in(files));
@@ -441,24 +434,12 @@ class TargetMove {
     SSI_TRY(std::move(installing).context("memory"));
     if (*restored != ticket_.pid.pid) return Error("criu rebuilt another process");
     SSI_TRY(cgroup_.freeze(kFreezeTimeout));
-    SSI_TRY(check_netlink_ports(netlink_ports));
+    SSI_ASSIGN(const auto restored_pids, cgroup_.pids());
+    SSI_TRY(fds::check_netlink_ports(restored_pids, netlink_ports));
     SSI_TRY(fill_ptys());
     SSI_TRY(find_named());
     SSI_TRY(watchers_.hand_over(cgroup_));
     return adopt_files();
-  }
-
-  Result<> check_netlink_ports(std::set<std::uint32_t> missing) const {
-    if (missing.empty()) return {};
-    SSI_ASSIGN(const auto pids, cgroup_.pids());
-    for (const pid_t pid : pids) {
-      SSI_ASSIGN(const auto ports, fds::netlink_ports(pid));
-      for (const std::uint32_t port : ports) missing.erase(port);
-    }
-    if (missing.empty()) return {};
-    return Error(ErrorCode::kRefused, "its socket to the kernel has the number " +
-                                          std::to_string(*missing.begin()) +
-                                          ", which somebody has there");
   }
 
   // What they are called here.
@@ -538,7 +519,7 @@ class TargetMove {
       reason = Error(reason.message() + "; " + killed.error().message());
     }
     (void)cgroup_.remove();
-    for (const std::string& file : shm_files_) (void)::unlinkat(*shm_dir_, file.c_str(), 0);
+    shm_files_.remove();
     (void)realm_.call(RealmOp::kCleanUp, ticket_.pid.pid);
     for (std::size_t i = 0; i < attached_; ++i) env_.streams.detach(streams_[i]);
     env_.host.forget_guest(ticket_);
@@ -554,8 +535,7 @@ class TargetMove {
   TargetFifos fifos_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
-  UniqueFd shm_dir_;  // of the realm; if there are any
-  std::vector<std::string> shm_files_;
+  TargetShm shm_files_;
   FreezerCgroup cgroup_;
   RealmClient realm_;
   std::optional<CriuRpc> criu_;

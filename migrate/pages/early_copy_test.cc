@@ -13,7 +13,7 @@
 #include <thread>
 
 #include "migrate/pages/remote_uffd.h"
-#include "migrate/pages/staged_memory.h"
+#include "migrate/pages/staged_unit.h"
 
 namespace ssi::migrate {
 namespace {
@@ -97,9 +97,11 @@ class Writer {
 TEST_CASE("what counts as unchanged is what was sent, and the process has not noticed") {
   for (int round = 0; round < 5; ++round) {
     Writer writer;
-    auto staged = StagedMemory::create(1u << 30).value();
-    PageStreamParser parser(staged);
-    EarlyCopy copy(writer.pid(), {PageOwner::Kind::kProcess, 1}, open_userfaultfd_in,
+    constexpr PageOwner kOwner{PageOwner::Kind::kProcess, 1};
+    StagedUnit unit(1u << 30);
+    StagedMemory& staged = **unit.of(kOwner);
+    PageStreamParser parser(unit);
+    EarlyCopy copy(writer.pid(), kOwner, open_userfaultfd_in,
                    [&](auto bytes) { return parser.feed(bytes); });
     const std::uint64_t before = writer.turns();
     const auto copied = copy.run();
@@ -109,7 +111,7 @@ TEST_CASE("what counts as unchanged is what was sent, and the process has not no
       return;  // an older kernel
     }
     CHECK(copy.sent_bytes() >= kPages * kPageBytes / 2);
-    CHECK(copy.sent_bytes() == staged.received_bytes());
+    CHECK(copy.sent_bytes() == unit.received_bytes());
     while (writer.turns() < before + 10) ::usleep(1000);
     writer.stop();
     const PageRanges unchanged = copy.unchanged();

@@ -43,6 +43,7 @@ Result<UniqueFd> make_file(int dir, const std::string& name) {
 Result<> PageImages::on_open(PageOwner owner) {
   SSI_TRY(flush_map());
   owner_ = owner;
+  SSI_ASSIGN(memory_, staged_.of(owner));
   const std::string id = std::to_string(owner.id);
   const std::uint32_t pages_id = next_pages_id_++;
   SSI_ASSIGN(map_, make_file(dir_fd_, owner.kind == PageOwner::Kind::kProcess
@@ -59,13 +60,13 @@ Result<> PageImages::on_open(PageOwner owner) {
 
 Result<> PageImages::on_run(const PageRun& run) {
   PageRun entry = run;
-  to_staged_ = run.lazy() && owner_ == PageOwner{PageOwner::Kind::kProcess, staged_id_};
+  to_staged_ = run.lazy() && owner_ == PageOwner{PageOwner::Kind::kProcess, alone_};
   if (to_staged_) {
-    if (run.has_data()) SSI_TRY(staged_.begin(run.range()));
-    SSI_TRY(staged_.keep(run.range()));
+    if (run.has_data()) SSI_TRY(memory_->begin(run.range()));
+    SSI_TRY(memory_->keep(run.range()));
     entry.flags = PageRun::kLazy;
   } else {
-    if (!run.has_data()) return Error("page stream: pages without their content");
+    if (!run.has_data()) SSI_TRY(memory_->copy_to(*pages_, run.range()));
     entry.flags = PageRun::kPresent;
   }
   add_entry(entry);
@@ -90,7 +91,7 @@ void PageImages::add_entry(const PageRun& run) {
 
 Result<> PageImages::on_data(std::span<const std::uint8_t> bytes) {
   bytes_ += bytes.size();
-  if (to_staged_) return staged_.on_data(bytes);
+  if (to_staged_) return memory_->on_data(bytes);
   return write_all(*pages_, bytes.data(), bytes.size());
 }
 

@@ -1,23 +1,25 @@
 // Builds CRIU's page images (pagemap-N.img, pagemap-shmem-N.img, pages-M.img) in a tmpfs directory
 // from a page stream, as `criu page-server` would, while the dump still runs at the source. Pages
-// that criu can restore without their content go to the staged memory instead: the images only name
-// them. Owned by the target's mover thread. Source of the formats: criu's images/pagemap.proto,
+// that come without their content are taken from the staged memory. Of a process that moves alone,
+// what criu can restore without its content goes to the staged memory instead: the images only name
+// it. Owned by the target's mover thread. Source of the formats: criu's images/pagemap.proto,
 // include/magic.h.
 #pragma once
 
 #include <cstdint>
 
 #include "migrate/pages/page_stream.h"
-#include "migrate/pages/staged_memory.h"
+#include "migrate/pages/staged_unit.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::migrate {
 
 class PageImages : public PageStreamHandler {
  public:
-  // `dir_fd` and `staged` stay the caller's. `staged` is for the process `staged_id`.
-  PageImages(int dir_fd, StagedMemory& staged, std::uint64_t staged_id)
-      : dir_fd_(dir_fd), staged_(staged), staged_id_(staged_id) {}
+  // `dir_fd` and `staged` stay the caller's. `alone`: the process that moves alone; 0: there are
+  // several.
+  PageImages(int dir_fd, StagedUnit& staged, std::uint64_t alone)
+      : dir_fd_(dir_fd), staged_(staged), alone_(alone) {}
 
   Result<> on_open(PageOwner owner) override;
   Result<> on_run(const PageRun& run) override;
@@ -32,9 +34,10 @@ class PageImages : public PageStreamHandler {
   Result<> flush_map();
 
   int dir_fd_;
-  StagedMemory& staged_;
-  std::uint64_t staged_id_;
+  StagedUnit& staged_;
+  const std::uint64_t alone_;
   PageOwner owner_;
+  StagedMemory* memory_ = nullptr;  // of this owner
   bool to_staged_ = false;
   PageRun entry_;  // not yet in map_buffer_: the next run may continue it
   UniqueFd map_;

@@ -9,7 +9,13 @@
 namespace ssi::migrate {
 namespace {
 constexpr std::size_t kFrameBytes = 1u << 20;
+constexpr std::uint64_t kComparedBytes = 64 * kPageBytes;  // at a time: stays in the cache
+
+void enlarge_buffer(int socket) {
+  const int bytes = 4 << 20;
+  ::setsockopt(socket, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
 }
+}  // namespace
 
 PagePump::PagePump(UniqueFd socket, PageOwner owner, PageRanges at_target, Send send)
     : socket_(std::move(socket)),
@@ -18,14 +24,23 @@ PagePump::PagePump(UniqueFd socket, PageOwner owner, PageRanges at_target, Send 
       send_(std::move(send)),
       parser_(*this),
       buffer_(kFrameBytes) {
-  const int bytes = 4 << 20;
-  ::setsockopt(*socket_, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
+  enlarge_buffer(*socket_);
   int ends[2];
   if (at_target_.empty() || ::pipe2(ends, O_CLOEXEC) != 0) return;
   pipe_[0] = UniqueFd(ends[0]);
   pipe_[1] = UniqueFd(ends[1]);
   ::fcntl(ends[1], F_SETPIPE_SZ, kFrameBytes);
   null_ = UniqueFd(::open("/dev/null", O_WRONLY | O_CLOEXEC));
+}
+
+PagePump::PagePump(UniqueFd socket, SentPages& at_target, Send send)
+    : socket_(std::move(socket)),
+      sent_pages_(&at_target),
+      compared_(kComparedBytes),
+      send_(std::move(send)),
+      parser_(*this),
+      buffer_(kFrameBytes) {
+  enlarge_buffer(*socket_);
 }
 
 Result<> PagePump::run() {
@@ -46,6 +61,7 @@ Result<> PagePump::run() {
 Result<> PagePump::pass_on(const PageRun& run) {
   if (!run.has_data()) return append(run_header(owner_, run));
   memory_bytes_ += run.range().bytes();
+  if (sent_pages_ != nullptr) return pass_on_news(run);
   const bool maybe_there = owner_ == copied_ && run.lazy();
   PageRange rest = run.range();
   while (rest.begin < rest.end) {
@@ -61,6 +77,43 @@ Result<> PagePump::pass_on(const PageRun& run) {
     rest.begin = part.end;
   }
   parser_.pass(run.range().bytes());
+  return {};
+}
+
+Result<> PagePump::pass_on_news(const PageRun& run) {
+  for (std::uint64_t at = run.vaddr; at < run.range().end;) {
+    const std::uint64_t bytes = std::min(run.range().end - at, kComparedBytes);
+    SSI_TRY(receive(compared_.data(), bytes));
+    const auto is_news = [&](std::uint64_t offset) {
+      return sent_pages_->is_news(owner_, at + offset, compared_.data() + offset);
+    };
+    std::uint64_t begin = 0;
+    bool news = is_news(0);
+    for (std::uint64_t end = kPageBytes; end <= bytes; end += kPageBytes) {
+      const bool next = end < bytes && is_news(end);
+      if (end < bytes && next == news) continue;
+      PageRun piece{at + begin, (end - begin) / kPageBytes, run.flags};
+      if (!news) piece.flags &= ~PageRun::kPresent;
+      SSI_TRY(append_piece(piece, {compared_.data() + begin, news ? end - begin : 0}));
+      begin = end;
+      news = next;
+    }
+    at += bytes;
+  }
+  parser_.pass(run.range().bytes());
+  return {};
+}
+
+Result<> PagePump::append_piece(const PageRun& piece, std::span<const std::uint8_t> data) {
+  SSI_TRY(append(run_header(owner_, piece)));
+  sent_bytes_ += data.size();
+  while (!data.empty()) {
+    if (used_ == buffer_.size()) SSI_TRY(flush());
+    const std::size_t n = std::min(data.size(), buffer_.size() - used_);
+    std::memcpy(buffer_.data() + used_, data.data(), n);
+    used_ += n;
+    data = data.subspan(n);
+  }
   return {};
 }
 

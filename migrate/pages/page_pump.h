@@ -2,6 +2,9 @@
 // and passes it on to the link in large frames. Pages that the target has already and that were not
 // written since become runs without data; their bytes are thrown away inside the kernel. Runs in a
 // thread of its own while criu dumps, so that reading memory, encrypting and sending overlap.
+//
+// Of a unit of several processes it is known by content only what the target has: there each page
+// is read and compared.
 #pragma once
 
 #include <functional>
@@ -9,6 +12,7 @@
 
 #include "migrate/pages/page_ranges.h"
 #include "migrate/pages/page_stream.h"
+#include "migrate/pages/sent_pages.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::migrate {
@@ -20,6 +24,8 @@ class PagePump : private PageStreamHandler {
   // `socket`: our end of criu's page server connection. `send` is called from run() only.
   // `at_target`: pages of the process `owner` that need not be sent.
   PagePump(UniqueFd socket, PageOwner owner, PageRanges at_target, Send send);
+  // `at_target`: what was sent of all that move, by content; stays the caller's.
+  PagePump(UniqueFd socket, SentPages& at_target, Send send);
 
   // Until criu says that it is done, or closes its end.
   Result<> run();
@@ -38,6 +44,8 @@ class PagePump : private PageStreamHandler {
   Result<> receive(std::uint8_t* to, std::size_t bytes);
   Result<> append(const PageHeader& header);
   Result<> pass_on(const PageRun& run);
+  Result<> pass_on_news(const PageRun& run);
+  Result<> append_piece(const PageRun& piece, std::span<const std::uint8_t> data);
   Result<> copy(std::uint64_t bytes);
   Result<> discard(std::uint64_t bytes);
   Result<> flush();
@@ -45,6 +53,8 @@ class PagePump : private PageStreamHandler {
   UniqueFd socket_;
   PageOwner copied_;
   PageRanges at_target_;
+  SentPages* const sent_pages_ = nullptr;
+  std::vector<std::uint8_t> compared_;
   Send send_;
   PageStreamParser parser_;
   PageOwner owner_;

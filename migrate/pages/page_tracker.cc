@@ -4,33 +4,17 @@
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 
-#include <array>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
+#include "migrate/pages/pagemap_scan.h"
+
 namespace ssi::migrate {
 namespace {
 
-// linux/fs.h and linux/userfaultfd.h as of Linux 6.7, which are younger than Debian 12's headers.
-constexpr std::uint64_t kFeatureWpAsync = 1u << 15;
-struct ScanArgument {
-  std::uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-  std::uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-struct ScanRegion {
-  std::uint64_t start, end, categories;
-};
-constexpr auto kPagemapScan = _IOWR('f', 16, ScanArgument);
-constexpr std::uint64_t kScanWpMatching = 1u << 0;
-constexpr std::uint64_t kScanCheckWpAsync = 1u
-                                            << 1;  // EPERM: there is a mapping that is not watched
-constexpr std::uint64_t kIsWpAllowed = 1u << 0;
-constexpr std::uint64_t kIsWritten = 1u << 1;
-constexpr std::uint64_t kIsPresent = 1u << 3;
-constexpr std::uint64_t kIsSwapped = 1u << 4;
-constexpr std::uint64_t kIsZeroPage = 1u << 5;
+constexpr std::uint64_t kFeatureWpAsync = 1u << 15;  // linux/userfaultfd.h as of Linux 6.7
 
 std::string proc(pid_t pid, const char* name) {
   return "/proc/" + std::to_string(pid) + "/" + name;
@@ -50,44 +34,15 @@ bool is_private_anonymous(const std::string& line, PageRange& area) {
          (name.empty() || name == "[heap]" || name == "[stack]" || name.starts_with("[anon:"));
 }
 
-struct Wanted {
-  std::uint64_t all;                            // these, ..
-  std::uint64_t inverted = 0;                   // .. but of them these not, ..
-  std::uint64_t any = kIsPresent | kIsSwapped;  // .. and one of these
-};
-
-Result<> scan(int pagemap, PageRange range, std::uint64_t flags, Wanted wanted, PageRanges& found) {
-  std::array<ScanRegion, 1024> regions;
-  ScanArgument a{};
-  a.size = sizeof a;
-  a.flags = flags;
-  a.end = range.end;
-  a.vec = reinterpret_cast<std::uint64_t>(regions.data());
-  a.vec_len = regions.size();
-  a.category_inverted = wanted.inverted;
-  a.category_mask = wanted.all;
-  a.category_anyof_mask = wanted.any;
-  a.return_mask = kIsPresent;
-  for (a.start = range.begin; a.start < range.end; a.start = a.walk_end) {
-    const int n = ::ioctl(pagemap, kPagemapScan, &a);
-    if (n < 0 && errno == EPERM) return Error(ErrorCode::kRefused, "it is not watched");
-    if (n < 0) return Error::from_errno("scan its page map");
-    for (int i = 0; i < n; ++i) {
-      const ScanRegion& region = regions[static_cast<std::size_t>(i)];
-      found.add({region.start, region.end});
-    }
-    if (a.walk_end <= a.start) return Error("scan its page map: no progress");
-  }
-  return {};
-}
-
 // It runs: what is watched may be forgotten before it was looked at.
 constexpr int kLooksMax = 6;
 
-constexpr Wanted kWritten{.all = kIsWpAllowed | kIsWritten | kIsZeroPage, .inverted = kIsZeroPage};
-constexpr Wanted kUnwritten{.all = kIsWpAllowed | kIsWritten | kIsZeroPage,
-                            .inverted = kIsWritten | kIsZeroPage};
-constexpr Wanted kUnwatched{.all = kIsWpAllowed, .inverted = kIsWpAllowed};
+using pagemap::Wanted;
+constexpr Wanted kWritten{.all = pagemap::kWpAllowed | pagemap::kWritten | pagemap::kZeroPage,
+                          .inverted = pagemap::kZeroPage};
+constexpr Wanted kUnwritten{.all = pagemap::kWpAllowed | pagemap::kWritten | pagemap::kZeroPage,
+                            .inverted = pagemap::kWritten | pagemap::kZeroPage};
+constexpr Wanted kUnwatched{.all = pagemap::kWpAllowed, .inverted = pagemap::kWpAllowed};
 
 }  // namespace
 
@@ -108,7 +63,7 @@ Result<PageTracker> PageTracker::start(pid_t pid, const OpenUserfaultfd& open) {
 // Whether the kernel has ceased to watch something of what was watched.
 Result<bool> PageTracker::is_lost(PageRange range) const {
   PageRanges nothing;
-  auto seen = scan(*pagemap_, range, kScanCheckWpAsync, kUnwatched, nothing);
+  auto seen = pagemap::scan(*pagemap_, range, pagemap::kCheckWpAsync, kUnwatched, nothing);
   if (!seen && seen.error().code() == ErrorCode::kRefused) return true;
   SSI_TRY(std::move(seen));
   return false;
@@ -173,7 +128,7 @@ Result<PageRanges> PageTracker::take_written() {
     SSI_ASSIGN(const bool all, watch_all());
     lost = !all;
     for (const auto& [begin, end] : watched_.ranges()) {
-      SSI_TRY(scan(*pagemap_, {begin, end}, kScanWpMatching, kWritten, written));
+      SSI_TRY(pagemap::scan(*pagemap_, {begin, end}, pagemap::kWpMatching, kWritten, written));
       SSI_ASSIGN(const bool lost_here, is_lost({begin, end}));
       lost = lost || lost_here;
     }
@@ -184,7 +139,7 @@ Result<PageRanges> PageTracker::take_written() {
 Result<PageRanges> PageTracker::unwritten() const {
   PageRanges kept;
   for (const auto& [begin, end] : watched_.ranges()) {
-    SSI_TRY(scan(*pagemap_, {begin, end}, 0, kUnwritten, kept));
+    SSI_TRY(pagemap::scan(*pagemap_, {begin, end}, 0, kUnwritten, kept));
   }
   return kept;
 }

@@ -1,6 +1,7 @@
 #include "migrate/pages/staged_memory.h"
 
 #include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,7 +34,6 @@ Result<> StagedMemory::begin(PageRange range) {
 }
 
 Result<> StagedMemory::on_data(std::span<const std::uint8_t> bytes) {
-  received_bytes_ += bytes.size();
   while (!bytes.empty()) {
     if (next_.empty()) return Error("more memory than was announced");
     StagedPiece& piece = next_.back();
@@ -52,6 +52,19 @@ Result<> StagedMemory::on_data(std::span<const std::uint8_t> bytes) {
 Result<> StagedMemory::keep(PageRange range) {
   if (!map_.covers(range)) return Error("memory that was sent before the freeze is missing");
   kept_.add(range);
+  return {};
+}
+
+Result<> StagedMemory::copy_to(int file, PageRange range) const {
+  if (!map_.covers(range)) return Error("memory that was sent before the freeze is missing");
+  for (const StagedPiece& piece : map_.find(range)) {
+    off_t at = static_cast<off_t>(piece.offset);
+    for (std::uint64_t left = piece.pages.bytes(); left > 0;) {
+      const ssize_t n = ::sendfile(file, *data_, &at, left);
+      if (n <= 0) return Error::from_errno("copy memory that was sent before the freeze");
+      left -= static_cast<std::uint64_t>(n);
+    }
+  }
   return {};
 }
 

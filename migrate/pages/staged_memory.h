@@ -1,6 +1,6 @@
-// A process's memory on the target before the process is there: a file in memory (memfd) that takes
-// pages as they come, in any order and several times, and at last knows which of them count. Owned
-// by the target's mover thread.
+// A process's memory, or a piece of shared memory, on the target before the process is there: a
+// file in memory (memfd) that takes pages as they come, in any order and several times, and at last
+// knows which of them count. Owned by the target's mover thread.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ class StagedMemory : public PageStreamHandler {
   // More than `bytes_max` is an error: what the source offered is what it may use.
   static Result<StagedMemory> create(std::uint64_t bytes_max);
 
-  // A stream of pages sent ahead: its handler's part. One process only.
+  // A stream of pages sent ahead: its handler's part. One owner only.
   Result<> on_open(PageOwner) override;
   Result<> on_run(const PageRun& run) override;
   Result<> on_data(std::span<const std::uint8_t> bytes) override;
@@ -37,7 +37,9 @@ class StagedMemory : public PageStreamHandler {
   int data_fd() const { return *data_; }
   // A new file: an array of StagedPiece, the pages that were kept.
   Result<UniqueFd> make_index() const;
-  std::uint64_t received_bytes() const { return received_bytes_; }
+  // These, to a file, where that stands. They must be here.
+  Result<> copy_to(int file, PageRange range) const;
+  std::uint64_t file_bytes() const { return map_.file_bytes(); }
 
  private:
   StagedMemory(UniqueFd data, std::uint64_t bytes_max)
@@ -48,7 +50,6 @@ class StagedMemory : public PageStreamHandler {
   StagedMap map_;
   PageRanges kept_;
   std::vector<StagedPiece> next_;  // reversed: the first to be filled is the last
-  std::uint64_t received_bytes_ = 0;
 };
 
 }  // namespace ssi::migrate

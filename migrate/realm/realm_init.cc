@@ -209,8 +209,7 @@ RealmMessage RealmInit::handle(int connection, Request& request) {
   }
 }
 
-RealmMessage RealmInit::spawn_dump(int connection, bool own_ipc,
-                                   const std::vector<UniqueFd>& fds) {
+RealmMessage RealmInit::spawn_dump(int connection, bool own_ipc, const std::vector<UniqueFd>& fds) {
   if (!enough_for_criu(fds)) return reply(0, EINVAL);
   const auto pid = fork_criu(criu_dir_, fds, own_ipc ? CLONE_NEWIPC : 0);
   if (!pid) return reply(0, EAGAIN);

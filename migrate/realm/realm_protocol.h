@@ -36,7 +36,7 @@ enum class RealmOp : std::uint32_t {
   kRegisterMember = 16,  // pid is a guest that was rebuilt below another: its end is reported, too
   kNetwork = 17,         // fds: a unix socket, over which the realm's network namespace is sent
 
-  kSharedMemory = 18,    // fds: as of kNetwork; the realm's /dev/shm
+  kSharedMemory = 18,  // fds: as of kNetwork; the realm's /dev/shm
 
   kReply = 100,  // pid: of the spawned process; error: errno or 0
   // Events.

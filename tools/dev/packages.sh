@@ -6,7 +6,7 @@ packages=(
   scdoc man-db
   libboost-dev libflatbuffers-dev flatbuffers-compiler libspdlog-dev nlohmann-json3-dev libcli11-dev
   libnftables-dev libnl-3-dev libnl-route-3-dev libncurses-dev
-  libtomlplusplus-dev libcap-dev libssl-dev libfuse3-dev libprotobuf-dev protobuf-compiler
+  libtomlplusplus-dev libxxhash-dev libcap-dev libssl-dev libfuse3-dev libprotobuf-dev protobuf-compiler
   libcpg-dev libquorum-dev libvotequorum-dev libcfg-dev libcmap-dev libcorosync-common-dev
   doctest-dev librapidcheck-dev libbenchmark-dev
   # run
