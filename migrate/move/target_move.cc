@@ -29,6 +29,7 @@
 #include "migrate/move/target_fifos.h"
 #include "migrate/move/target_shm.h"
 #include "migrate/move/target_watchers.h"
+#include "migrate/net/silence.h"
 #include "migrate/pages/lazy_socket.h"
 #include "migrate/pages/page_images.h"
 #include "migrate/pages/staged_unit.h"
@@ -515,6 +516,11 @@ class TargetMove {
   Error undo(Error reason) {
     (void)realm_.call(RealmOp::kForget, ticket_.pid.pid);
     for (const UnitMember& m : ticket_.members) (void)realm_.call(RealmOp::kForget, m.pid);
+    // Its connections go on at the source; here nothing of them may be left, or they could not come
+    // again.
+    if (const auto pids = cgroup_.pids()) {
+      for (const pid_t pid : *pids) (void)net::silence_sockets(pid);
+    }
     if (auto killed = cgroup_.kill(kKillTimeout); !killed) {
       reason = Error(reason.message() + "; " + killed.error().message());
     }

@@ -247,7 +247,7 @@ void HomeNet::ended(SsiPid pid) {
 
 void HomeNet::settle(std::uint64_t term,
                      const std::function<std::optional<NodeId>(SsiPid)>& where) {
-  bool changed = false;
+  const bool any = !wanted_.guests.empty();
   std::vector<SsiPid> gone;
   std::vector<MovedSocket> mute;  // what the copies said whose move did not come
   const auto not_coming = [&](const Placement& p) {
@@ -267,7 +267,6 @@ void HomeNet::settle(std::uint64_t term,
       p.target = {};
       p.quiet.clear();
       save(pid);
-      changed = true;
     }
     if (!now || may_come || (p.place == *now && !p.moving() && p.quiet.empty())) continue;
     if (p.moving() && p.place == *now) not_coming(p);
@@ -275,13 +274,13 @@ void HomeNet::settle(std::uint64_t term,
     p.target = {};
     p.quiet.clear();
     save(pid);
-    changed = true;
   }
   for (const SsiPid pid : gone) {
     wanted_.guests.erase(pid);
     save(pid);
   }
-  if (changed || !gone.empty()) apply(std::move(mute), {}, log_failure);
+  // Also if nothing is new here: an ssid may have died between saving and doing.
+  if (any) apply(std::move(mute), {}, log_failure);
 }
 
 }  // namespace ssi

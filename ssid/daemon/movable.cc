@@ -7,6 +7,7 @@
 #include "migrate/check/check.h"
 #include "migrate/check/read_facts.h"
 #include "migrate/deputy/filter_check.h"
+#include "ssid/base/process_handle.h"
 #include "ssid/daemon/outer_ends.h"
 
 namespace ssi {
@@ -44,7 +45,13 @@ Result<> check_filters(const check::Tree& tree, bool is_guest) {
 }  // namespace
 
 Result<check::Tree> movable(pid_t pid, Below below, bool is_guest) {
-  SSI_ASSIGN(auto tree, facts_of(pid, below));
+  const auto process = ProcessHandle::open(pid);
+  auto facts = facts_of(pid, below);
+  if (!facts && facts.error().code() == ErrorCode::kGone && process && process->alive()) {
+    return Error(ErrorCode::kBusy, "a process has just ended below it");
+  }
+  if (!facts) return facts;
+  check::Tree tree = std::move(*facts);
   check::CheckContext context;
   context.is_guest = is_guest;
   if (auto refusal = check::check_tree(tree, context)) {

@@ -104,8 +104,10 @@ std::vector<net::MovedSocket> doors_of(const check::Tree& tree) {
 
 Result<bool> anybody_waits_at(const std::vector<pid_t>& pids) {
   for (const pid_t pid : pids) {
-    SSI_ASSIGN(const bool waits, check::anybody_waits_at(pid));
-    if (waits) return true;
+    auto waits = check::anybody_waits_at(pid);
+    // One of several may have ended since they were looked at.
+    if (!waits && waits.error().code() == ErrorCode::kGone && pid != pids.front()) continue;
+    if (!waits || *waits) return waits;
   }
   return false;
 }
@@ -128,15 +130,26 @@ struct What {
   pid_t pid = 0;
   Below below = Below::kStays;
   bool is_guest = false;
+  std::set<pid_t> known_at_home{};  // of those below a guest, in this node's /proc
   bool to_home = false;
   bool from_home = false;
 };
 
 // What must not change between the first look and the freeze: the memory was sent ahead, others
-// were told. But connections over unix sockets may come and go.
+// were told. But connections over unix sockets may come and go, and so may what a guest has started
+// and home does not know.
 struct Look {
   std::vector<pid_t> below;
   std::set<std::string> ends;
+
+  bool same_processes(const Look& now, const std::set<pid_t>& known_at_home, bool is_guest) const {
+    // One alone is moved in another way than several.
+    if (!is_guest || below.empty()) return now.below == below;
+    const auto left_out = [&](pid_t pid) {
+      return known_at_home.contains(pid) && std::ranges::find(now.below, pid) == now.below.end();
+    };
+    return std::ranges::none_of(below, left_out);
+  }
 };
 // Of connections: those that it has accepted where it runs, and those that came along.
 std::set<std::string> keys_of_clients(const std::vector<StreamRef>& streams) {
@@ -250,7 +263,7 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
   SSI_ASSIGN(const auto tree, frozen_tree(what, clients));
   SSI_TRY(check_listeners(tree, what));
   const Look now = look_of(tree);
-  if (now.below != before.below) {
+  if (!before.same_processes(now, what.known_at_home, what.is_guest)) {
     return Error(ErrorCode::kBusy, "a process has just begun or ended below it");
   }
   if (now.ends != before.ends) {
@@ -376,6 +389,18 @@ Result<> add_listeners(PreparedMove& prepared, const OuterEnds& ends, const What
   return {};
 }
 
+// In this node's /proc.
+std::set<pid_t> members_of(const check::Tree& tree,
+                           const std::vector<migrate::UnitMember>& members) {
+  std::set<pid_t> pids;
+  for (const check::ProcessFacts& facts : tree) {
+    const pid_t inside = innermost_pid(facts.name.pid);
+    if (std::ranges::find(members, inside, &migrate::UnitMember::pid) != members.end())
+      pids.insert(facts.name.pid);
+  }
+  return pids;
+}
+
 // One that goes along needs a deputy that keeps it open at home: those were made when it left
 // first.
 Result<> check_kept_fifos(const check::Tree& tree, const GuestRecord& record) {
@@ -440,6 +465,7 @@ Result<PreparedMove> prepare_guest(const GuestRecord& record, const GuestPids& p
   const What what{.pid = pids.first,
                   .below = Below::kMovesAlong,
                   .is_guest = true,
+                  .known_at_home = members_of(tree, prepared.ticket.members),
                   .to_home = to == prepared.ticket.pid.home,
                   .from_home = record.ticket.to == prepared.ticket.pid.home};
   SSI_TRY(check_listeners(tree, what));

@@ -15,11 +15,15 @@ bool is_refused_again(const TreeToMove& tree, const Error& before) {
   return !now && now.error().message() == before.message();
 }
 
+// A server has a helper that comes and goes now and then, a build ever new ones.
+constexpr int kLooksMax = 3;
+
 }  // namespace
 
 Result<PreparedMove> prepare_tree(const TreeToMove& tree, bool again) {
-  const auto before = check::pids_of_tree(tree.first);
-  if (!again || before.size() == 1) {
+  for (int look = again ? kLooksMax - 1 : 0; look < kLooksMax; ++look) {
+    const auto before = check::pids_of_tree(tree.first);
+    if (before.size() > 1 && again) break;
     auto prepared = tree.look();
     const bool same = check::pids_of_tree(tree.first) == before;
     if (same && (prepared || before.size() == 1)) return prepared;
