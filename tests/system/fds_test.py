@@ -322,8 +322,11 @@ class Fds(unittest.TestCase):
 
     def test_what_is_no_file(self):
         self.moves_well("anonymous", [
-            "memfd", "shared-memory", "closed-terminal", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack",
+            "memfd", "shared-memory", "named-memory", "closed-terminal", "eventfd", "signalfd", "timerfd", "nested-epoll", "timer-on-altstack",
             "pending-signals", "robust-futex"])
+
+    def test_system_v_memory(self):
+        self.moves_well("system-v", ["system-v-memory"])
 
     def test_sockets_to_the_kernel(self):
         """Frozen with an answer that it has not read yet, it is asked another time."""

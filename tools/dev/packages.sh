@@ -12,7 +12,7 @@ packages=(
   # run
   corosync fuse3 nftables iproute2 procps util-linux
   # what the demo and the tests move
-  xz-utils openssl perl
+  xz-utils openssl perl postgresql
   # a person before a terminal: tests/system/tmux_test.py
   tmux vim less
 )

@@ -1,6 +1,8 @@
 // Memory that is shared with a descriptor: mapped files, memory files, anonymous memory.
 #include <fcntl.h>
+#include <sys/ipc.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <unistd.h>
 
 #include <cstddef>
@@ -84,6 +86,69 @@ class SharedMemory : public Kind {
   int fd_ = -1;
 };
 
+// By a name in /dev/shm, which is the same memory when it is opened again.
+class NamedMemory : public Kind {
+ public:
+  explicit NamedMemory(const std::string&) : name_("/fds_probe." + std::to_string(::getpid())) {
+    fd_ = ::shm_open(name_.c_str(), O_RDWR | O_CREAT | O_EXCL, 0640);
+    expect(fd_ >= 0 && ::ftruncate(fd_, kBytes) == 0, "make shared memory");
+    words_ = map(fd_);
+  }
+  ~NamedMemory() override { ::shm_unlink(name_.c_str()); }
+  void round(Number n) override {
+    expect(words_[kLast] == n - 1, "the memory lost a write");
+    words_[kLast] = n;
+    const int again = ::shm_open(name_.c_str(), O_RDWR, 0);
+    expect(again >= 0, "the name is gone");
+    volatile Number* const same = map(again);
+    expect(same[kLast] == n, "the name is another memory's");
+    ::munmap(const_cast<Number*>(same), kBytes);
+    ::close(again);
+  }
+
+ private:
+  static constexpr std::size_t kBytes = 70000;
+  static constexpr std::size_t kLast = kBytes / sizeof(Number) - 1;
+  static volatile Number* map(int fd) {
+    void* at = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    expect(at != MAP_FAILED, "mmap");
+    return static_cast<volatile Number*>(at);
+  }
+  std::string name_;
+  int fd_ = -1;
+  volatile Number* words_ = nullptr;
+};
+
+// System V: by its number, and attached once more.
+class SystemVMemory : public Kind {
+ public:
+  explicit SystemVMemory(const std::string&)
+      : id_(::shmget(IPC_PRIVATE, kBytes, IPC_CREAT | 0600)) {
+    expect(id_ >= 0, "shmget");
+    words_ = attach();
+  }
+  ~SystemVMemory() override { ::shmctl(id_, IPC_RMID, nullptr); }
+  void round(Number n) override {
+    expect(words_[0] == n - 1, "the memory lost a write");
+    words_[0] = n;
+    volatile Number* const same = attach();
+    expect(same[0] == n, "the number is another memory's");
+    expect(::shmdt(const_cast<Number*>(same)) == 0, "shmdt");
+    shmid_ds info{};
+    expect(::shmctl(id_, IPC_STAT, &info) == 0 && info.shm_nattch == 1, "who has it attached");
+  }
+
+ private:
+  static constexpr std::size_t kBytes = 8192;
+  volatile Number* attach() const {
+    void* at = ::shmat(id_, nullptr, 0);
+    expect(at != reinterpret_cast<void*>(-1), "shmat");
+    return static_cast<volatile Number*>(at);
+  }
+  int id_;
+  volatile Number* words_ = nullptr;
+};
+
 }  // namespace
 
 void add_memory_kinds(Makers& makers) {
@@ -93,6 +158,8 @@ void add_memory_kinds(Makers& makers) {
   };
   makers["memfd"] = make<Memfd>();
   makers["shared-memory"] = make<SharedMemory>();
+  makers["named-memory"] = make<NamedMemory>();
+  makers["system-v-memory"] = make<SystemVMemory>();
 }
 
 }  // namespace fds_probe
