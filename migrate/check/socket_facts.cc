@@ -230,15 +230,22 @@ void add_inet_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
   const auto is_inet = [](const FdFact& fd) { return fd.kind == FdKind::kInetSocket; };
   if (std::ranges::none_of(fds, is_inet)) return;
   const Taker taker(proc.pid());
-  const SocketTable sockets = read_inet_sockets(proc);
+  std::optional<SocketTable> sockets;  // of those that don't tell themselves
   for (FdFact& fd : fds) {
     if (!is_inet(fd)) continue;
-    if (const auto words = sockets.find(fd.inode); words != sockets.end()) {
-      fd.details = words->second.details;
-      fd.listening = words->second.listening;
-      fd.socket = words->second.socket;
+    const UniqueFd taken = taker.take(fd.number);
+    auto words = taken ? words_of_socket(*taken) : Error(ErrorCode::kGone, "closed by now");
+    if (!words) {
+      if (!sockets) sockets = read_inet_sockets(proc);
+      const auto listed = sockets->find(fd.inode);
+      words = listed == sockets->end() ? std::nullopt : std::optional(listed->second);
     }
-    if (const UniqueFd taken = taker.take(fd.number)) {
+    if (*words) {
+      fd.details = (*words)->details;
+      fd.listening = (*words)->listening;
+      fd.socket = (*words)->socket;
+    }
+    if (taken) {
       fd.why_not = why_not_inet(*taken, fd.protocol);
       if (fd.socket && fd.socket->local.address == "::" &&
           option(*taken, IPPROTO_IPV6, IPV6_V6ONLY) == 0) {

@@ -1,6 +1,9 @@
 #include "migrate/check/socket_table.h"
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -26,15 +29,51 @@ std::optional<net::Endpoint> endpoint_of(const std::string& field) {
   return net::Endpoint{text, static_cast<std::uint16_t>(port)};
 }
 
-std::string address_text(const std::string& field) {
-  const auto e = endpoint_of(field);
-  if (!e) return {};
-  const bool v6 = e->address.find(':') != std::string::npos;
-  return (v6 ? "[" + e->address + "]" : e->address) + ":" + std::to_string(e->port);
+std::string address_text(const net::Endpoint& e) {
+  const bool v6 = e.address.find(':') != std::string::npos;
+  return (v6 ? "[" + e.address + "]" : e.address) + ":" + std::to_string(e.port);
 }
 
-bool is_nobody(const std::string& field) {
-  return field.find_first_not_of("0:") == std::string::npos;
+bool is_nobody(const net::Endpoint& e) {
+  return e.port == 0 && (e.address == "0.0.0.0" || e.address == "::");
+}
+
+std::optional<net::Endpoint> endpoint_of(const sockaddr_storage& name) {
+  char text[INET6_ADDRSTRLEN] = {};
+  if (name.ss_family == AF_INET) {
+    const auto& v4 = reinterpret_cast<const sockaddr_in&>(name);
+    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
+    return net::Endpoint{text, ntohs(v4.sin_port)};
+  }
+  if (name.ss_family != AF_INET6) return {};
+  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(name);
+  inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
+  return net::Endpoint{text, ntohs(v6.sin6_port)};
+}
+
+int option(int socket, int level, int name) {
+  int value = 0;
+  socklen_t size = sizeof value;
+  return ::getsockopt(socket, level, name, &value, &size) == 0 ? value : -1;
+}
+
+std::string list_of(int socket) {
+  const int protocol = option(socket, SOL_SOCKET, SO_PROTOCOL);
+  const int domain = option(socket, SOL_SOCKET, SO_DOMAIN);
+  const int type = option(socket, SOL_SOCKET, SO_TYPE);
+  if ((domain != AF_INET && domain != AF_INET6) || (type != SOCK_STREAM && type != SOCK_DGRAM))
+    return "";
+  const std::string family = domain == AF_INET6 ? "6" : "";
+  switch (protocol) {
+    case IPPROTO_TCP:
+      return "tcp" + family;
+    case IPPROTO_UDP:
+      return "udp" + family;
+    case IPPROTO_UDPLITE:
+      return "udplite" + family;
+    default:
+      return "";
+  }
 }
 
 // An IPv4 address in IPv6's clothes is one: so its packets look. False: only its link, or a group,
@@ -59,18 +98,56 @@ std::optional<net::Protocol> protocol_of(std::string_view list) {
   return {};
 }
 
-std::optional<net::MovedSocket> movable(std::string_view protocol, const std::string& local,
-                                        const std::string& remote) {
-  auto from = endpoint_of(local), to = endpoint_of(remote);
+std::optional<net::MovedSocket> movable(std::string_view protocol, net::Endpoint local,
+                                        net::Endpoint remote) {
   const auto carried = protocol_of(protocol);
-  if (!carried || !from || !to || from->port == 0) return {};
-  if (!make_steerable(from->address) || !make_steerable(to->address)) return {};
-  net::MovedSocket s{.protocol = *carried, .local = *from};
-  if (to->port != 0) s.remote = *to;
+  if (!carried || local.port == 0) return {};
+  if (!make_steerable(local.address) || !make_steerable(remote.address)) return {};
+  net::MovedSocket s{.protocol = *carried, .local = std::move(local)};
+  if (remote.port != 0) s.remote = std::move(remote);
   return s;
 }
 
 }  // namespace
+
+SocketWords socket_words(std::string_view protocol, const net::Endpoint& local,
+                         const net::Endpoint& remote, bool listening) {
+  SocketWords words{.details = std::string(protocol) + " " + address_text(local),
+                    .listening = listening};
+  words.socket = movable(protocol, local, remote);
+  if (!is_nobody(remote)) words.details += " -> " + address_text(remote);
+  return words;
+}
+
+Result<std::optional<SocketWords>> words_of_socket(int socket) {
+  const std::string list = list_of(socket);
+  if (list.empty()) return Error(ErrorCode::kUsage, "a socket of another kind");
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) {
+    return Error::from_errno("getsockname");
+  }
+  const auto local = endpoint_of(name);
+  if (!local || local->port == 0) return std::optional<SocketWords>();
+  const bool v6 = list.ends_with("6");
+  std::optional<net::Endpoint> remote = net::Endpoint{v6 ? "::" : "0.0.0.0", 0};
+  size = sizeof name;
+  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&name), &size) == 0) {
+    remote = endpoint_of(name);
+  }
+  const bool listening = option(socket, SOL_SOCKET, SO_ACCEPTCONN) == 1;
+  if (list.starts_with("tcp") && !listening) {
+    tcp_info info{};
+    size = sizeof info;
+    if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+      return Error::from_errno("TCP_INFO");
+    }
+    if (info.tcpi_state == TCP_CLOSE) return std::optional<SocketWords>();
+    // Of one that is being connected, or was cut off, getpeername says nothing.
+    if (remote->port == 0) return Error(ErrorCode::kUsage, "a connection that does not stand");
+  }
+  return std::optional(socket_words(list, *local, *remote, listening));
+}
 
 void add_inet_sockets(SocketTable& table, std::string_view protocol, const std::string& text) {
   std::istringstream lines(text);
@@ -84,11 +161,10 @@ void add_inet_sockets(SocketTable& table, std::string_view protocol, const std::
       continue;
     }
     const bool tcp = protocol.starts_with("tcp");
-    SocketWords words{.details = std::string(protocol) + " " + address_text(local),
-                      .listening = tcp && std::strtoul(state.c_str(), nullptr, 16) == kTcpListen};
-    words.socket = movable(protocol, local, remote);
-    if (!is_nobody(remote)) words.details += " -> " + address_text(remote);
-    table[std::strtoull(inode.c_str(), nullptr, 10)] = std::move(words);
+    const auto from = endpoint_of(local), to = endpoint_of(remote);
+    if (!from || !to) continue;
+    table[std::strtoull(inode.c_str(), nullptr, 10)] = socket_words(
+        protocol, *from, *to, tcp && std::strtoul(state.c_str(), nullptr, 16) == kTcpListen);
   }
 }
 

@@ -1,4 +1,6 @@
-// The kernel's lists of sockets (/proc/PID/net/tcp and so on) as text in words. Pure.
+// The kernel's lists of sockets (/proc/PID/net/tcp and so on) as text in words. Pure; but that a
+// socket which one has tells the same of itself, and is quicker: to read a list the kernel walks
+// through all of its table.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +10,7 @@
 #include <string_view>
 
 #include "migrate/net/moved_socket.h"
+#include "ssid/base/result.h"
 
 namespace ssi::check {
 
@@ -16,6 +19,15 @@ struct SocketWords {
   bool listening = false;
   std::optional<net::MovedSocket> socket{};  // if it is of a kind that home can carry
 };
+
+// What the list `protocol` ("tcp6") would say of it. Nobody at the other end: 0.0.0.0 or ::, port
+// 0.
+SocketWords socket_words(std::string_view protocol, const net::Endpoint& local,
+                         const net::Endpoint& remote, bool listening);
+
+// Of a TCP, UDP or UDP-Lite socket. nullopt: it is in no list, as it has no name yet. kUsage: it is
+// of another kind. Any thread.
+Result<std::optional<SocketWords>> words_of_socket(int socket);
 
 using SocketTable = std::map<std::uint64_t, SocketWords>;  // by inode
 

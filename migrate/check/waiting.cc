@@ -38,15 +38,31 @@ bool anybody_waits_in(const std::string& list, const Doors& doors) {
   return false;
 }
 
-Result<bool> anybody_waits_at(pid_t pid) {
+namespace {
+
+Result<> add_doors(pid_t pid, Doors& doors) {
   SSI_ASSIGN(const ProcDir proc, ProcDir::open(pid));
   SSI_ASSIGN(const auto fds, read_fds(proc));
-  Doors doors;
   for (const FdFact& fd : fds) {
     if (!fd.socket) continue;
     if (fd.listening) doors.ports.insert(fd.socket->local.port);
     if (fd.listening || fd.socket->protocol != net::Protocol::kTcp) doors.inodes.insert(fd.inode);
   }
+  return {};
+}
+
+}  // namespace
+
+Result<bool> anybody_waits_at(const std::vector<pid_t>& pids) {
+  Doors doors;
+  for (const pid_t pid : pids) {
+    auto added = add_doors(pid, doors);
+    // One of several may have ended since they were looked at.
+    const bool ended = !added && added.error().code() == ErrorCode::kGone && pid != pids.front();
+    if (!ended) SSI_TRY(std::move(added));
+  }
+  if (doors.inodes.empty()) return false;
+  SSI_ASSIGN(const ProcDir proc, ProcDir::open(pids.front()));
   for (const char* file : {"net/tcp", "net/udp"}) {
     SSI_ASSIGN(const std::string list, proc.read(file));
     if (anybody_waits_in(list, doors)) return true;

@@ -6,13 +6,15 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "ssid/base/result.h"
 
 namespace ssi::check {
 
-// A connection that is being made or was not accepted yet, or a datagram that was not read yet.
-Result<bool> anybody_waits_at(pid_t pid);
+// A connection that is being made or was not accepted yet, or a datagram that was not read yet; at
+// any of these processes, which are in one network namespace. kGone: the first has ended.
+Result<bool> anybody_waits_at(const std::vector<pid_t>& pids);
 
 // Of the kernel's list (/proc/PID/net/tcp or udp): pure.
 struct Doors {

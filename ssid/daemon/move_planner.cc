@@ -102,22 +102,12 @@ std::vector<net::MovedSocket> doors_of(const check::Tree& tree) {
   return doors;
 }
 
-Result<bool> anybody_waits_at(const std::vector<pid_t>& pids) {
-  for (const pid_t pid : pids) {
-    auto waits = check::anybody_waits_at(pid);
-    // One of several may have ended since they were looked at.
-    if (!waits && waits.error().code() == ErrorCode::kGone && pid != pids.front()) continue;
-    if (!waits || *waits) return waits;
-  }
-  return false;
-}
-
 void add_network(migrate::MoveSource& source, const check::Tree& tree) {
   source.has_sockets = !sockets_of(tree).empty();
   source.doors = doors_of(tree);
   std::vector<pid_t> pids{source.host_pid};
   pids.insert(pids.end(), source.below.begin(), source.below.end());
-  source.anybody_waits = [pids] { return anybody_waits_at(pids); };
+  source.anybody_waits = [pids] { return check::anybody_waits_at(pids); };
 }
 
 Result<> add_files(migrate::MoveSource& source, const check::Tree& tree, bool to_home) {
