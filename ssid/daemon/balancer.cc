@@ -5,6 +5,7 @@
 
 #include "loadlevel/policy/admission.h"
 #include "loadlevel/policy/best_node.h"
+#include "loadlevel/policy/units.h"
 #include "loadlevel/policy/words.h"
 #include "loadlevel/tracker/environ_mark.h"
 #include "ssid/base/log.h"
@@ -32,7 +33,8 @@ Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group,
       tracker_(
           {.name_of = [this](pid_t local) { return name_of(local); },
            .marked = [](const ProcessSample& p) { return has_environ_mark("/proc", p.key.pid); }}),
-      ledger_(options_.policy) {
+      ledger_(options_.policy),
+      units_(group.self()) {
   sample_ = &sampler_.sample();
   std::ifstream state(options_.state_path);
   tracker_.load(std::string{std::istreambuf_iterator<char>(state), {}});
@@ -60,6 +62,8 @@ void Balancer::tick() {
   if (runnable_past_.size() > ClusterLoad::kPastSeconds) runnable_past_.pop_back();
   tracker_.update(sample_->scan.processes, resolved_);
   adopt_guests();
+  units_.update(sample_->scan.processes, control_.guests(),
+                [this](const ProcessSample& p) { return tracker_.enabled(p.key); });
   sampler_.watch(tracker_.enabled());
   save_state();
   ledger_.tidy(now);
@@ -142,12 +146,14 @@ ClusterLoad Balancer::view_of_cluster() const {
   std::map<pid_t, SsiPid> guest_of;
   for (const auto& [pid, local] : guest_pids_) guest_of[local] = pid;
   view.all_processes = true;
+  std::map<SsiPid, SsiPid> unit_of;
   for (const ProcessSample& p : sample_->scan.processes) {
     const bool enabled = !p.service && tracker_.enabled(p.key);
     const auto guest = guest_of.find(p.key.pid);
     const bool is_guest = guest != guest_of.end();
     // A drained node sends idle guests away too.
-    const bool counts = enabled || p.demand_smoothed > 0 || (is_guest && drain_.active());
+    const SsiPid* const unit = units_.unit_of(p.key.pid);
+    const bool counts = enabled || p.demand_smoothed > 0 || (is_guest && drain_.active()) || unit;
     if (control_.is_deputy(p.key.pid) || !counts) continue;
     if (is_guest && control_.guests().find(guest->second) == nullptr &&
         !control_.is_moving(guest->second)) {
@@ -159,12 +165,14 @@ ClusterLoad Balancer::view_of_cluster() const {
     load.moving = control_.is_moving(load.pid);
     load.state = p.state;
     load.demand = p.demand_smoothed;
-    load.rss_bytes = p.rss_bytes;
+    load.rss_bytes = units_.own_bytes(p);
+    if (unit != nullptr) unit_of[load.pid] = *unit;
     load.wanted_s = p.wanted_s;
     load.pinned = tracker_.pinned(p.key);
     load.enabled |= load.pinned;  // else the plan would say only that it is not enabled
     view.processes.push_back(std::move(load));
   }
+  view.processes = merge_units(std::move(view.processes), unit_of);
   for (const auto& [id, heard] : loads_.all()) {
     NodeLoad n;
     n.id = id;
@@ -275,7 +283,11 @@ std::string Balancer::enablement_of(pid_t local_pid) {
 std::vector<std::string> Balancer::why(SsiPid pid, pid_t local_pid) {
   std::vector<std::string> lines;
   if (auto sample = sampler_.look(local_pid)) lines.push_back(tracker_.reason(sample->key));
-  if (const auto stay = stays_.find(pid); stay != stays_.end()) {
+  const SsiPid* const unit = units_.unit_of(local_pid);
+  if (unit != nullptr && *unit != pid) {
+    lines.push_back("it moves with " + unit->to_string() + ", of whose unit it is");
+  }
+  if (const auto stay = stays_.find(unit != nullptr ? *unit : pid); stay != stays_.end()) {
     lines.push_back(std::string("stays: ") + verdict_name(stay->second.verdict));
     lines.insert(lines.end(), stay->second.reasons.begin(), stay->second.reasons.end());
   }

@@ -22,6 +22,7 @@
 #include "loadlevel/policy/plan.h"
 #include "loadlevel/tracker/tracker.h"
 #include "ssid/daemon/node_loads.h"
+#include "ssid/daemon/node_units.h"
 #include "ssid/daemon/process_control.h"
 
 namespace ssi {
@@ -104,6 +105,7 @@ class Balancer {
   NodeLoads loads_;
   std::deque<double> runnable_past_;    // as ClusterLoad has it
   std::map<SsiPid, pid_t> guest_pids_;  // local PIDs of guests here, as of this second
+  NodeUnits units_;
   std::map<SsiPid, Evaluation> stays_;
   DecidedMoves decided_;
   DrainProgress drain_;  // active while this node is drained

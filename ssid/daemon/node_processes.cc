@@ -22,6 +22,9 @@ bool is_copy(const Guests& guests, pid_t pid) {
   const auto name = CopyName::parse(std::string_view(text).substr(
       at + kGuests.size(), text.find_first_of(" \n/", at + kGuests.size()) - at - kGuests.size()));
   if (!name) return false;
+  // One that is being built here, or is over.
+  const GuestRecord* const guest = guests.find(name->pid);
+  if (guest == nullptr || guest->ticket.epoch != name->epoch) return true;
   const SsiPid inside{name->pid.home, innermost_pid(pid)};
   if (inside == name->pid) return true;
   const auto record = guests.records().load(*name);

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "loadlevel/metrics/proc_text.h"
+#include "ssid/base/proc_status.h"
 #include "ssid/daemon/node_processes.h"
 #include "ssid/daemon/ops.h"
 
@@ -28,7 +29,7 @@ void add_row(OpContext& context, const ProcessSample& p, const NodeProcesses::Na
   if (!command) return;
   json row{{"pid", process.pid.to_string()},
            {"local_pid", p.key.pid},
-           {"ppid", p.ppid},
+           {"ppid", is_guest ? innermost_pid(p.ppid) : p.ppid},  // as home has it
            {"node", context.group.self().value},
            {"home", process.pid.home.value},
            {"migs", process.nmigs},

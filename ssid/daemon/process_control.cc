@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "migrate/check/proc_dir.h"
+#include "migrate/check/unit_root.h"
 #include "migrate/move/frozen_copy.h"
 #include "ssid/base/fault.h"
 #include "ssid/base/log.h"
@@ -177,6 +178,7 @@ Moves::Handlers ProcessControl::move_handlers() {
 ProcessControl::Mover ProcessControl::mover_of(SsiPid pid, bool tree) const {
   Mover mover{.pid = pid, .below = tree ? Below::kMovesAlong : Below::kStays};
   const GuestRecord* record = guests_.find_with(pid);
+  if (record == nullptr && pid.home == group_.self()) mover.pid.pid = check::unit_root(pid.pid);
   if (record == nullptr) return mover;
   mover.pid = record->ticket.pid;
   mover.record = *record;

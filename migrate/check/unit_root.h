@@ -1,0 +1,12 @@
+// Which process a unit begins with: the topmost one that shares memory with those below it. What is
+// asked of any of them concerns all. Any thread; what it looks at may end at any time.
+#pragma once
+
+#include <sys/types.h>
+
+namespace ssi::check {
+
+// `pid` itself, if it shares no memory with its parent, or that is another user's.
+pid_t unit_root(pid_t pid);
+
+}  // namespace ssi::check
