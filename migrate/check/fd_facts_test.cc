@@ -95,7 +95,7 @@ TEST_CASE("a lock of the open file moves, one of the process if its deputy can k
     struct flock lock {};
     lock.l_type = F_RDLCK;
     const int fd = open_file();
-    fcntl(fd, F_SETLK, &lock);
+    fcntl(fd, F_SETLKW, &lock);  // who shared the other one's descriptors may not have ended yet
     return fd;
   };
   CHECK(Subject(share).reason() == "");
