@@ -142,4 +142,12 @@ std::string field(const std::string& status, const std::string& name) {
   return text.substr(at, text.find('\n', at) - at);
 }
 
+bool is_nameless_memory(std::string_view name) {
+  return name.starts_with("/dev/zero") || name.starts_with("/SYSV") || name.starts_with("/memfd:");
+}
+
+bool is_memory_object(std::string_view name) {
+  return is_nameless_memory(name) || name.starts_with("/dev/shm/");
+}
+
 }  // namespace ssi::check

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ssid/base/result.h"
@@ -57,6 +58,9 @@ struct Mapping {
   bool writable() const { return flags[1] == 'w'; }
 };
 std::vector<Mapping> parse_maps(const std::string& text);
+// By the name of a mapping. Nameless: of the kernel's own file system.
+bool is_nameless_memory(std::string_view name);
+bool is_memory_object(std::string_view name);
 
 // The value after "Name:" in /proc/PID/status, without blanks around it.
 std::string field(const std::string& status, const std::string& name);

@@ -176,15 +176,6 @@ std::string words_for(const std::string& name) {
   return path.starts_with("/memfd:") ? "memory file " + path.substr(7) : path;
 }
 
-// Of the kernel's own file system, where nothing has a name.
-bool is_nameless_memory(std::string_view name) {
-  return name.starts_with("/dev/zero") || name.starts_with("/SYSV") || name.starts_with("/memfd:");
-}
-
-bool is_memory_object(std::string_view name) {
-  return is_nameless_memory(name) || name.starts_with("/dev/shm/");
-}
-
 bool is_device(const std::string& name) {
   if (name.starts_with("anon_inode:") || name.starts_with("/dmabuf:")) return true;
   return name.starts_with("/dev/") && !name.starts_with("/dev/zero") &&

@@ -6,6 +6,7 @@
 
 #include "migrate/check/facts.h"
 #include "migrate/check/proc_dir.h"
+#include "migrate/check/socket_table.h"
 #include "ssid/base/result.h"
 
 namespace ssi::check {
@@ -14,6 +15,11 @@ namespace ssi::check {
 // bound. `path` leads to the socket.
 std::string socket_protocol(const std::string& path);
 FdKind socket_kind(const std::string& protocol);
+
+// What the kernel's lists would say of a TCP, UDP or UDP-Lite socket: of itself, which is quicker,
+// as for a list the kernel walks through all of its table. nullopt: it is in no list, as it has no
+// name yet. kUsage: it is of another kind. Any thread.
+Result<std::optional<SocketWords>> words_of_socket(int socket);
 
 // Completes the network sockets among `fds`.
 void add_inet_facts(const ProcDir& proc, std::vector<FdFact>& fds);

@@ -1,9 +1,6 @@
 #include "migrate/check/socket_table.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -36,44 +33,6 @@ std::string address_text(const net::Endpoint& e) {
 
 bool is_nobody(const net::Endpoint& e) {
   return e.port == 0 && (e.address == "0.0.0.0" || e.address == "::");
-}
-
-std::optional<net::Endpoint> endpoint_of(const sockaddr_storage& name) {
-  char text[INET6_ADDRSTRLEN] = {};
-  if (name.ss_family == AF_INET) {
-    const auto& v4 = reinterpret_cast<const sockaddr_in&>(name);
-    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-    return net::Endpoint{text, ntohs(v4.sin_port)};
-  }
-  if (name.ss_family != AF_INET6) return {};
-  const auto& v6 = reinterpret_cast<const sockaddr_in6&>(name);
-  inet_ntop(AF_INET6, &v6.sin6_addr, text, sizeof text);
-  return net::Endpoint{text, ntohs(v6.sin6_port)};
-}
-
-int option(int socket, int level, int name) {
-  int value = 0;
-  socklen_t size = sizeof value;
-  return ::getsockopt(socket, level, name, &value, &size) == 0 ? value : -1;
-}
-
-std::string list_of(int socket) {
-  const int protocol = option(socket, SOL_SOCKET, SO_PROTOCOL);
-  const int domain = option(socket, SOL_SOCKET, SO_DOMAIN);
-  const int type = option(socket, SOL_SOCKET, SO_TYPE);
-  if ((domain != AF_INET && domain != AF_INET6) || (type != SOCK_STREAM && type != SOCK_DGRAM))
-    return "";
-  const std::string family = domain == AF_INET6 ? "6" : "";
-  switch (protocol) {
-    case IPPROTO_TCP:
-      return "tcp" + family;
-    case IPPROTO_UDP:
-      return "udp" + family;
-    case IPPROTO_UDPLITE:
-      return "udplite" + family;
-    default:
-      return "";
-  }
 }
 
 // An IPv4 address in IPv6's clothes is one: so its packets look. False: only its link, or a group,
@@ -117,36 +76,6 @@ SocketWords socket_words(std::string_view protocol, const net::Endpoint& local,
   words.socket = movable(protocol, local, remote);
   if (!is_nobody(remote)) words.details += " -> " + address_text(remote);
   return words;
-}
-
-Result<std::optional<SocketWords>> words_of_socket(int socket) {
-  const std::string list = list_of(socket);
-  if (list.empty()) return Error(ErrorCode::kUsage, "a socket of another kind");
-  sockaddr_storage name{};
-  socklen_t size = sizeof name;
-  if (::getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) {
-    return Error::from_errno("getsockname");
-  }
-  const auto local = endpoint_of(name);
-  if (!local || local->port == 0) return std::optional<SocketWords>();
-  const bool v6 = list.ends_with("6");
-  std::optional<net::Endpoint> remote = net::Endpoint{v6 ? "::" : "0.0.0.0", 0};
-  size = sizeof name;
-  if (::getpeername(socket, reinterpret_cast<sockaddr*>(&name), &size) == 0) {
-    remote = endpoint_of(name);
-  }
-  const bool listening = option(socket, SOL_SOCKET, SO_ACCEPTCONN) == 1;
-  if (list.starts_with("tcp") && !listening) {
-    tcp_info info{};
-    size = sizeof info;
-    if (::getsockopt(socket, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
-      return Error::from_errno("TCP_INFO");
-    }
-    if (info.tcpi_state == TCP_CLOSE) return std::optional<SocketWords>();
-    // Of one that is being connected, or was cut off, getpeername says nothing.
-    if (remote->port == 0) return Error(ErrorCode::kUsage, "a connection that does not stand");
-  }
-  return std::optional(socket_words(list, *local, *remote, listening));
 }
 
 void add_inet_sockets(SocketTable& table, std::string_view protocol, const std::string& text) {

@@ -1,6 +1,4 @@
-// The kernel's lists of sockets (/proc/PID/net/tcp and so on) as text in words. Pure; but that a
-// socket which one has tells the same of itself, and is quicker: to read a list the kernel walks
-// through all of its table.
+// The kernel's lists of sockets (/proc/PID/net/tcp and so on) as text in words. Pure.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +8,6 @@
 #include <string_view>
 
 #include "migrate/net/moved_socket.h"
-#include "ssid/base/result.h"
 
 namespace ssi::check {
 
@@ -24,10 +21,6 @@ struct SocketWords {
 // 0.
 SocketWords socket_words(std::string_view protocol, const net::Endpoint& local,
                          const net::Endpoint& remote, bool listening);
-
-// Of a TCP, UDP or UDP-Lite socket. nullopt: it is in no list, as it has no name yet. kUsage: it is
-// of another kind. Any thread.
-Result<std::optional<SocketWords>> words_of_socket(int socket);
 
 using SocketTable = std::map<std::uint64_t, SocketWords>;  // by inode
 

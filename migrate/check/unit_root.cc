@@ -23,9 +23,7 @@ Memory memory_of(pid_t pid) {
   const auto text = proc ? proc->read("maps") : Result<std::string>(std::string());
   if (!text) return memory;
   for (const Mapping& m : parse_maps(*text)) {
-    const bool object = m.name.starts_with("/dev/zero") || m.name.starts_with("/SYSV") ||
-                        m.name.starts_with("/memfd:") || m.name.starts_with("/dev/shm/");
-    if (m.shared() && m.writable() && object)
+    if (m.shared() && m.writable() && is_memory_object(m.name))
       memory.emplace(m.device_major, m.device_minor, m.inode);
   }
   return memory;

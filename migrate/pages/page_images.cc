@@ -91,7 +91,7 @@ void PageImages::add_entry(const PageRun& run) {
 
 Result<> PageImages::on_data(std::span<const std::uint8_t> bytes) {
   bytes_ += bytes.size();
-  if (to_staged_) return memory_->on_data(bytes);
+  if (to_staged_) return memory_->add(bytes);
   return write_all(*pages_, bytes.data(), bytes.size());
 }
 

@@ -83,7 +83,7 @@ StagedMemory staged(char* memory) {
       REQUIRE(made.begin({at, at + kPageBytes}).ok());
       const std::uint64_t value = content(p);
       std::memcpy(page.data() + 8, &value, sizeof value);
-      REQUIRE(made.on_data(page).ok());
+      REQUIRE(made.add(page).ok());
       REQUIRE(made.keep({at, at + kPageBytes}).ok());
     }
   }

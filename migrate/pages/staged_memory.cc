@@ -14,17 +14,6 @@ Result<StagedMemory> StagedMemory::create(std::uint64_t bytes_max) {
   return StagedMemory(std::move(data), bytes_max);
 }
 
-Result<> StagedMemory::on_open(PageOwner) { return {}; }
-
-Result<> StagedMemory::on_run(const PageRun& run) {
-  if (!run.has_data()) return Error("memory was announced and not sent");
-  return begin(run.range());
-}
-
-Result<> StagedMemory::on_parent_query(PageOwner) { return Error("memory out of turn"); }
-
-Result<> StagedMemory::on_close() { return Error("memory out of turn"); }
-
 Result<> StagedMemory::begin(PageRange range) {
   if (range.bytes() > bytes_max_) return Error("it is larger than was offered");
   next_ = map_.place(range);
@@ -33,7 +22,7 @@ Result<> StagedMemory::begin(PageRange range) {
   return {};
 }
 
-Result<> StagedMemory::on_data(std::span<const std::uint8_t> bytes) {
+Result<> StagedMemory::add(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
     if (next_.empty()) return Error("more memory than was announced");
     StagedPiece& piece = next_.back();

@@ -7,27 +7,20 @@
 #include <span>
 #include <vector>
 
-#include "migrate/pages/page_stream.h"
 #include "migrate/pages/staged_map.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::migrate {
 
-class StagedMemory : public PageStreamHandler {
+class StagedMemory {
  public:
   // More than `bytes_max` is an error: what the source offered is what it may use.
   static Result<StagedMemory> create(std::uint64_t bytes_max);
 
-  // A stream of pages sent ahead: its handler's part. One owner only.
-  Result<> on_open(PageOwner) override;
-  Result<> on_run(const PageRun& run) override;
-  Result<> on_data(std::span<const std::uint8_t> bytes) override;
-  Result<> on_parent_query(PageOwner) override;
-  Result<> on_close() override;
-
   // Where the next data go.
   Result<> begin(PageRange range);
+  Result<> add(std::span<const std::uint8_t> bytes);
   // These pages are in the process at the freeze: the others that came are old. They must be here.
   Result<> keep(PageRange range);
   bool keeps_any() const { return kept_.bytes() > 0; }

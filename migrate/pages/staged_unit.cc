@@ -15,14 +15,17 @@ Result<> StagedUnit::on_open(PageOwner owner) {
   return {};
 }
 
-Result<> StagedUnit::on_run(const PageRun& run) { return now_->on_run(run); }
+Result<> StagedUnit::on_run(const PageRun& run) {
+  if (!run.has_data()) return Error("memory was announced and not sent");
+  return now_->begin(run.range());
+}
 
 Result<> StagedUnit::on_data(std::span<const std::uint8_t> bytes) {
   received_bytes_ += bytes.size();
   std::uint64_t all = 0;
   for (const auto& [owner, memory] : memories_) all += memory.file_bytes();
   if (all > bytes_max_) return Error("it is larger than was offered");
-  return now_->on_data(bytes);
+  return now_->add(bytes);
 }
 
 Result<> StagedUnit::on_parent_query(PageOwner) { return Error("memory out of turn"); }

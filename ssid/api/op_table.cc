@@ -22,10 +22,8 @@ Result<std::string> pid_argument(const nlohmann::json& args) {
 }
 
 Result<ProcessOwner> local_process_owner(pid_t pid) {
-  std::istringstream words(proc_status_line(pid, "Uid"));
-  uid_t real = 0, effective = 0, saved = 0;
-  if (words >> real >> effective >> saved) {
-    return ProcessOwner{.real_uid = real, .saved_uid = saved};
+  if (const auto ids = proc_ids(pid, "Uid")) {
+    return ProcessOwner{.real_uid = (*ids)[0], .saved_uid = (*ids)[2]};
   }
   return Error(ErrorCode::kGone, "process " + std::to_string(pid) + ": No such process");
 }

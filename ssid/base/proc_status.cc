@@ -17,11 +17,20 @@ std::string proc_status_line(pid_t pid, std::string_view name) {
   return {};
 }
 
-pid_t innermost_pid(pid_t pid) {
-  std::istringstream numbers(proc_status_line(pid, "NSpid"));
+pid_t innermost_number(pid_t pid, std::string_view name) {
+  std::istringstream numbers(proc_status_line(pid, name));
   pid_t last = 0;
   for (pid_t number; numbers >> number;) last = number;
   return last;
+}
+
+pid_t innermost_pid(pid_t pid) { return innermost_number(pid, "NSpid"); }
+
+std::optional<ProcIds> proc_ids(pid_t pid, std::string_view name) {
+  std::istringstream numbers(proc_status_line(pid, name));
+  ProcIds ids{};
+  if (numbers >> ids[0] >> ids[1] >> ids[2]) return ids;
+  return std::nullopt;
 }
 
 std::vector<pid_t> threads_of(pid_t pid) {

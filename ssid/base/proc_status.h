@@ -3,6 +3,9 @@
 
 #include <sys/types.h>
 
+#include <array>
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +18,14 @@ std::string proc_status_line(pid_t pid, std::string_view name);
 // Its PID in the innermost of its PID namespaces, which is the one that it sees itself; 0 if it is
 // gone.
 pid_t innermost_pid(pid_t pid);
+
+// The last of the numbers on a line: of "NSpid", "NSpgid", "NSsid" as the process sees it itself. 0
+// if it is gone.
+pid_t innermost_number(pid_t pid, std::string_view name);
+
+// Real, effective, saved: of "Uid" or "Gid". nullopt: it is gone.
+using ProcIds = std::array<std::uint32_t, 3>;
+std::optional<ProcIds> proc_ids(pid_t pid, std::string_view name);
 
 // The numbers of its threads; none if it is gone.
 std::vector<pid_t> threads_of(pid_t pid);

@@ -62,7 +62,7 @@ void Balancer::tick() {
   if (runnable_past_.size() > ClusterLoad::kPastSeconds) runnable_past_.pop_back();
   tracker_.update(sample_->scan.processes, resolved_);
   adopt_guests();
-  units_.update(sample_->scan.processes, control_.guests(),
+  units_.update(sample_->scan.processes, control_.guests(), guest_pids_,
                 [this](const ProcessSample& p) { return tracker_.enabled(p.key); });
   sampler_.watch(tracker_.enabled());
   save_state();

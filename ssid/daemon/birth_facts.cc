@@ -4,10 +4,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <sstream>
 
 #include "ssid/base/proc_job.h"
-#include "ssid/base/proc_status.h"
 #include "ssid/base/process_handle.h"
 
 namespace ssi {
@@ -16,20 +14,6 @@ using nlohmann::json;
 namespace {
 
 constexpr std::size_t kTextBytesMax = 1023;
-
-pid_t last_number(const std::string& line) {
-  std::istringstream numbers(line);
-  pid_t last = 0;
-  for (pid_t number; numbers >> number;) last = number;
-  return last;
-}
-
-std::array<std::uint32_t, 3> first_three(const std::string& line) {
-  std::istringstream numbers(line);
-  std::array<std::uint32_t, 3> three{};
-  for (std::uint32_t& number : three) numbers >> number;
-  return three;
-}
 
 std::string text_of(const std::string& path) {
   std::ifstream in(path);
@@ -42,16 +26,19 @@ std::optional<BirthFacts> read_birth_facts(pid_t local_pid) {
   const auto process = ProcessHandle::open(local_pid);
   const auto job = proc_job(local_pid);
   const std::string state = proc_status_line(local_pid, "State");
-  if (!process || !job || state.find_first_of("ZX") != std::string::npos) return std::nullopt;
+  const auto uids = proc_ids(local_pid, "Uid"), gids = proc_ids(local_pid, "Gid");
+  if (!process || !job || !uids || !gids || state.find_first_of("ZX") != std::string::npos) {
+    return std::nullopt;
+  }
   const std::string proc = "/proc/" + std::to_string(local_pid);
   BirthFacts facts;
   facts.pid = innermost_pid(local_pid);
   facts.parent = innermost_pid(job->parent);
-  facts.group = last_number(proc_status_line(local_pid, "NSpgid"));
-  facts.session = last_number(proc_status_line(local_pid, "NSsid"));
+  facts.group = innermost_number(local_pid, "NSpgid");
+  facts.session = innermost_number(local_pid, "NSsid");
   facts.start_time = process->start_ticks();
-  facts.uids = first_three(proc_status_line(local_pid, "Uid"));
-  facts.gids = first_three(proc_status_line(local_pid, "Gid"));
+  facts.uids = *uids;
+  facts.gids = *gids;
   facts.comm = text_of(proc + "/comm");
   if (!facts.comm.empty() && facts.comm.back() == '\n') facts.comm.pop_back();
   std::error_code error;
@@ -85,8 +72,8 @@ Result<BirthFacts> birth_facts_from_json(const json& j) {
     f.group = j.at("group");
     f.session = j.at("session");
     f.start_time = j.at("start_time");
-    f.uids = j.at("uids").get<std::array<std::uint32_t, 3>>();
-    f.gids = j.at("gids").get<std::array<std::uint32_t, 3>>();
+    f.uids = j.at("uids").get<ProcIds>();
+    f.gids = j.at("gids").get<ProcIds>();
     f.comm = j.at("comm");
     f.exe = j.at("exe");
     f.command = j.at("command").get<std::string>().substr(0, kTextBytesMax);

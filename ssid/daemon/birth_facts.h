@@ -2,13 +2,13 @@
 // nodes, read from /proc where it runs. Plain values and functions; any thread.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "ssid/base/ids.h"
+#include "ssid/base/proc_status.h"
 #include "ssid/base/result.h"
 
 namespace ssi {
@@ -20,8 +20,8 @@ struct BirthFacts {
   pid_t group = 0;
   pid_t session = 0;
   std::uint64_t start_time = 0;  // of the node where it began: part of its name, no time at home
-  std::array<std::uint32_t, 3> uids{};  // real, effective, saved
-  std::array<std::uint32_t, 3> gids{};
+  ProcIds uids{};
+  ProcIds gids{};
   std::string comm;
   std::string exe;
   std::string command;  // as `ps` shows it

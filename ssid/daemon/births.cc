@@ -10,37 +10,28 @@ constexpr std::chrono::seconds kAgainAfter{10};
 }
 
 void Births::look(const std::map<SsiPid, GuestRecord>& guests, Clock::time_point now) {
-  Children seen_now;
+  for (auto& [key, child] : children_) child.is_there = false;
   for (const auto& [pid, record] : guests) {
-    if (record.committed && handlers_.may_be_told(record)) look_at(record, now, seen_now);
+    if (record.committed && handlers_.may_be_told(record)) look_at(record, now);
   }
   // What is on its way stays until it is decided.
-  for (auto& [key, child] : children_) {
-    if (child.state == State::kTold) seen_now.try_emplace(key, child);
-  }
-  children_ = std::move(seen_now);
+  std::erase_if(children_, [](const auto& child) {
+    return !child.second.is_there && child.second.state != State::kTold;
+  });
 }
 
-void Births::look_at(const GuestRecord& record, Clock::time_point now, Children& seen_now) {
+void Births::look_at(const GuestRecord& record, Clock::time_point now) {
   std::vector<Key> to_tell;
   for (const pid_t local : handlers_.host_pids(record)) {
     const Key key{{record.ticket.pid.home, innermost_pid(local)}, local};
     if (key.process.pid <= 1 || record.has(key.process)) continue;
-    const auto before = children_.find(key);
-    if (before == children_.end()) {
-      seen_now.emplace(key, Child{.guest = record.ticket.pid});
-      continue;
-    }
-    Child child = before->second;
+    const auto [known, is_new] = children_.try_emplace(key, Child{.guest = record.ticket.pid});
+    Child& child = known->second;
+    child.is_there = true;
     if (child.state == State::kRefused && now >= child.again) child.state = State::kSeen;
-    seen_now.emplace(key, child);
-    before->second = child;
-    if (child.state == State::kSeen) to_tell.push_back(key);
+    if (!is_new && child.state == State::kSeen) to_tell.push_back(key);
   }
-  for (const Key& key : to_tell) {
-    tell(record, key);
-    seen_now[key] = children_[key];
-  }
+  for (const Key& key : to_tell) tell(record, key);
 }
 
 bool Births::parent_comes_first(const GuestRecord& record, const BirthFacts& facts) const {

@@ -46,6 +46,7 @@ class Births {
   struct Child {
     SsiPid guest;
     State state = State::kSeen;
+    bool is_there = true;       // at the last look
     Clock::time_point again{};  // of one that is refused
   };
   struct Key {
@@ -53,16 +54,15 @@ class Births {
     pid_t local;
     auto operator<=>(const Key&) const = default;
   };
-  using Children = std::map<Key, Child>;
 
-  void look_at(const GuestRecord& record, Clock::time_point now, Children& seen_now);
+  void look_at(const GuestRecord& record, Clock::time_point now);
   void tell(const GuestRecord& record, const Key& key);
   void answered(const GuestRecord& record, const Key& key, const BirthFacts& facts,
                 const Result<>& answer);
   bool parent_comes_first(const GuestRecord& record, const BirthFacts& facts) const;
 
   Handlers handlers_;
-  Children children_;
+  std::map<Key, Child> children_;
 };
 
 // For Births::Handlers::ask_home.

@@ -3,9 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
-#include <sstream>
 
 #include "ssid/base/proc_job.h"
 #include "ssid/base/proc_status.h"
@@ -23,14 +21,12 @@ void put(char (&to)[size], const std::string& text) {
 Result<deputy::Birth> birth_by(pid_t forker, pid_t unit, Epoch epoch, bool is_orphan,
                                const BirthFacts& facts) {
   const auto job = proc_job(forker);
-  if (!job) return Error(ErrorCode::kRefused, "its parent's deputy has ended");
+  const auto uids = proc_ids(forker, "Uid");
+  if (!job || !uids) return Error(ErrorCode::kRefused, "its parent's deputy has ended");
   // A call that a filter forbids may be the end of who makes it.
   if (std::atoi(proc_status_line(forker, "Seccomp").c_str()) != 0) {
     return Error(ErrorCode::kRefused, "its parent's deputy is under a seccomp filter");
   }
-  std::istringstream users(proc_status_line(forker, "Uid"));
-  std::array<std::uint32_t, 3> uids{};
-  for (std::uint32_t& uid : uids) users >> uid;
   deputy::Birth birth;
   birth.pid = facts.pid;
   birth.born_with = unit;
@@ -38,8 +34,8 @@ Result<deputy::Birth> birth_by(pid_t forker, pid_t unit, Epoch epoch, bool is_or
   birth.is_orphan = is_orphan;
   birth.new_session = facts.session == facts.pid;
   birth.group = facts.group == job->group ? 0 : facts.group;
-  birth.sets_users = uids != facts.uids;
-  if (birth.sets_users != 0 && uids[1] != 0) {
+  birth.sets_users = *uids != facts.uids;
+  if (birth.sets_users != 0 && (*uids)[1] != 0) {
     return Error(ErrorCode::kRefused, "it is another user's than its parent's deputy");
   }
   std::ranges::copy(facts.uids, birth.users);

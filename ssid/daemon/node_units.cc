@@ -17,21 +17,22 @@ pid_t root_of(pid_t local) {
 }  // namespace
 
 void NodeUnits::update(const std::vector<ProcessSample>& processes, const Guests& guests,
+                       const std::map<SsiPid, pid_t>& firsts,
                        const std::function<bool(const ProcessSample&)>& enabled) {
   units_.clear();
   first_.clear();
-  add_guests(guests);
+  add_guests(guests, firsts);
   add_sharers(processes, enabled);
 }
 
-void NodeUnits::add_guests(const Guests& guests) {
+void NodeUnits::add_guests(const Guests& guests, const std::map<SsiPid, pid_t>& firsts) {
   for (const auto& [pid, record] : guests.all()) {
     const auto here = guests.host_pids(record);
-    const auto first = guests.host_pid(record);
     if (here.size() < 2) continue;
+    const auto first = firsts.find(pid);
     for (const pid_t local : here) {
       units_[local] = pid;
-      first_[local] = first.value_or(here.front());
+      first_[local] = first == firsts.end() ? here.front() : first->second;
     }
   }
 }

@@ -18,7 +18,9 @@ class NodeUnits {
  public:
   explicit NodeUnits(NodeId self) : self_(self) {}
 
+  // `firsts`: of guests, the local PID of the process that each began with.
   void update(const std::vector<ProcessSample>& processes, const Guests& guests,
+              const std::map<SsiPid, pid_t>& firsts,
               const std::function<bool(const ProcessSample&)>& enabled);
   // Of those that are in one, by their PID in this node's /proc.
   const SsiPid* unit_of(pid_t local) const;
@@ -26,7 +28,7 @@ class NodeUnits {
   std::uint64_t own_bytes(const ProcessSample& process) const;
 
  private:
-  void add_guests(const Guests& guests);
+  void add_guests(const Guests& guests, const std::map<SsiPid, pid_t>& firsts);
   void add_sharers(const std::vector<ProcessSample>& processes,
                    const std::function<bool(const ProcessSample&)>& enabled);
 

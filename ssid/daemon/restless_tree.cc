@@ -21,7 +21,7 @@ constexpr int kLooksMax = 3;
 }  // namespace
 
 Result<PreparedMove> prepare_tree(const TreeToMove& tree, bool again) {
-  for (int look = again ? kLooksMax - 1 : 0; look < kLooksMax; ++look) {
+  for (int look = 0; look < kLooksMax; ++look) {
     const auto before = check::pids_of_tree(tree.first);
     if (before.size() > 1 && again) break;
     auto prepared = tree.look();
