@@ -141,6 +141,41 @@ TEST_CASE_FIXTURE(Fixture, "a guest that takes it anew at once has let go all th
   ::close(kept);
 }
 
+TEST_CASE_FIXTURE(Fixture,
+                  "a lease that a guest took away from home is home's, too, once it is asked for") {
+  guest.reset(::open(here().c_str(), O_RDWR | O_CLOEXEC));
+  REQUIRE(::fcntl(*guest, F_SETLEASE, F_WRLCK) == 0);
+  FileLocks asked;
+  asked.pid = ::getpid();
+  asked.number = *guest;
+  SUBCASE("by one who did not see it") {
+    REQUIRE(::ioctl(*guest, kAskLocks, &asked) == 0);
+    CHECK(asked.leased == 0);
+    CHECK(UniqueFd(::open(at_home().c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)));
+  }
+  SUBCASE("by one who did") {
+    asked.leased = 1;
+    REQUIRE(::ioctl(*guest, kAskLocks, &asked) == 0);
+    CHECK(asked.leased == 1);
+    CHECK(
+        (::open(at_home().c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC) < 0 && errno == EWOULDBLOCK));
+    CHECK(becomes([&] {
+      return lease_of(*guest) == Lease{F_RDLCK, 1} || lease_of(*guest).breaking != 0;
+    }));
+    REQUIRE(::fcntl(*guest, F_SETLEASE, F_UNLCK) == 0);
+    CHECK(becomes([&] {
+      return UniqueFd(::open(at_home().c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC)).get() >= 0;
+    }));
+  }
+  SUBCASE("while somebody at home has the file open: it has to go") {
+    const UniqueFd stranger(::open(at_home().c_str(), O_RDWR | O_CLOEXEC));
+    asked.leased = 1;
+    REQUIRE(::ioctl(*guest, kAskLocks, &asked) == 0);
+    CHECK(asked.leased == 0);
+    CHECK(becomes([&] { return lease_of(*guest).breaking != 0; }));
+  }
+}
+
 TEST_CASE_FIXTURE(Fixture, "a reader leaves a lease for reading alone, a writer breaks it") {
   arrive(O_RDONLY, F_RDLCK);
   CHECK(UniqueFd(::open(at_home().c_str(), O_RDONLY | O_CLOEXEC)));

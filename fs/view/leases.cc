@@ -37,6 +37,26 @@ std::string inode_in(const std::string& info) {
 }  // namespace
 
 void Leases::watch(ViewHandle& handle, const Lease& lease, pid_t pid, int number) {
+  const bool reads = (handle.flags & O_ACCMODE) == O_RDONLY;
+  const std::uint32_t known = lease.breaking == 0 ? lease.type : reads ? F_RDLCK : F_WRLCK;
+  add(handle, pid, number, known, lease.breaking != 0);
+}
+
+void Leases::heed(ViewHandle& handle, pid_t pid, int number) {
+  if (find(handle)) return;
+  look_at(*add(handle, pid, number, F_UNLCK, false));
+}
+
+Leases::WatchedPtr Leases::find(const ViewHandle& handle) {
+  std::lock_guard lock(mutex_);
+  const auto found = std::ranges::find(leases_, &handle, [](const WatchedPtr& lease) {
+    return static_cast<const ViewHandle*>(lease->handle);
+  });
+  return found == leases_.end() ? nullptr : *found;
+}
+
+Leases::WatchedPtr Leases::add(ViewHandle& handle, pid_t pid, int number, std::uint32_t known,
+                               bool told) {
   auto watched = std::make_shared<Watched>();
   watched->handle = &handle;
   watched->node = handle.node.get();
@@ -44,14 +64,14 @@ void Leases::watch(ViewHandle& handle, const Lease& lease, pid_t pid, int number
   watched->process.reset(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   watched->number = number;
   if (const auto info = read_info(*watched->process, number)) watched->inode = inode_in(*info);
-  const bool reads = (handle.flags & O_ACCMODE) == O_RDONLY;
-  watched->known = lease.breaking == 0 ? lease.type : reads ? F_RDLCK : F_WRLCK;
-  watched->told = lease.breaking != 0;
+  watched->known = known;
+  watched->told = told;
   std::lock_guard lock(mutex_);
   std::erase_if(leases_, [&](const WatchedPtr& other) { return other->handle == &handle; });
-  leases_.push_back(std::move(watched));
+  leases_.push_back(watched);
   if (!thread_.joinable() && !stop_) thread_ = std::thread([this] { run(); });
   wake_.notify_all();
+  return watched;
 }
 
 void Leases::forget(const ViewHandle* handle) {
@@ -63,15 +83,8 @@ void Leases::forget(const ViewHandle* handle) {
 }
 
 bool Leases::is_at_home(const ViewHandle& handle) {
-  WatchedPtr lease;
-  {
-    std::lock_guard lock(mutex_);
-    const auto found = std::ranges::find(leases_, &handle, [](const WatchedPtr& l) {
-      return static_cast<const ViewHandle*>(l->handle);
-    });
-    if (found == leases_.end()) return false;
-    lease = *found;
-  }
+  const WatchedPtr lease = find(handle);
+  if (!lease) return false;
   const std::unique_lock looking(lease->looking, kAnswerWithin);
   return looking.owns_lock() && lease->known != F_UNLCK;
 }
@@ -119,6 +132,7 @@ void Leases::look_at(Watched& lease) {
   Lease told;
   switch (step.what) {
     case LeaseStep::What::kNothing:
+      if (!sides.told && sides.guest == sides.home) lease.known = sides.guest.type;
       break;
     case LeaseStep::What::kBreakGuests:
       break_guests(lease, step.type);

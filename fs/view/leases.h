@@ -35,6 +35,8 @@ class Leases {
 
   // Home has the lease of this handle, and process `pid`, here, has it by its descriptor.
   void watch(ViewHandle& handle, const Lease& lease, pid_t pid, int number);
+  // As watch(), of one that a guest may have taken here, of which home has none yet; done at once.
+  void heed(ViewHandle& handle, pid_t pid, int number);
   void forget(const ViewHandle* handle);
   // Does home's kernel have one? Of a frozen guest it stays so; what is being done is awaited.
   bool is_at_home(const ViewHandle& handle);
@@ -57,6 +59,8 @@ class Leases {
   };
   using WatchedPtr = std::shared_ptr<Watched>;
 
+  WatchedPtr find(const ViewHandle& handle);
+  WatchedPtr add(ViewHandle& handle, pid_t pid, int number, std::uint32_t known, bool told);
   void run();
   void look_at(Watched& lease);
   bool ask_home(Watched& lease, const LeaseBody& body, Lease& told);

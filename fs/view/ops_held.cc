@@ -110,7 +110,7 @@ void ViewOps::ioctl(fuse_req_t request, fuse_ino_t ino, unsigned int command, vo
              fuse_req_ctx(request)->uid == 0) {
     FileLocks asked;
     std::memcpy(&asked, in, sizeof asked);
-    tell_locks(request, *node, *handle, asked.pid);
+    tell_locks(request, *node, *handle, asked);
   } else {
     fuse_reply_err(request, ENOTTY);
   }
@@ -200,11 +200,17 @@ void tell_ranges(const std::vector<RecordLock>& held, std::uint32_t& count, Lock
 }  // namespace
 
 // Also at /cluster/node: a process of this node that uses such a file may move, with its locks.
-void ViewOps::tell_locks(fuse_req_t request, ViewNode& node, ViewHandle& handle, pid_t process) {
+void ViewOps::tell_locks(fuse_req_t request, ViewNode& node, ViewHandle& handle,
+                         const FileLocks& asked) {
+  ViewFs& fs = fs_of(request);
   FileLocks locks;
-  locks.pid = process;
-  locks.for_guests = fs_of(request).is_for_guests() ? 1 : 0;
-  locks.leased = fs_of(request).leases_.is_at_home(handle) ? 1 : 0;
+  locks.pid = asked.pid;
+  locks.number = asked.number;
+  if (fs.is_for_guests()) {
+    locks.for_guests = 1;
+    if (asked.leased != 0) fs.leases_.heed(handle, asked.pid, asked.number);
+    locks.leased = fs.leases_.is_at_home(handle) ? 1 : 0;
+  }
   {
     std::lock_guard lock(handle.mutex);
     locks.flock = handle.flock;
@@ -213,7 +219,7 @@ void ViewOps::tell_locks(fuse_req_t request, ViewNode& node, ViewHandle& handle,
   {
     std::lock_guard lock(node.mutex);
     for (const auto& [owner, held] : node.record_locks) {
-      if (held.process == process) {
+      if (held.process == asked.pid) {
         tell_ranges(held.ranges, locks.process_ranges, locks.process_range);
       }
     }

@@ -12,6 +12,7 @@
 
 namespace ssi {
 struct AdoptFile;
+struct FileLocks;
 struct ExpectOpening;
 }  // namespace ssi
 
@@ -178,7 +179,8 @@ struct ViewOps {
   static void hold(fuse_req_t request, ViewNode& node, ViewHandle& handle);
   static void adopt(fuse_req_t request, ViewNode& node, ViewHandle& handle,
                     const AdoptFile& wanted);
-  static void tell_locks(fuse_req_t request, ViewNode& node, ViewHandle& handle, pid_t process);
+  static void tell_locks(fuse_req_t request, ViewNode& node, ViewHandle& handle,
+                         const FileLocks& asked);
   static void hold_locks(fuse_req_t request, ViewNode& node, pid_t process);
 };
 

@@ -241,7 +241,7 @@ void pair_pipe_ends(std::vector<FdFact>& fds) {
 void ask_for_locks(pid_t pid, std::vector<FdFact>& fds) {
   for (FdFact& fd : fds) {
     const Lease lease = fd.locks.lease;
-    if (fd.on_view) fd.locks = fds::locks_in_view(pid, fd.number);
+    if (fd.on_view) fd.locks = fds::locks_in_view(pid, fd.number, lease.any());
     fd.locks.lease = lease;  // but that is the kernel's
     if (!lease.any()) continue;
     const auto file = fds::descriptor_of(pid, fd.number);

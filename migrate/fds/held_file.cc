@@ -128,10 +128,12 @@ std::vector<LockRange> ranges_of(const LockRange* told, std::uint32_t count) {
 
 }  // namespace
 
-HeldLocks locks_in_view(pid_t pid, int number) {
+HeldLocks locks_in_view(pid_t pid, int number, bool leased) {
   HeldLocks locks;
   FileLocks told;
   told.pid = pid;
+  told.number = number;
+  told.leased = leased ? 1 : 0;
   const auto fd = descriptor_of(pid, number);
   if (!fd || ::ioctl(**fd, kAskLocks, &told) != 0) return locks;
   locks.flock = told.flock;

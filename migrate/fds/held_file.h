@@ -78,7 +78,8 @@ Result<TakenFile> take_file(const FileToHold& wanted);
 Result<> adopt_file(pid_t pid, const HeldFile& held);
 
 // What a guest's view says of the locks of its descriptor; none if it is no file of a view.
-HeldLocks locks_in_view(pid_t pid, int number);
+// `leased`: this kernel has a lease of it; then home's is asked for one, too, if it has none.
+HeldLocks locks_in_view(pid_t pid, int number, bool leased);
 
 // At home there is no view in between: the restored process gets the held file itself, set as the
 // process had it.

@@ -34,7 +34,7 @@ std::string lease_that_stays(const HeldLocks& locks, std::uint32_t flags) {
   const Lease& lease = locks.lease;
   if (!lease.any()) return {};
   if (!locks.lease_of_home) {
-    return "a lease (fcntl) that it took away from home, where nobody heeds it";
+    return "a lease (fcntl) that it took away from home, where somebody has the file open";
   }
   // Such ones come of breaking. The kernel takes none for reading by a descriptor for writing.
   const bool writes = (flags & O_ACCMODE) != O_RDONLY;

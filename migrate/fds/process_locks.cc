@@ -38,7 +38,7 @@ bool has_all(std::vector<LockRange> held, const std::vector<LockRange>& wanted) 
 
 Result<> check_process_locks(pid_t pid, const HeldFile& wanted, bool at_home) {
   const HeldLocks held =
-      at_home ? locks_in_kernel(pid, wanted.number) : locks_in_view(pid, wanted.number);
+      at_home ? locks_in_kernel(pid, wanted.number) : locks_in_view(pid, wanted.number, false);
   if (has_all(held.of_process, wanted.locks)) return {};
   return Error("it did not get the record locks of descriptor " + std::to_string(wanted.number) +
                " (" + wanted.name + ") back");

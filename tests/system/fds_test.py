@@ -535,15 +535,31 @@ class Fds(unittest.TestCase):
 
     def move_patiently(self, probe, to):
         """Yields why it did not move at first."""
+        seen = []
         for _ in range(30):
             status, said = observe.try_to_migrate(self.lab, probe.pid, to)
             if status == 0:
                 return
             why = next((words for words in ("being broken", "broken meanwhile", "away from home", "Resource temporarily",
                                             "just deleted or locked") if words in said), said)
+            seen.append(why)
             yield why
             time.sleep(0.3)
-        self.fail(said)
+        self.fail(f"{said}; before that {seen}; at home it is open: {self.who_has(probe.path('leased'))}")
+
+    def who_has(self, path):
+        """Which processes here have that file open, and the leases of it that the kernel knows."""
+        inode = path.stat().st_ino
+        found = [line.strip() for line in Path("/proc/locks").read_text().splitlines() if f":{inode} " in line]
+        for fd in Path("/proc").glob("[0-9]*/fd/*"):
+            try:
+                same = fd.stat().st_ino == inode
+                command = (fd.parents[1] / "cmdline").read_text() if same else ""
+            except OSError:
+                continue
+            if same:
+                found.append(f"{fd} of {command!r}: {(fd.parents[1] / 'fdinfo' / fd.name).read_text()!r}")
+        return found
 
     def test_a_lock_that_a_tree_shares(self):
         """By an open file that they inherited: it is one lock, until the last of them has closed it."""

@@ -61,12 +61,17 @@ struct AdoptFile {
 // kAskLocks: which locks a guest of this view holds on it at home. Of the ranges only the first
 // kLockRangesMax are told.
 struct FileLocks {
-  std::int32_t pid = 0;      // the question: of which process, in the PID namespace of the carrier
-  std::uint32_t flock = 0;   // LOCK_SH or LOCK_EX by this open file; 0: none
-  std::uint32_t ranges = 0;  // of this open file
+  // The question: of which process, in the PID namespace of the carrier, and which descriptor of
+  // it.
+  std::int32_t pid = 0;
+  std::int32_t number = -1;
+  std::uint32_t flock = 0;           // LOCK_SH or LOCK_EX by this open file; 0: none
+  std::uint32_t ranges = 0;          // of this open file
   std::uint32_t process_ranges = 0;  // of the process, by any open file of the same file
   std::uint32_t for_guests = 0;      // 1: it is a view of guests, not of a node's users
-  std::uint32_t leased = 0;          // 1: home's kernel has a lease of it, too
+  // 1, in the question: this kernel has a lease of it; in the answer: so has home's, now.
+  std::uint32_t leased = 0;
+  std::uint32_t reserved = 0;
   LockRange range[kLockRangesMax];
   LockRange process_range[kLockRangesMax];
 };
