@@ -6,15 +6,13 @@
 
 #include "loadlevel/cli/command.h"
 #include "loadlevel/cli/loadlevel_text.h"
-#include "ssid/base/loadlevel_mark.h"
 
 using namespace ssi;
 using namespace ssi::cli;
 
 namespace {
 
-// Enables this process, then becomes the command: so the PID is the one that was enabled. The mark
-// is for descendants whose parents end before ssid has seen them.
+// Enables this process, then becomes the command: so the PID is the one that was enabled.
 int run(const std::vector<std::string>& command) {
   auto client = ControlClient::connect();
   if (!client) return fail("loadlevel", "run", client.error());
@@ -22,7 +20,6 @@ int run(const std::vector<std::string>& command) {
   args["pid"] = ::getpid();
   auto enabled = client->call("loadlevel.enable", args);
   if (!enabled) return fail("loadlevel", "run", enabled.error());
-  ::setenv(kEnvironMarkName, kEnvironMarkValue, 1);
   return fail("loadlevel", command.front(), Error(std::strerror(execute(command))));
 }
 

@@ -24,6 +24,12 @@ std::string_view ResolvedList::entry_for(std::string_view exe) const {
   return at == entry_by_exe_.end() ? std::string_view() : std::string_view(at->second);
 }
 
+std::set<std::string> ResolvedList::programs() const {
+  std::set<std::string> programs;
+  for (const auto& [exe, entry] : entry_by_exe_) programs.insert(exe);
+  return programs;
+}
+
 bool ResolvedList::has_entry(std::string_view entry) const {
   return entry_by_exe_.contains(std::string(entry));
 }

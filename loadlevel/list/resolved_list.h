@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,6 +28,8 @@ class ResolvedList {
   std::string_view entry_for(std::string_view exe) const;
   // Whether a line with this path is there.
   bool has_entry(std::string_view entry) const;
+  // The programs: paths as they stand there, and what they lead to.
+  std::set<std::string> programs() const;
   bool operator==(const ResolvedList&) const = default;
 
  private:

@@ -52,45 +52,55 @@ void Tracker::update(const std::vector<ProcessSample>& processes, const Resolved
   std::unordered_set<ProcessKey> now;
   now.reserve(processes.size());
   for (const auto& p : processes) now.insert(p.key);
-  std::erase_if(records_,
-                [&](auto& r) { return !now.contains(r.first) && !fresh_.contains(r.first); });
+  const auto gone = [&](ProcessKey key) { return !now.contains(key) && !fresh_.contains(key); };
+  std::erase_if(records_, [&](const auto& record) { return gone(record.first); });
+  std::erase_if(seen_, gone);
   fresh_.clear();
+  Pass(processes).run(
+      [&](const ProcessSample& p, const ProcessSample* parent) { decide(p, parent, list); });
+}
 
-  Pass(processes).run([&](const ProcessSample& p, const ProcessSample* parent) {
-    if (untouchable(p)) {
-      records_.erase(p.key);
-      return;
-    }
-    const auto known = records_.find(p.key);
-    if (known != records_.end()) {
-      const Enablement& state = known->second;
-      const bool line_removed = state.source == Enablement::Source::kList && !state.arrived &&
-                                !list.has_entry(state.from);
-      if (!line_removed) return;
-      records_.erase(known);
-    }
-    if (const auto entry = list.entry_for(p.exe); !entry.empty()) {
-      records_[p.key] = {
-          .on = true, .source = Enablement::Source::kList, .from = std::string(entry)};
-      return;
-    }
-    // A parent is older than its child; a younger one only has the number.
-    const bool real_parent = parent && parent->key.start_ticks <= p.key.start_ticks;
-    if (real_parent && enabled(parent->key)) {
-      const auto name =
-          options_.name_of ? options_.name_of(parent->key.pid) : std::to_string(parent->key.pid);
-      records_[p.key] = {.on = true, .source = Enablement::Source::kInherited, .from = name};
-      return;
-    }
-    const bool orphan = !real_parent || untouchable(*parent);
-    if (orphan && updated_ && !seen_.contains(p.key) && options_.marked && options_.marked(p)) {
-      records_[p.key] = {.on = true,
-                         .source = Enablement::Source::kInherited,
-                         .from = "a process started by loadlevel run"};
-    }
-  });
-  seen_ = std::move(now);
-  updated_ = true;
+void Tracker::notice(const ProcessSample& process, const ProcessSample* parent,
+                     const ResolvedList& list) {
+  decide(process, parent, list);
+  fresh_.insert(process.key);
+}
+
+void Tracker::decide(const ProcessSample& p, const ProcessSample* parent,
+                     const ResolvedList& list) {
+  if (untouchable(p)) {
+    records_.erase(p.key);
+    return;
+  }
+  const bool is_new = seen_.insert(p.key).second;
+  const auto known = records_.find(p.key);
+  if (known != records_.end()) {
+    const Enablement& state = known->second;
+    const bool line_removed =
+        state.source == Enablement::Source::kList && !state.arrived && !list.has_entry(state.from);
+    if (!line_removed) return;
+    records_.erase(known);
+    if (options_.mark) options_.mark(p.key, false);
+  }
+  if (const auto entry = list.entry_for(p.exe); !entry.empty()) {
+    keep(p.key, {.on = true, .source = Enablement::Source::kList, .from = std::string(entry)});
+    return;
+  }
+  // A parent is older than its child; a younger one only has the number.
+  const bool real_parent = parent && parent->key.start_ticks <= p.key.start_ticks;
+  const bool from_parent = real_parent && enabled(parent->key);
+  if (!from_parent && !(is_new && options_.marked && options_.marked(p.key))) return;
+  std::string from = "a process that was enabled";
+  if (from_parent) {
+    const pid_t pid = parent->key.pid;
+    from = options_.name_of ? options_.name_of(pid) : std::to_string(pid);
+  }
+  keep(p.key, {.on = true, .source = Enablement::Source::kInherited, .from = std::move(from)});
+}
+
+void Tracker::keep(ProcessKey key, Enablement state) {
+  if (options_.mark) options_.mark(key, state.on);
+  records_[key] = std::move(state);
 }
 
 Result<> Tracker::set(const ProcessSample& p, Enablement state) {
@@ -99,7 +109,7 @@ Result<> Tracker::set(const ProcessSample& p, Enablement state) {
   };
   if (p.key.pid == 1) return refuse("the first process of the node is never moved");
   if (p.service) return refuse("belongs to ssid itself");
-  records_[p.key] = std::move(state);
+  keep(p.key, std::move(state));
   fresh_.insert(p.key);
   return {};
 }
@@ -118,7 +128,7 @@ Result<> Tracker::pin(const ProcessSample& process, std::uint32_t by_uid) {
 
 void Tracker::adopt(ProcessKey key, Enablement state) {
   state.arrived = true;
-  records_[key] = std::move(state);
+  keep(key, std::move(state));
   fresh_.insert(key);
 }
 

@@ -8,7 +8,7 @@
 //   parent;
 //      but what only the list had enabled does not, when its line is removed.
 //   4. Its program is on the list.
-//   5. Its parent is enabled.
+//   5. It descends from one that was enabled then (inherited_mark.h), or its parent is enabled.
 // So children are enabled with their parent, those that were there before too; disabling a parent
 // leaves the children it has as they are and its future ones alone; and disabling a child concerns
 // that child and what it starts from then on.
@@ -32,9 +32,10 @@ struct TrackerOptions {
   // How users name the process with this local number (a guest has another PID here); empty: the
   // number.
   std::function<std::string(pid_t)> name_of;
-  // Asked once for a new process whose parent is not known: did it descend from `loadlevel run`
-  // (environ_mark.h)? Its parent may have ended before it was ever seen. Empty: no.
-  std::function<bool(const ProcessSample&)> marked;
+  // Asked once of a new process: did it inherit the mark (inherited_mark.h)? Empty: no.
+  std::function<bool(ProcessKey)> marked;
+  // From now on what it starts inherits the mark, or does not. Empty: nothing does.
+  std::function<void(ProcessKey, bool on)> mark;
 };
 
 // Role: pure memory of what is enabled. Owned by the balancer; one thread. Can't fail; a process
@@ -45,6 +46,10 @@ class Tracker {
 
   // Once a second, with all processes of the node (kernel threads left out).
   void update(const std::vector<ProcessSample>& processes, const ResolvedList& list);
+
+  // The same for one process, which the last update may not have shown, just looked at. `parent`
+  // null: not known.
+  void notice(const ProcessSample& process, const ProcessSample* parent, const ResolvedList& list);
 
   // A user's word, at once. kRefused for pid 1 and ssid's own. The caller has checked that the user
   // may, and has just looked at the process (ProcessScan::look).
@@ -73,13 +78,14 @@ class Tracker {
   std::size_t load(std::string_view text);
 
  private:
+  void decide(const ProcessSample& p, const ProcessSample* parent, const ResolvedList& list);
+  void keep(ProcessKey key, Enablement state);
   Result<> set(const ProcessSample& process, Enablement state);
 
   TrackerOptions options_;
   std::unordered_map<ProcessKey, Enablement> records_;
   std::unordered_set<ProcessKey> fresh_;  // said after the last samples: may be missing in the next
-  std::unordered_set<ProcessKey> seen_;   // in the last update
-  bool updated_ = false;
+  std::unordered_set<ProcessKey> seen_;   // decided once
 };
 
 }  // namespace ssi

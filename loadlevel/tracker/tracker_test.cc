@@ -2,11 +2,8 @@
 
 #include <doctest/doctest.h>
 
-#include <filesystem>
-#include <fstream>
+#include <map>
 #include <random>
-
-#include "loadlevel/tracker/environ_mark.h"
 
 using namespace ssi;
 using namespace std::string_literals;
@@ -248,22 +245,96 @@ TEST_CASE("enabled between two samples: not lost when the next one was taken bef
   CHECK_FALSE(n.tracker.enabled(young.key));
 }
 
-TEST_CASE(
-    "an orphan whose parents were never seen is enabled by the mark of loadlevel run, only then") {
+namespace {
+
+// The kernel's part: who is marked, and that its children are.
+struct Marks {
+  std::map<pid_t, bool> of;
+  std::vector<std::string> set;  // in that order
   int asked = 0;
-  Node n({.marked = [&](const ProcessSample& p) {
-    ++asked;
-    return p.key.pid == 11;
-  }});
+  TrackerOptions options() {
+    return {.marked =
+                [this](ProcessKey key) {
+                  ++asked;
+                  return of[key.pid];
+                },
+            .mark =
+                [this](ProcessKey key, bool on) {
+                  of[key.pid] = on;
+                  set.push_back(std::to_string(key.pid) + (on ? " on" : " off"));
+                }};
+  }
+  void inherit(pid_t child, pid_t parent) { of[child] = of[parent]; }
+};
+
+}  // namespace
+
+TEST_CASE("an orphan whose parents were never seen is enabled by its mark; each is asked once") {
+  Marks marks;
+  Node n(marks.options());
   n.start(10, 1);
   n.start(11, 1);
   n.start(12, 10);
+  marks.of[11] = true;
   n.update();
   CHECK_FALSE(n.on(10));
-  CHECK(n.why(11) == "inherited from a process started by loadlevel run");
-  CHECK(asked == 2);
+  CHECK(n.why(11) == "inherited from a process that was enabled");
+  CHECK(marks.asked == 3);
   n.update();
-  CHECK(asked == 2);
+  CHECK(marks.asked == 3);
+}
+
+TEST_CASE("whoever is enabled, by whatever rule, is marked from then on; who is disabled is not") {
+  Marks marks;
+  Node n(marks.options());
+  n.on_list("/usr/bin/xz\n");
+  n.start(10, 1);
+  n.start(11, 10);
+  n.start(12, 1, "/usr/bin/xz");
+  n.tracker.enable(n.at(10), 0).ok();
+  n.update();
+  CHECK(marks.of[10]);
+  CHECK(marks.of[11]);
+  CHECK(marks.of[12]);
+  n.tracker.disable(n.at(11), 0).ok();
+  n.on_list("");
+  n.update();
+  CHECK(marks.of[10]);
+  CHECK_FALSE(marks.of[11]);
+  CHECK_FALSE(marks.of[12]);
+  CHECK_FALSE(n.on(12));
+  n.tracker.adopt({77, 1}, {.on = true});
+  CHECK(marks.of[77]);
+}
+
+TEST_CASE("a child counts as what its parent was when it was born, not when it is seen") {
+  Marks marks;
+  Node n(marks.options());
+  n.start(10, 1);
+  n.tracker.enable(n.at(10), 0).ok();
+  n.start(11, 10);
+  marks.inherit(11, 10);
+  n.tracker.disable(n.at(10), 0).ok();
+  n.start(12, 10);
+  marks.inherit(12, 10);
+  n.update();
+  CHECK_FALSE(n.on(10));
+  CHECK(n.on(11));
+  CHECK_FALSE(n.on(12));
+}
+
+TEST_CASE("one that is younger than the samples is known when it is looked at") {
+  Marks marks;
+  Node n(marks.options());
+  auto child = n.start(10, 1);
+  marks.of[10] = true;
+  n.end(10);
+  n.tracker.notice(child, nullptr, n.list);
+  CHECK(n.tracker.enabled(child.key));
+  n.update();  // made before it was started
+  CHECK(n.tracker.enabled(child.key));
+  n.update();
+  CHECK_FALSE(n.tracker.enabled(child.key));
 }
 
 TEST_CASE("what was known goes along with a moved process; the list here does not take it away") {
@@ -350,21 +421,4 @@ TEST_CASE("parents in a circle and a parent younger than its child do no harm") 
   n.update();
   CHECK(n.on(11));
   CHECK_FALSE(n.on(12));  // 13 has the number of its dead parent
-}
-
-TEST_CASE("the mark is found in an environment, whole") {
-  char name[] = "/tmp/environ_mark_XXXXXX";
-  REQUIRE(::mkdtemp(name));
-  const std::string root = name;
-  const auto put = [&](const std::string& text) {
-    std::filesystem::create_directories(root + "/5");
-    std::ofstream(root + "/5/environ") << text;
-    return has_environ_mark(root, 5);
-  };
-  CHECK(put("A=b\0SSI_LOADLEVEL=run\0C=d\0"s));
-  CHECK_FALSE(put("A=b\0XSSI_LOADLEVEL=run\0"s));
-  CHECK_FALSE(put("SSI_LOADLEVEL=runs\0"s));
-  CHECK_FALSE(put(""));
-  CHECK_FALSE(has_environ_mark(root, 6));
-  std::filesystem::remove_all(root);
 }

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "ssid/base/proc_status.h"
+
 namespace ssi::migrate {
 namespace {
 
@@ -72,6 +74,14 @@ Result<std::vector<pid_t>> FreezerCgroup::pids() const {
   std::vector<pid_t> pids;
   for (pid_t pid; in >> pid;) pids.push_back(pid);
   return pids;
+}
+
+Result<pid_t> FreezerCgroup::pid_of(pid_t inside) const {
+  SSI_ASSIGN(const auto all, pids());
+  for (const pid_t pid : all) {
+    if (innermost_pid(pid) == inside) return pid;
+  }
+  return Error(ErrorCode::kGone, "it has ended meanwhile");
 }
 
 Result<> FreezerCgroup::wait_event(const char* line, std::chrono::milliseconds timeout) const {

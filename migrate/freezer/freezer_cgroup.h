@@ -42,6 +42,8 @@ class FreezerCgroup {
 
   Result<> add(pid_t pid) const;
   Result<std::vector<pid_t>> pids() const;
+  // Of the process in it that calls itself `inside`; kGone: there is none.
+  Result<pid_t> pid_of(pid_t inside) const;
   // Asks for the freeze and waits until the kernel says that every task stands still.
   Result<> freeze(std::chrono::milliseconds timeout) const;
   // Asks only: tasks that are held by a tracer freeze when the tracer lets go.

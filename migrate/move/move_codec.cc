@@ -109,8 +109,10 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen& m) {
   }
   std::vector<flatbuffers::Offset<wire::Pty>> ptys;
   for (const fds::MovedPty& pty : m.ptys) ptys.push_back(pack_pty(b, pty));
+  std::vector<wire::Slack> slacks;
+  for (const TimerSlack& slack : m.slacks) slacks.emplace_back(slack.ns, slack.pid);
   return wire::CreateFrozen(b, b.CreateVector(held), b.CreateVector(ptys),
-                            pack_streams(b, m.streams))
+                            pack_streams(b, m.streams), b.CreateVectorOfStructs(slacks))
       .Union();
 }
 template <>
@@ -292,6 +294,9 @@ Result<MoveMessage> unpack(const wire::Frozen& m) {
     }
   }
   SSI_ASSIGN(frozen.streams, unpack_streams(m.streams()));
+  if (m.slacks() != nullptr) {
+    for (const wire::Slack* s : *m.slacks()) frozen.slacks.push_back({s->pid(), s->ns()});
+  }
   if (m.held() == nullptr) return MoveMessage(std::move(frozen));
   if (m.held()->size() > kHeldMax) return Error("too many held files");
   for (const wire::Held* f : *m.held()) {

@@ -10,6 +10,7 @@
 #include "migrate/fds/inotify.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/ticket.h"
+#include "migrate/move/timer_slack.h"
 #include "ssid/base/result.h"
 
 namespace ssi::migrate {
@@ -63,6 +64,7 @@ struct Frozen {
   std::vector<fds::HeldFile> held;  // by home, for the target
   std::vector<fds::MovedPty> ptys{};
   std::vector<StreamRef> streams{};  // that came since the offer, by its listening sockets
+  std::vector<TimerSlack> slacks{};
 };
 
 using MoveMessage = std::variant<Offer, Answer, ImageFile, DumpDone, Restored, Abandon, EarlyDone,

@@ -244,7 +244,7 @@ class SourceMove {
     }
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
     if (source_.guest) SSI_TRY(drain_streams());
-    Frozen frozen{held_, moved_ptys_, accepted_};
+    Frozen frozen{held_, moved_ptys_, accepted_, timer_slacks_of(pids())};
     for (StreamRef& s : frozen.streams) ++s.generation;
     SSI_TRY(send_message(link_, frozen));
     report_.freeze_us = micros_since(frozen_since_);

@@ -176,6 +176,7 @@ class TargetMove {
       } else if (auto* frozen = std::get_if<Frozen>(&message)) {
         held_ = std::move(frozen->held);
         ptys_ = std::move(frozen->ptys);
+        slacks_ = std::move(frozen->slacks);
         if (criu_ && !frozen->streams.empty()) return Error("streams came too late");
         for (StreamRef& s : frozen->streams) streams_.push_back(std::move(s));
         frozen_since_ = Clock::now();
@@ -314,28 +315,20 @@ class TargetMove {
   Result<> adopt_files() {
     for (const fds::HeldFile& file : held_) {
       if (file.of_process) {
-        SSI_ASSIGN(const pid_t owner, host_pid(file.pid));
+        SSI_ASSIGN(const pid_t owner, cgroup_.pid_of(file.pid));
         SSI_TRY(fds::check_process_locks(owner, file, ticket_.pid.home == env_.self));
       }
       if (!file.has_lock()) continue;
-      SSI_ASSIGN(const pid_t owner, host_pid(file.pid));
+      SSI_ASSIGN(const pid_t owner, cgroup_.pid_of(file.pid));
       if (comes_home_with_lock(file)) {
         if (!file.lease.any()) continue;
-        SSI_ASSIGN(const pid_t told, host_pid(file.lease_owner));
+        SSI_ASSIGN(const pid_t told, cgroup_.pid_of(file.lease_owner));
         SSI_TRY(fds::finish_lease(owner, told, file));
         continue;
       }
       SSI_TRY(fds::adopt_file(owner, file));
     }
     return {};
-  }
-
-  Result<pid_t> host_pid(pid_t at_home) const {
-    SSI_ASSIGN(const auto pids, cgroup_.pids());
-    for (const pid_t pid : pids) {
-      if (innermost_pid(pid) == at_home) return pid;
-    }
-    return Error(ErrorCode::kGone, "it has ended meanwhile");
   }
 
   // A view plays the binds to deleted names. At home criu would do them for all to see, and move
@@ -437,6 +430,7 @@ class TargetMove {
     SSI_TRY(cgroup_.freeze(kFreezeTimeout));
     SSI_ASSIGN(const auto restored_pids, cgroup_.pids());
     SSI_TRY(fds::check_netlink_ports(restored_pids, netlink_ports));
+    set_timer_slacks(restored_pids, slacks_);
     SSI_TRY(fill_ptys());
     SSI_TRY(find_named());
     SSI_TRY(watchers_.hand_over(cgroup_));
@@ -447,7 +441,7 @@ class TargetMove {
   Result<> find_named() {
     for (StreamRef& s : streams_) {
       if (!s.is_named()) continue;
-      SSI_ASSIGN(const pid_t owner, host_pid(s.pid));
+      SSI_ASSIGN(const pid_t owner, cgroup_.pid_of(s.pid));
       struct stat st {};
       const std::string path = "/proc/" + std::to_string(owner) + "/fd/" + std::to_string(s.number);
       if (::stat(path.c_str(), &st) != 0) return Error::from_errno("find a socket with a name");
@@ -458,7 +452,7 @@ class TargetMove {
 
   Result<> fill_ptys() {
     for (const fds::MovedPty& pty : ptys_) {
-      SSI_ASSIGN(const pid_t owner, host_pid(pty.pid));
+      SSI_ASSIGN(const pid_t owner, cgroup_.pid_of(pty.pid));
       SSI_ASSIGN(UniqueFd master, fds::descriptor_of(owner, pty.master));
       SSI_ASSIGN(const auto still, fds::StillPty::hold_new(std::move(master), pty.slave));
       SSI_TRY(still.put(pty.queues).context("terminal of its own"));
@@ -541,6 +535,7 @@ class TargetMove {
   TargetFifos fifos_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
+  std::vector<TimerSlack> slacks_;
   TargetShm shm_files_;
   FreezerCgroup cgroup_;
   RealmClient realm_;

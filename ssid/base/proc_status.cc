@@ -33,6 +33,16 @@ std::optional<ProcIds> proc_ids(pid_t pid, std::string_view name) {
   return std::nullopt;
 }
 
+std::vector<pid_t> children_of(pid_t pid) {
+  std::vector<pid_t> children;
+  const std::string tasks = "/proc/" + std::to_string(pid) + "/task/";
+  for (const pid_t thread : threads_of(pid)) {
+    std::ifstream listed(tasks + std::to_string(thread) + "/children");
+    for (pid_t child; listed >> child;) children.push_back(child);
+  }
+  return children;
+}
+
 std::vector<pid_t> threads_of(pid_t pid) {
   std::vector<pid_t> threads;
   std::error_code ec;

@@ -27,6 +27,9 @@ pid_t innermost_number(pid_t pid, std::string_view name);
 using ProcIds = std::array<std::uint32_t, 3>;
 std::optional<ProcIds> proc_ids(pid_t pid, std::string_view name);
 
+// Its children, of whichever thread; none if it is gone.
+std::vector<pid_t> children_of(pid_t pid);
+
 // The numbers of its threads; none if it is gone.
 std::vector<pid_t> threads_of(pid_t pid);
 

@@ -1,9 +1,11 @@
 #include "ssid/base/proc_status.h"
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <future>
 #include <thread>
 
@@ -19,6 +21,35 @@ TEST_CASE("lines of a process's status") {
 TEST_CASE("the PID that a process sees itself") {
   CHECK(innermost_pid(::getpid()) == ::getpid());
   CHECK(innermost_pid(999999999) == 0);
+}
+
+TEST_CASE("the children of a process, of its threads too") {
+  const auto start = [] {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+    return child;
+  };
+  const pid_t first = start();
+  pid_t second = -1;
+  std::promise<void> started, end;
+  std::thread other([&] {
+    second = start();
+    started.set_value();
+    end.get_future().wait();
+  });
+  started.get_future().wait();
+  auto children = children_of(::getpid());
+  for (const pid_t child : {first, second}) {
+    CHECK(std::ranges::count(children, child) == 1);
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
+  end.set_value();
+  other.join();
+  CHECK(children_of(999999999).empty());
 }
 
 TEST_CASE("the threads of a process") {

@@ -1,13 +1,9 @@
 #include "ssid/daemon/balancer.h"
 
-#include <fstream>
-#include <iterator>
-
 #include "loadlevel/policy/admission.h"
 #include "loadlevel/policy/best_node.h"
 #include "loadlevel/policy/units.h"
 #include "loadlevel/policy/words.h"
-#include "loadlevel/tracker/environ_mark.h"
 #include "ssid/base/log.h"
 
 namespace ssi {
@@ -30,23 +26,15 @@ Balancer::Balancer(asio::io_context& io, const Clock& clock, GroupPort& group,
       options_(std::move(options)),
       sampler_(std::move(sampler)),
       timer_(io),
-      tracker_(
-          {.name_of = [this](pid_t local) { return name_of(local); },
-           .marked = [](const ProcessSample& p) { return has_environ_mark("/proc", p.key.pid); }}),
+      enabled_(io, sampler_, options_.state_path, [this](pid_t local) { return name_of(local); }),
       ledger_(options_.policy),
       units_(group.self()) {
   sample_ = &sampler_.sample();
-  std::ifstream state(options_.state_path);
-  tracker_.load(std::string{std::istreambuf_iterator<char>(state), {}});
 }
 
-void Balancer::start() { tick(); }
-
-void Balancer::set_list(const std::string& text) {
-  if (text == list_.text()) return;
-  list_ = LoadLevelList::parse(text);
-  resolved_ = ResolvedList(list_, resolve_in_file_system);
-  for (const auto& problem : list_.problems()) log_warning("loadlevellist: {}", problem.what);
+void Balancer::start() {
+  enabled_.start();
+  tick();
 }
 
 void Balancer::tick() {
@@ -56,16 +44,14 @@ void Balancer::tick() {
   });
   const std::int64_t now = clock_.now_us();
   ++tick_;
-  if (tick_ % 30 == 0) resolved_ = ResolvedList(list_, resolve_in_file_system);
   sample_ = &sampler_.sample();
   runnable_past_.push_front(sample_->scan.runnable);
   if (runnable_past_.size() > ClusterLoad::kPastSeconds) runnable_past_.pop_back();
-  tracker_.update(sample_->scan.processes, resolved_);
+  enabled_.update(sample_->scan.processes);
   adopt_guests();
   units_.update(sample_->scan.processes, control_.guests(), guest_pids_,
-                [this](const ProcessSample& p) { return tracker_.enabled(p.key); });
-  sampler_.watch(tracker_.enabled());
-  save_state();
+                [this](const ProcessSample& p) { return enabled_.tracker().enabled(p.key); });
+  sampler_.watch(enabled_.tracker().enabled());
   ledger_.tidy(now);
   // By the table, not by the event alone: it may have come with a snapshot, or a restart.
   if (drain_.active() != group_.drained(group_.self())) {
@@ -99,10 +85,8 @@ void Balancer::adopt_guest(const GuestRecord& record) {
   guest_pids_[record.ticket.pid] = *local;
   auto state = Enablement::from_line(record.ticket.enablement);
   if (!state) return;
-  auto sample = sampler_.look(*local);
-  if (!sample || tracker_.find(sample->key)) return;
   state->arrived = true;
-  tracker_.adopt(sample->key, *state);
+  enabled_.adopt(*local, *state);
 }
 
 std::string Balancer::name_of(pid_t local_pid) const {
@@ -148,7 +132,7 @@ ClusterLoad Balancer::view_of_cluster() const {
   view.all_processes = true;
   std::map<SsiPid, SsiPid> unit_of;
   for (const ProcessSample& p : sample_->scan.processes) {
-    const bool enabled = !p.service && tracker_.enabled(p.key);
+    const bool enabled = !p.service && enabled_.tracker().enabled(p.key);
     const auto guest = guest_of.find(p.key.pid);
     const bool is_guest = guest != guest_of.end();
     // A drained node sends idle guests away too.
@@ -168,7 +152,7 @@ ClusterLoad Balancer::view_of_cluster() const {
     load.rss_bytes = units_.own_bytes(p);
     if (unit != nullptr) unit_of[load.pid] = *unit;
     load.wanted_s = p.wanted_s;
-    load.pinned = tracker_.pinned(p.key);
+    load.pinned = enabled_.tracker().pinned(p.key);
     load.enabled |= load.pinned;  // else the plan would say only that it is not enabled
     view.processes.push_back(std::move(load));
   }
@@ -260,29 +244,16 @@ void Balancer::on_ended(SsiPid pid) {
   decided_.gone(pid);
 }
 
-Result<> Balancer::enable(pid_t local_pid, bool on, std::uint32_t by_uid) {
-  SSI_ASSIGN(const auto sample, sampler_.look(local_pid));
-  SSI_TRY(on ? tracker_.enable(sample, by_uid) : tracker_.disable(sample, by_uid));
-  save_state();
-  return {};
-}
-
-Result<> Balancer::pin(pid_t local_pid, std::uint32_t by_uid) {
-  SSI_ASSIGN(const auto sample, sampler_.look(local_pid));
-  SSI_TRY(tracker_.pin(sample, by_uid));
-  save_state();
-  return {};
-}
-
 std::string Balancer::enablement_of(pid_t local_pid) {
-  auto sample = sampler_.look(local_pid);
-  const Enablement* state = sample ? tracker_.find(sample->key) : nullptr;
+  auto sample = enabled_.look(local_pid);
+  const Enablement* state = sample ? enabled_.tracker().find(sample->key) : nullptr;
   return state != nullptr ? state->to_line() : "";
 }
 
 std::vector<std::string> Balancer::why(SsiPid pid, pid_t local_pid) {
   std::vector<std::string> lines;
-  if (auto sample = sampler_.look(local_pid)) lines.push_back(tracker_.reason(sample->key));
+  if (auto sample = enabled_.look(local_pid))
+    lines.push_back(enabled_.tracker().reason(sample->key));
   const SsiPid* const unit = units_.unit_of(local_pid);
   if (unit != nullptr && *unit != pid) {
     lines.push_back("it moves with " + unit->to_string() + ", of whose unit it is");
@@ -315,11 +286,6 @@ std::optional<std::string> Balancer::refuse_arrival(const migrate::MoveTicket& t
   if (!admitted) return admitted.error().message();
   ledger_.begun({t.pid, t.from, t.to, t.demand, t.rss_bytes}, now);
   return std::nullopt;
-}
-
-void Balancer::save_state() const {
-  std::ofstream out(options_.state_path, std::ios::trunc);
-  out << tracker_.save();
 }
 
 }  // namespace ssi

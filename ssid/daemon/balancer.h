@@ -14,13 +14,12 @@
 #include <memory>
 #include <string>
 
-#include "loadlevel/list/resolved_list.h"
 #include "loadlevel/metrics/sampler.h"
 #include "loadlevel/policy/decided_moves.h"
 #include "loadlevel/policy/drain_progress.h"
 #include "loadlevel/policy/move_ledger.h"
 #include "loadlevel/policy/plan.h"
-#include "loadlevel/tracker/tracker.h"
+#include "ssid/daemon/enabled_processes.h"
 #include "ssid/daemon/node_loads.h"
 #include "ssid/daemon/node_units.h"
 #include "ssid/daemon/process_control.h"
@@ -46,19 +45,12 @@ class Balancer {
   // What this node's planner knows.
   const NodeLoads& loads() const { return loads_; }
   const NodeSample& last_sample() const { return *sample_; }
-  const Tracker& tracker() const { return tracker_; }
+  EnabledProcesses& enabled() { return enabled_; }
   bool balancing() const { return options_.balancing; }
   void set_balancing(bool on) { options_.balancing = on; }
   const DrainProgress& drain() const { return drain_; }
   // Guests here and on their way here that drain() has not seen yet.
   std::size_t guests_unseen() const;
-  const LoadLevelList& list() const { return list_; }
-  void set_list(const std::string& text);  // as /cluster/etc has it
-
-  // One process now, for what the last sample does not have.
-  Result<ProcessSample> look(pid_t local_pid) { return sampler_.look(local_pid); }
-  Result<> enable(pid_t local_pid, bool on, std::uint32_t by_uid);
-  Result<> pin(pid_t local_pid, std::uint32_t by_uid);
   // What goes along with the process when it moves; empty: it is not enabled.
   std::string enablement_of(pid_t local_pid);
   // Why the process, which runs here, is enabled or not, and stays: sentences.
@@ -88,7 +80,6 @@ class Balancer {
   void plan_again();
   group::NodeInfo own_info(const ClusterLoad& view) const;
   void start_move(const PlannedMove& move, double slowdown_here);
-  void save_state() const;
 
   boost::asio::io_context& io_;
   const Clock& clock_;
@@ -98,9 +89,7 @@ class Balancer {
   Sampler sampler_;
   const NodeSample* sample_ = nullptr;
   boost::asio::steady_timer timer_;
-  LoadLevelList list_;
-  ResolvedList resolved_;
-  Tracker tracker_;
+  EnabledProcesses enabled_;
   MoveLedger ledger_;
   NodeLoads loads_;
   std::deque<double> runnable_past_;    // as ClusterLoad has it

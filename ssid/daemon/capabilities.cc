@@ -8,7 +8,7 @@
 namespace ssi {
 
 Result<> keep_needed_capabilities() {
-  constexpr std::array<cap_value_t, 9> kWanted = {
+  constexpr std::array<cap_value_t, 10> kWanted = {
       CAP_SYS_PTRACE,       // facts and descriptors of others' processes, deputies
       CAP_SYS_ADMIN,        // freezer attributes, PID allocator
       CAP_KILL,             // deputies, copies that must not live
@@ -18,6 +18,7 @@ Result<> keep_needed_capabilities() {
       CAP_CHOWN,
       CAP_NET_ADMIN,     // large socket buffers
       CAP_SYS_RESOURCE,  // pipe sizes, limits
+      CAP_SYS_NICE,      // timer slack
   };
   const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> now(cap_get_proc(), cap_free);
   const std::unique_ptr<std::remove_pointer_t<cap_t>, int (*)(void*)> kept(cap_init(), cap_free);

@@ -216,7 +216,7 @@ Result<> run(const Config& config) {
   EtcControl::Handlers e;
   e.on_changed = [&](const SharedFiles& files) {
     const etc::File* list = files.find("loadlevellist");
-    balancer->set_list(list != nullptr ? list->contents : "");
+    balancer->enabled().set_list(list != nullptr ? list->contents : "");
   };
   e.wait_for_all = [&](std::function<void()> done) {
     requests->ask_all("internal.ping", "{}", 0, std::chrono::seconds(5),

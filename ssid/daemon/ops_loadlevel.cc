@@ -26,11 +26,11 @@ void enable(OpContext& context, const OpCaller& caller, const json& args, bool o
   const auto local = process_here(context, *pid);
   if (!local) return done(local.error());
   const bool pin = !on && args.value("pin", false);
-  if (auto set = pin ? context.balancer.pin(local->pid(), caller.uid)
-                     : context.balancer.enable(local->pid(), on, caller.uid);
-      !set) {
-    return done(set.error());
-  }
+  EnabledProcesses& enabled = context.balancer.enabled();
+  const auto set = pin  ? enabled.pin(local->pid(), caller.uid)
+                   : on ? enabled.enable(local->pid(), caller.uid)
+                        : enabled.disable(local->pid(), caller.uid);
+  if (!set) return done(set.error());
   done(json{{"pid", pid->to_string()}, {"enabled", on}});
 }
 
@@ -146,8 +146,8 @@ void loadlevel_remove(OpContext& c, const OpCaller&, const json& args, OpDone do
 
 void loadlevel_list(OpContext& context, const OpCaller&, const json&, OpDone done) {
   json problems = json::array();
-  for (const auto& p : context.balancer.list().problems()) problems.push_back(p.what);
-  done(json{{"paths", context.balancer.list().paths()}, {"problems", problems}});
+  for (const auto& p : context.balancer.enabled().list().problems()) problems.push_back(p.what);
+  done(json{{"paths", context.balancer.enabled().list().paths()}, {"problems", problems}});
 }
 
 void loadlevel_status(OpContext& context, const OpCaller& caller, const json& args, OpDone done) {
@@ -155,13 +155,13 @@ void loadlevel_status(OpContext& context, const OpCaller& caller, const json& ar
     json enabled = json::array();
     const NodeProcesses here(context.group, context.control);
     for (const ProcessSample& p : context.balancer.last_sample().scan.processes) {
-      if (!context.balancer.tracker().enabled(p.key)) continue;
+      if (!context.balancer.enabled().tracker().enabled(p.key)) continue;
       const auto process = here.find(p.key);
-      const auto now = context.balancer.look(p.key.pid);
+      const auto now = context.balancer.enabled().look(p.key.pid);
       if (!process || !now || now->key != p.key) continue;  // another node's, or ended meanwhile
       enabled.push_back({{"pid", process->pid.to_string()},
                          {"comm", p.comm},
-                         {"reason", context.balancer.tracker().reason(p.key)}});
+                         {"reason", context.balancer.enabled().tracker().reason(p.key)}});
     }
     return done(json{{"balancing", context.balancer.balancing()}, {"enabled", enabled}});
   }
@@ -170,10 +170,11 @@ void loadlevel_status(OpContext& context, const OpCaller& caller, const json& ar
   if (pass_on(context, "loadlevel.status", caller, args, *pid, done)) return;
   const auto local = process_here(context, *pid);
   if (!local) return done(local.error());
+  (void)context.balancer.enabled().look(local->pid());  // it may be younger than the last sample
   const ProcessKey key{local->pid(), local->start_ticks()};
   done(json{{"pid", pid->to_string()},
-            {"enabled", context.balancer.tracker().enabled(key)},
-            {"reason", context.balancer.tracker().reason(key)},
+            {"enabled", context.balancer.enabled().tracker().enabled(key)},
+            {"reason", context.balancer.enabled().tracker().reason(key)},
             {"node", context.group.self().value}});
 }
 

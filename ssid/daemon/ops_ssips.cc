@@ -43,7 +43,7 @@ void add_row(OpContext& context, const ProcessSample& p, const NodeProcesses::Na
            {"threads", p.threads},
            {"comm", p.comm},
            {"command", *command},
-           {"loadlevel", context.balancer.tracker().enabled(p.key)}};
+           {"loadlevel", context.balancer.enabled().tracker().enabled(p.key)}};
   if (const auto total = context.balancer.last_sample().node.memory_total_bytes; total > 0) {
     row["pmem"] = 100 * static_cast<double>(p.rss_bytes) / static_cast<double>(total);
   }
@@ -72,7 +72,7 @@ void local_processes(OpContext& context, const OpCaller&, const json&, OpDone do
   }
   // The last sample may have been before a guest came, or have seen it half built.
   for (const auto& [local, guest] : here.guests()) {
-    auto p = context.balancer.look(local);
+    auto p = context.balancer.enabled().look(local);
     if (!p) continue;
     if (const auto share = shares.find(local); share != shares.end()) p->cpu_share = share->second;
     add_row(context, *p, guest, true, rows);

@@ -8,7 +8,7 @@ packages=(
   libnftables-dev libnl-3-dev libnl-route-3-dev libncurses-dev
   libtomlplusplus-dev libxxhash-dev libcap-dev libssl-dev libfuse3-dev libprotobuf-dev protobuf-compiler
   libcpg-dev libquorum-dev libvotequorum-dev libcfg-dev libcmap-dev libcorosync-common-dev
-  doctest-dev librapidcheck-dev libbenchmark-dev
+  doctest-dev librapidcheck-dev libbenchmark-dev musl-tools
   # run
   corosync fuse3 nftables iproute2 procps util-linux
   # what the demo and the tests move
