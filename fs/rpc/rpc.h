@@ -122,6 +122,9 @@ struct Attr {
 
   // It has no extended attributes: spares the kernel's questions after ACLs and capabilities.
   static constexpr std::uint32_t kNoXattrs = 1;
+  // Of an opened file: it says that it is empty, and only reading it tells whether it is
+  // (/cluster/proc at home).
+  static constexpr std::uint32_t kUnsized = 2;
 };
 static_assert(sizeof(Attr) == 120);
 

@@ -1,6 +1,8 @@
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +27,12 @@ int open_node(const NodeTable::Node& node, std::uint32_t flags, UniqueFd& fd) {
   return fd ? 0 : errno;
 }
 
+// Files that a program makes up when they are read.
+bool is_unsized(int fd, const Attr& attr) {
+  struct statfs fs {};
+  return attr.size == 0 && ::fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
+}
+
 bool valid_range(const RangeBody& body) {
   constexpr std::uint64_t kMax = INT64_MAX;
   return body.offset <= kMax && body.size <= kMax - body.offset;
@@ -42,6 +50,7 @@ int on_open(Call& call) {
   if (const int error = open_node(node, body.flags, fd); error != 0) return error;
   OpenReply reply;
   if (const int error = call.session.stat().describe(*fd, "", reply.attr); error != 0) return error;
+  if (is_unsized(*fd, reply.attr)) reply.attr.flags |= Attr::kUnsized;
   reply.handle = call.session.add_handle(
       call.head.node, std::make_shared<const UniqueFd>(std::move(fd)), body.flags, node.fd);
   call.reply.append(reply);

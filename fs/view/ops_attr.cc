@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "fs/view/criu_caller.h"
 #include "fs/view/view_ops.h"
 #include "ssid/wire/carrier/held_file.h"
 
@@ -86,6 +87,13 @@ void ViewOps::setattr(fuse_req_t request, fuse_ino_t ino, struct stat* st, int v
 void ViewOps::statfs(fuse_req_t request, fuse_ino_t ino) {
   ViewFs& fs = fs_of(request);
   const ViewNodePtr asked_of = fs.nodes_.get(ino);
+  // It asks this of each file of each process, to see which kind of file system it is; which the
+  // kernel adds.
+  if (is_criu(fuse_req_ctx(request)->pid)) {
+    const struct statvfs nothing {};
+    fuse_reply_statfs(request, &nothing);
+    return;
+  }
   const ViewNodePtr& node = asked_of->is_only_here() ? fs.nodes_.root() : asked_of;
   Remote::Reply reply;
   const int error = fs.remote_.call(ask(request, Op::kStatfs, node.get()), {}, reply);

@@ -17,6 +17,7 @@ int ViewOps::open_at_home(fuse_req_t request, const ViewNodePtr& node, fuse_file
   const OpenBody body{flags, 0};
   const OpenHeldBody of_held{fs.expected_opening(asked.caller, *node), flags, 0};
   const bool held = of_held.id != 0;
+  if (!held && fs.open_for_criu(node, asked.caller, info)) return 0;
   if (held) asked.op = Op::kOpenHeld;
   if ((flags & O_TRUNC) != 0) fs.remote_.note_change();
   Remote::Reply reply;

@@ -442,11 +442,14 @@ ViewHandle* ViewFs::new_handle(const ViewNodePtr& node, std::uint32_t flags, boo
 
 void ViewFs::opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr,
                     std::uint64_t changes, fuse_file_info& info, bool alone) {
-  info.fh = reinterpret_cast<std::uintptr_t>(new_handle(node, flags, false));
+  ViewHandle* const handle = new_handle(node, flags, false);
+  info.fh = reinterpret_cast<std::uintptr_t>(handle);
+  handle->counted = true;
   bool look = false;
   bool changed = false;
   {
     std::lock_guard lock(node->mutex);
+    ++node->open_at_home;
     changed = version_of(node->known) != version_of(attr);
     if ((flags & O_ACCMODE) == O_RDONLY && !alone && !changed && !node->twin_asked &&
         twins_.may_have_one(attr)) {
@@ -458,7 +461,8 @@ void ViewFs::opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& at
   info.keep_cache = changed ? 0 : 1;
   // The kernel would keep an append at the end that it knows of, which may not be where it went.
   // (Not for one who could map the file, which such an opening does not allow.)
-  info.direct_io = (flags & O_APPEND) != 0 && (flags & O_ACCMODE) == O_WRONLY ? 1 : 0;
+  const bool appends = (flags & O_APPEND) != 0 && (flags & O_ACCMODE) == O_WRONLY;
+  info.direct_io = appends || (attr.flags & Attr::kUnsized) != 0 ? 1 : 0;
   if (changed) fuse_lowlevel_notify_inval_inode(session_, nodes_.kernel_id(*node), -1, 0);
   if (look) twins_.look_for(node);
 }
@@ -484,6 +488,10 @@ void ViewFs::release(ViewHandle* handle) {
   }
   if (later.session != 0 && remote_.call(request, {}, reply) == EHOSTDOWN) {
     remote_.tell_later(later, {});
+  }
+  if (handle->counted) {
+    std::lock_guard lock(handle->node->mutex);
+    --handle->node->open_at_home;
   }
   {
     std::lock_guard lock(handles_mutex_);

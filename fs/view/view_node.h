@@ -46,6 +46,7 @@ struct ViewNode {
   std::uint64_t known_changes = 0;
   std::shared_ptr<TwinFile> twin;       // the identical local file, if there is one
   std::int64_t no_xattrs_until_ms = 0;  // home said so; 0: it may have some
+  std::uint32_t open_at_home = 0;       // open files, of this view, that home was asked for
   bool twin_asked = false;  // a search for the twin of `known` is under way or was in vain
   std::map<std::uint64_t, ProcessLocks> record_locks;  // by owner; for a store that forgot
 };
@@ -55,7 +56,8 @@ struct ViewHandle {
   ViewNodePtr node;
   std::uint32_t flags = 0;
   bool directory = false;
-  // Guarded by `mutex`.
+  bool counted = false;  // in its node's open_at_home
+  // Guarded by `mutex`. Serial 0: home is asked for it when it is needed there.
   std::mutex mutex;
   std::uint64_t store_id = 0;
   std::uint64_t store_serial = 0;

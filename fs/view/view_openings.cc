@@ -1,11 +1,12 @@
-// A view's guests that wait to open a file which somebody has a lease of, and what home holds for
-// processes that are being rebuilt here.
+// Openings that are not simply home's: by guests that wait to open a file which somebody has a
+// lease of, by criu, and of what home holds for processes that are being rebuilt here.
 #include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
 
+#include "fs/view/criu_caller.h"
 #include "fs/view/view_ops.h"
 #include "ssid/base/proc_status.h"
 
@@ -17,6 +18,23 @@ namespace {
 constexpr std::chrono::milliseconds kLetGoWithin{200};
 
 }  // namespace
+
+bool ViewFs::open_for_criu(const ViewNodePtr& node, const Caller& caller, fuse_file_info& info) {
+  constexpr int kLargeFile = 0100000;  // the kernel's; O_LARGEFILE is 0 for 64-bit programs
+  constexpr int kHarmless = kLargeFile | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  if ((info.flags & ~kHarmless) != O_RDONLY) return false;
+  {
+    std::lock_guard lock(node->mutex);
+    if (node->open_at_home == 0) return false;
+  }
+  Attr attr;
+  if (known(*node, attr) <= 0 || (attr.flags & Attr::kUnsized) != 0) return false;
+  if (!is_criu(caller.thread)) return false;
+  info.fh = reinterpret_cast<std::uintptr_t>(
+      new_handle(node, static_cast<std::uint32_t>(info.flags), false));
+  info.keep_cache = 1;
+  return true;
+}
 
 // Without O_NONBLOCK as long as it takes. With it, for what the guest has given up and home has
 // still.
