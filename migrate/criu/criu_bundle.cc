@@ -27,8 +27,7 @@ bool up_to_date(const CriuFiles& criu, const fs::path& dir) {
   std::error_code ec;
   const auto made = fs::last_write_time(dir / "complete", ec);
   return !ec && made >= fs::last_write_time(criu.program, ec) && !ec &&
-         made >= fs::last_write_time(criu.limits_library, ec) && !ec &&
-         fs::exists(dir / kCriuLimitsLibrary, ec);
+         made >= fs::last_write_time(criu.library, ec) && !ec && fs::exists(dir / kCriuLibrary, ec);
 }
 
 }  // namespace
@@ -41,7 +40,7 @@ Result<> make_criu_bundle(const CriuFiles& criu, const std::string& dir) {
   if (ec) return Error("make " + dir + ": " + ec.message());
   SSI_ASSIGN(const std::string list, run_to_end({kLoader, "--list", criu.program}));
   SSI_TRY(copy_over(criu.program, fs::path(dir) / "criu"));
-  SSI_TRY(copy_over(criu.limits_library, fs::path(dir) / kCriuLimitsLibrary));
+  SSI_TRY(copy_over(criu.library, fs::path(dir) / kCriuLibrary));
   SSI_TRY(copy_over(kLoader, fs::path(dir) / "ld.so"));
   static const std::regex library(R"(=> (/\S+))");
   std::istringstream lines(list);

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "migrate/criu/criu_limits.h"
+#include "migrate/criu/criu_library.h"
 #include "ssid/base/result.h"
 
 namespace ssi::migrate {

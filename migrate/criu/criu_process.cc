@@ -21,8 +21,8 @@ Result<LocalCriu> LocalCriu::start(const CriuFiles& criu, int images_fd, std::sp
   SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
   SpawnOptions options;
   if (ipc == IpcNamespace::kOwn) options.argv = {"/usr/bin/unshare", "--ipc"};
-  if (criu_needs_limits_library()) {
-    options.argv.insert(options.argv.end(), {"/usr/bin/env", "LD_PRELOAD=" + criu.limits_library});
+  if (criu_needs_limits()) {
+    options.argv.insert(options.argv.end(), {"/usr/bin/env", "LD_PRELOAD=" + criu.library});
   }
   for (const char* word :
        {criu.program.c_str(), "--no-default-config", kCriuValidation, "swrk", "3"}) {

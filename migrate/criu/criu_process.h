@@ -6,7 +6,7 @@
 #include <span>
 #include <string>
 
-#include "migrate/criu/criu_limits.h"
+#include "migrate/criu/criu_library.h"
 #include "migrate/criu/criu_rpc.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"

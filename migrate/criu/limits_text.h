@@ -1,5 +1,5 @@
 // /proc/PID/limits, as the kernel writes it: a line of titles, then one for each resource, in the
-// order of their numbers. Pure; without the library of C++, for limits_for_criu.cc.
+// order of their numbers. Pure; without the library of C++, for calls_of_criu.cc.
 #pragma once
 
 #include <sys/resource.h>

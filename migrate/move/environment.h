@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "migrate/criu/criu_limits.h"
+#include "migrate/criu/criu_library.h"
 #include "migrate/fds/held_file.h"
 #include "migrate/freezer/freezer_cgroup.h"
 #include "migrate/move/ticket.h"

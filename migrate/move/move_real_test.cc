@@ -30,8 +30,7 @@ namespace {
 namespace fs = std::filesystem;
 
 CriuFiles criu_files() {
-  return {std::getenv("SSID_CRIU"),
-          std::string(std::getenv("SSID_BIN")) + "/" + kCriuLimitsLibrary};
+  return {std::getenv("SSID_CRIU"), std::string(std::getenv("SSID_BIN")) + "/" + kCriuLibrary};
 }
 
 class SocketLink : public MoveLink {

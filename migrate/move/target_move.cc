@@ -23,6 +23,7 @@
 #include "migrate/fds/process_locks.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/move/connection_images.h"
+#include "migrate/move/given_memory.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
@@ -103,6 +104,7 @@ class TargetMove {
     SSI_TRY(take_images(images, staged));
     SSI_TRY(step_fault(SSI_FAULT("migrate.target_received")));
     const auto since = Clock::now();
+    SSI_TRY(given_memory_.hand_over(staged, images));
     SSI_ASSIGN(const StagedMemory* const memory, staged.of(first_process()));
     auto restored = restore(images, *memory);
     restore_us_ = static_cast<std::uint64_t>(
@@ -137,7 +139,10 @@ class TargetMove {
 
   // The memory that is sent while the process runs.
   Result<> take_early(const ImageDir& images, StagedUnit& staged) {
-    if (streams_.empty() && !holds_files_) SSI_TRY(start_criu(images));
+    // Of several, memory is given to it that comes only now.
+    if (streams_.empty() && !holds_files_ && ticket_.processes == 1) {
+      SSI_TRY(start_criu(images, staged));
+    }
     PageStreamParser parser(staged);
     for (;;) {
       SSI_ASSIGN(const auto frame, link_.receive());
@@ -180,7 +185,7 @@ class TargetMove {
         if (criu_ && !frozen->streams.empty()) return Error("streams came too late");
         for (StreamRef& s : frozen->streams) streams_.push_back(std::move(s));
         frozen_since_ = Clock::now();
-        SSI_TRY(on_frozen(images));
+        SSI_TRY(on_frozen(images, staged));
       } else if (auto* done = std::get_if<DumpDone>(&message)) {
         memory_bytes_ = pages.bytes();
         if (!parser.closed() || done->memory_bytes != pages.bytes()) {
@@ -194,16 +199,16 @@ class TargetMove {
   }
 
   // While criu dumps at the source.
-  Result<> on_frozen(const ImageDir& images) {
+  Result<> on_frozen(const ImageDir& images, const StagedUnit& staged) {
     SSI_TRY(env_.host.refresh_files(ticket_.pid.home));
-    if (!criu_) return start_criu(images);
+    if (!criu_) return start_criu(images, staged);
     return held_.empty() ? Result<>() : Error("the source holds files without having said so");
   }
 
   // criu starts inside the guest's cgroup: whatever it makes is there from birth, and is found (and
   // killed) there whoever dies. It gets the guest's ends of the pipes, which are attached only when
   // nobody else uses them.
-  Result<> start_criu(const ImageDir& images) {
+  Result<> start_criu(const ImageDir& images, const StagedUnit& staged) {
     std::vector<UniqueFd> stream_ends;  // and files
     for (StreamRef& s : streams_) {
       if (s.is_named() && ticket_.pid.home != env_.self) {
@@ -232,6 +237,7 @@ class TargetMove {
       stream_ends.push_back(std::move(end));
     }
     SSI_TRY(open_held_files(stream_ends));
+    SSI_TRY(given_memory_.add_to(stream_ends, kCriuFirstExtraFd, staged));
     SSI_TRY(watchers_.watch_deleted(stream_ends));
     watchers_.give(inherit_, stream_ends);
     SSI_ASSIGN(SocketPair rpc, make_socket_pair(SOCK_SEQPACKET));
@@ -536,6 +542,7 @@ class TargetMove {
   std::vector<fds::HeldFile> held_;
   std::vector<fds::MovedPty> ptys_;
   std::vector<TimerSlack> slacks_;
+  GivenMemory given_memory_;
   TargetShm shm_files_;
   FreezerCgroup cgroup_;
   RealmClient realm_;

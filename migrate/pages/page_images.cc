@@ -41,9 +41,12 @@ Result<UniqueFd> make_file(int dir, const std::string& name) {
 }  // namespace
 
 Result<> PageImages::on_open(PageOwner owner) {
+  if (owner.kind == PageOwner::Kind::kAnonymous) return Error("memory out of turn");
   SSI_TRY(flush_map());
   owner_ = owner;
-  SSI_ASSIGN(memory_, staged_.of(owner));
+  given_ = staged_.is_anonymous(owner);
+  SSI_ASSIGN(memory_,
+             staged_.of(given_ ? PageOwner{PageOwner::Kind::kAnonymous, owner.id} : owner));
   const std::string id = std::to_string(owner.id);
   const std::uint32_t pages_id = next_pages_id_++;
   SSI_ASSIGN(map_, make_file(dir_fd_, owner.kind == PageOwner::Kind::kProcess
@@ -61,6 +64,11 @@ Result<> PageImages::on_open(PageOwner owner) {
 Result<> PageImages::on_run(const PageRun& run) {
   PageRun entry = run;
   to_staged_ = run.lazy() && owner_ == PageOwner{PageOwner::Kind::kProcess, alone_};
+  if (given_) {
+    to_staged_ = true;
+    if (run.has_data()) SSI_TRY(memory_->begin(run.range()));
+    return memory_->keep(run.range());
+  }
   if (to_staged_) {
     if (run.has_data()) SSI_TRY(memory_->begin(run.range()));
     SSI_TRY(memory_->keep(run.range()));

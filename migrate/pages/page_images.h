@@ -2,8 +2,9 @@
 // from a page stream, as `criu page-server` would, while the dump still runs at the source. Pages
 // that come without their content are taken from the staged memory. Of a process that moves alone,
 // what criu can restore without its content goes to the staged memory instead: the images only name
-// it. Owned by the target's mover thread. Source of the formats: criu's images/pagemap.proto,
-// include/magic.h.
+// it. Anonymous shared memory that was sent ahead is the staged memory itself, and the images have
+// no pages of it. Owned by the target's mover thread. Source of the formats: criu's
+// images/pagemap.proto, include/magic.h.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +40,7 @@ class PageImages : public PageStreamHandler {
   PageOwner owner_;
   StagedMemory* memory_ = nullptr;  // of this owner
   bool to_staged_ = false;
+  bool given_ = false;
   PageRun entry_;  // not yet in map_buffer_: the next run may continue it
   UniqueFd map_;
   UniqueFd pages_;

@@ -36,7 +36,7 @@ PageHeader header(std::uint32_t cmd, std::uint64_t pages, std::uint64_t vaddr, P
 
 Result<PageOwner> owner_of(std::uint64_t dst_id) {
   PageOwner owner{static_cast<PageOwner::Kind>(dst_id & 0xff), dst_id >> 8};
-  if (owner.kind != PageOwner::Kind::kProcess && owner.kind != PageOwner::Kind::kShmem) {
+  if (owner.kind < PageOwner::Kind::kProcess || owner.kind > PageOwner::Kind::kAnonymous) {
     return Error("page stream: unknown kind of memory " + std::to_string(dst_id & 0xff));
   }
   return owner;

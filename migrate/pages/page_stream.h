@@ -18,7 +18,11 @@ namespace ssi::migrate {
 
 // Whose pages: a process's memory or a shared memory segment, with its CRIU id.
 struct PageOwner {
-  enum class Kind : std::uint8_t { kProcess = 1, kShmem = 2 };
+  enum class Kind : std::uint8_t {
+    kProcess = 1,
+    kShmem = 2,      // by its inode, as criu calls it
+    kAnonymous = 3,  // the same, of MAP_SHARED | MAP_ANONYMOUS; only where it is sent ahead
+  };
   Kind kind = Kind::kProcess;
   std::uint64_t id = 0;
   auto operator<=>(const PageOwner&) const = default;

@@ -74,7 +74,7 @@ UniqueFd receive_fd(int socket) {
 }
 
 StagedMemory staged(char* memory) {
-  auto made = StagedMemory::create(1u << 30).value();
+  auto made = StagedMemory::create(1u << 30, StagedMemory::Layout::kAsItComes).value();
   std::vector<std::uint8_t> page(kPageBytes);
   // Not in order, as pages come that are sent again.
   for (std::size_t step : {std::size_t{1}, std::size_t{0}}) {
@@ -223,7 +223,7 @@ TEST_CASE("a process that ends before it has touched everything ends its pager")
 }
 
 TEST_CASE("a damaged index is refused") {
-  auto data = StagedMemory::create(1u << 30).value();
+  auto data = StagedMemory::create(1u << 30, StagedMemory::Layout::kAsItComes).value();
   REQUIRE(data.begin({0x1000, 0x3000}).ok());
   for (const StagedPiece bad :
        {StagedPiece{{0x1000, 0x1000}, 0}, StagedPiece{{0x1000, 0x2001}, 0},

@@ -6,8 +6,30 @@ Result<StagedMemory*> StagedUnit::of(PageOwner owner) {
   const auto known = memories_.find(owner);
   if (known != memories_.end()) return &known->second;
   if (memories_.size() == kOwnersMax) return Error("memory of too many processes");
-  SSI_ASSIGN(StagedMemory memory, StagedMemory::create(bytes_max_));
+  const auto layout = owner.kind == PageOwner::Kind::kAnonymous ? StagedMemory::Layout::kAsItIs
+                                                                : StagedMemory::Layout::kAsItComes;
+  SSI_ASSIGN(StagedMemory memory, StagedMemory::create(bytes_max_, layout));
   return &memories_.emplace(owner, std::move(memory)).first->second;
+}
+
+std::vector<std::pair<std::uint64_t, int>> StagedUnit::anonymous() const {
+  std::vector<std::pair<std::uint64_t, int>> files;
+  for (const auto& [owner, memory] : memories_) {
+    if (owner.kind == PageOwner::Kind::kAnonymous) files.emplace_back(owner.id, memory.data_fd());
+  }
+  return files;
+}
+
+bool StagedUnit::is_anonymous(PageOwner owner) const {
+  return owner.kind == PageOwner::Kind::kShmem &&
+         memories_.contains({PageOwner::Kind::kAnonymous, owner.id});
+}
+
+Result<> StagedUnit::drop_others() {
+  for (auto& [owner, memory] : memories_) {
+    if (owner.kind == PageOwner::Kind::kAnonymous) SSI_TRY(memory.drop_others());
+  }
+  return {};
 }
 
 Result<> StagedUnit::on_open(PageOwner owner) {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <utility>
+#include <vector>
 
 #include "migrate/pages/page_stream.h"
 #include "migrate/pages/staged_memory.h"
@@ -26,6 +28,12 @@ class StagedUnit : public PageStreamHandler {
 
   // Made if there is none yet; owned by this.
   Result<StagedMemory*> of(PageOwner owner);
+  // Anonymous shared memory that was sent ahead: it can be given to those that are rebuilt, as it
+  // is. Its inode at the source, and its file.
+  std::vector<std::pair<std::uint64_t, int>> anonymous() const;
+  bool is_anonymous(PageOwner owner) const;
+  // It has nothing any more but what was kept.
+  Result<> drop_others();
   std::uint64_t received_bytes() const { return received_bytes_; }
 
  private:

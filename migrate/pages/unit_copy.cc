@@ -11,6 +11,7 @@
 #include <fstream>
 #include <string_view>
 
+#include "migrate/criu/memfd_image.h"
 #include "migrate/pages/pagemap_scan.h"
 
 namespace ssi::migrate {
@@ -19,6 +20,7 @@ namespace {
 constexpr std::size_t kFrameBytes = 1u << 20;
 constexpr std::size_t kReadBytes = 256 * kPageBytes;
 constexpr int kPassesMax = 6;
+constexpr std::size_t kAnonymousMax = 64;  // each is a descriptor of the criu that rebuilds
 // So little that the freeze is not made noticeably longer by it.
 constexpr std::uint64_t kEnoughBytes = 2u << 20;
 constexpr pagemap::Wanted kOwnPages{.all = pagemap::kFile | pagemap::kZeroPage,
@@ -48,6 +50,12 @@ bool parse(const std::string& line, Mapping& m) {
 // That criu dumps with its content.
 bool is_shared_memory(const Mapping& m) {
   return m.shared && (m.name.starts_with("/dev/zero") || m.name.starts_with("/memfd:"));
+}
+
+// Restored by criu, it has a name.
+bool is_anonymous(const Mapping& m) {
+  return m.name.starts_with("/dev/zero") ||
+         m.name == "/memfd:" + std::string(kAnonymousMemfdName) + " (deleted)";
 }
 
 bool is_private_memory(const Mapping& m) {
@@ -96,6 +104,7 @@ Result<> UnitCopy::pass() {
                     m.area.end);
       UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
       if (fd) shared.emplace(m.inode, std::move(fd));
+      if (is_anonymous(m) && anonymous_.size() < kAnonymousMax) anonymous_.insert(m.inode);
     }
   }
   for (const auto& [inode, fd] : shared) {
@@ -180,7 +189,9 @@ Result<> UnitCopy::append(PageOwner owner, std::uint64_t address,
     used_ += size;
   };
   if (open_ != owner) {
-    const PageHeader open = open_header(owner);
+    const bool anonymous = owner.kind == PageOwner::Kind::kShmem && anonymous_.contains(owner.id);
+    const PageHeader open =
+        open_header(anonymous ? PageOwner{PageOwner::Kind::kAnonymous, owner.id} : owner);
     put(open.data(), open.size());
     open_ = owner;
   }

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -43,6 +44,7 @@ class UnitCopy {
   const std::vector<Process> processes_;
   Send send_;
   SentPages sent_;
+  std::set<std::uint64_t> anonymous_;             // inodes
   PageOwner open_{PageOwner::Kind::kProcess, 0};  // the last one named in the stream
   std::string why_not_;
   std::vector<std::uint8_t> read_;

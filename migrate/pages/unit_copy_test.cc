@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,6 +64,7 @@ TEST_CASE("unit copy: private and shared memory of two processes, the second tim
   std::fill(own, own + kBytes, 'p');
   const pid_t child = ::fork();
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     own[5] = 'c';
     shared[3 * kPageBytes] = 'c';
     for (;;) ::pause();
@@ -76,8 +78,10 @@ TEST_CASE("unit copy: private and shared memory of two processes, the second tim
   CHECK(copy.sent_bytes() == target.staged.received_bytes());
   const PageOwner segment{PageOwner::Kind::kShmem, inode_of(shared)};
   const auto address = reinterpret_cast<std::uint64_t>(own);
-  CHECK(target.at(segment, kPageBytes) == 's');
-  CHECK(target.at(segment, 3 * kPageBytes) == 'c');
+  CHECK(target.staged.is_anonymous(segment));
+  const PageOwner anonymous{PageOwner::Kind::kAnonymous, segment.id};
+  CHECK(target.at(anonymous, kPageBytes) == 's');
+  CHECK(target.at(anonymous, 3 * kPageBytes) == 'c');
   CHECK(target.at(first, address + 5) == 'p');
   CHECK(target.at(second, address + 5) == 'c');
   // Nothing of what was sent is news, but what changes.

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "migrate/criu/criu_arguments.h"
-#include "migrate/criu/criu_limits.h"
+#include "migrate/criu/criu_library.h"
 #include "migrate/realm/realm_protocol.h"
 
 namespace ssi::migrate {
@@ -34,13 +34,13 @@ void become_criu(const std::string& criu_dir, std::span<const int> fds) {
   const std::string loader = criu_dir + "/ld.so";
   const std::string criu = criu_dir + "/criu";
   char fd_text[] = {static_cast<char>('0' + kCriuRpcFd), '\0'};
-  const std::string limits = criu_dir + "/" + kCriuLimitsLibrary;
-  std::vector<const char*> argv = {loader.c_str(), "--library-path", criu_dir.c_str()};
-  if (criu_needs_limits_library()) argv.insert(argv.end(), {"--preload", limits.c_str()});
-  argv.insert(argv.end(),
-              {criu.c_str(), "--no-default-config", kCriuValidation, "swrk", fd_text, nullptr});
+  const std::string library = criu_dir + "/" + kCriuLibrary;
+  const char* argv[] = {
+      loader.c_str(), "--library-path",      criu_dir.c_str(), "--preload", library.c_str(),
+      criu.c_str(),   "--no-default-config", kCriuValidation,  "swrk",      fd_text,
+      nullptr};
   const char* envp[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", nullptr};
-  ::execve(loader.c_str(), const_cast<char**>(argv.data()), const_cast<char**>(envp));
+  ::execve(loader.c_str(), const_cast<char**>(argv), const_cast<char**>(envp));
   ::_exit(127);
 }
 

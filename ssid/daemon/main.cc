@@ -50,7 +50,7 @@ Result<> prepare_machine(const DaemonPaths& paths) {
     if (*dir)
       std::filesystem::permissions(paths.run_dir + dir, std::filesystem::perms::owner_all, ec);
   }
-  const migrate::CriuFiles criu{paths.criu, paths.program_dir + "/" + migrate::kCriuLimitsLibrary};
+  const migrate::CriuFiles criu{paths.criu, paths.program_dir + "/" + migrate::kCriuLibrary};
   SSI_TRY(migrate::make_criu_bundle(criu, paths.run_dir + "/criu").context("criu"));
   if (::access("/run/criu.kdat", R_OK) != 0) {
     if (auto checked = run_to_end({paths.criu, "--no-default-config", "check"}); !checked) {

@@ -89,7 +89,7 @@ ProcessControl::ProcessControl(asio::io_context& io, GroupPort& group, migrate::
       stop_reports_(io, stop_handlers()),
       deputies_(io, deputy_handlers()),
       moves_(io, freezer_, streams_, files_, std::move(tls), options_.link_timeouts,
-             {paths_.criu, paths_.program_dir + "/" + migrate::kCriuLimitsLibrary},
+             {paths_.criu, paths_.program_dir + "/" + migrate::kCriuLibrary},
              paths_.run_dir + "/images", migrate::userfaultfd_by(paths_.program_dir + "/ssid-uffd"),
              move_handlers()),
       births_(birth_handlers()),

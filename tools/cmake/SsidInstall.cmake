@@ -31,7 +31,7 @@ function(ssid_install_manual packaging)
   install(FILES ${completion}/ssid ${links} DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 endfunction()
 
-set(SSID_LIB_MODULES ssid-criu-limits)
+set(SSID_LIB_MODULES ssid-criu-calls)
 
 function(ssid_install_rules)
   ssid_install_programs(sbin ${SSID_SBIN_PROGRAMS})

@@ -1,17 +1,23 @@
-// Loaded into a dumping criu where root lacks CAP_SYS_RESOURCE, as in a container (criu_limits.h).
-// The kernel tells prlimit(2) of a process of another user to nobody there; criu gives up then.
-// /proc tells everybody: what is refused is read there. All other calls are what they are.
+// Loaded into criu (criu_library.h). Where root lacks CAP_SYS_RESOURCE, as in a container, the
+// kernel tells prlimit(2) of a process of another user to nobody; a dumping criu gives up then.
+// /proc tells everybody: what is refused is read there. A file in memory whose name says so is not
+// made, but is a descriptor of the criu that was started, filled already. All other calls are what
+// they are.
 //
-// criu asks by syscall(2), which this takes the place of. It uses the C library only, as criu does.
+// criu asks by syscall(2) and memfd_create(2), of which this takes the place. It uses the C library
+// only, as criu does.
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "migrate/criu/given_memory_name.h"
 #include "migrate/criu/limits_text.h"
 
 namespace {
@@ -56,6 +62,20 @@ bool read_limits(const Call& call) {
   return true;
 }
 
+// criu makes it in one of the processes that it rebuilds, which are its children and have closed
+// what they inherited.
+pid_t started_pid = 0;
+[[gnu::constructor]] void remember_pid() { started_pid = ::getpid(); }
+
+// -1: it is none of those.
+int given_memory(const char* name) {
+  const std::size_t prefix = ::strlen(ssi::migrate::kGivenMemfdPrefix);
+  if (::strncmp(name, ssi::migrate::kGivenMemfdPrefix, prefix) != 0) return -1;
+  char path[64];
+  (void)::snprintf(path, sizeof path, "/proc/%d/fd/%d", started_pid, ::atoi(name + prefix));
+  return ::open(path, O_RDWR);
+}
+
 }  // namespace
 
 extern "C" long syscall(long number, ...) noexcept {
@@ -64,9 +84,17 @@ extern "C" long syscall(long number, ...) noexcept {
   va_start(list, number);
   for (long& argument : call.arguments) argument = va_arg(list, long);
   va_end(list);
+  if (number == SYS_memfd_create) {
+    const int given = given_memory(reinterpret_cast<const char*>(call.arguments[0]));
+    if (given >= 0) return given;
+  }
   const long result = make(call);
   if (result == -EPERM && asks_for_limits(call) && read_limits(call)) return 0;
   if (result >= 0 || result < -4095) return result;
   errno = static_cast<int>(-result);
   return -1;
+}
+
+extern "C" int memfd_create(const char* name, unsigned int flags) noexcept {
+  return static_cast<int>(syscall(SYS_memfd_create, name, flags));
 }
