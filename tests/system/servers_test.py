@@ -52,6 +52,7 @@ http {{
     listen {NGINX_PORT};
     root {NGINX_DIR}/www;
     add_header Settings SETTINGS;
+    location /packed/ {{ alias {NGINX_DIR}/www/; gzip on; gzip_comp_level 9; gzip_types *; }}
     location /slow/ {{ alias {NGINX_DIR}/www/; limit_rate 200k; }}
   }}
 }}
@@ -75,7 +76,7 @@ class Servers(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         if cls.rows:
-            titles = ["server", "moves", "clients", "requests", "median ms", "longest ms", "frozen ms", "at most", "KiB ahead", "KiB frozen"]
+            titles = ["server", "moves", "clients", "requests", "median us", "longest ms", "frozen ms", "at most", "KiB ahead", "KiB frozen"]
             print("\n" + observe.table(titles, cls.rows), flush=True)
 
     # A server
@@ -114,7 +115,7 @@ class Servers(unittest.TestCase):
             self.assertEqual(one.get("connects", one["clients"]), one["clients"], "somebody connected again")
         frozen = [one["frozen_ms"] for one in moved]
         self.rows.append([
-            name, len(moved), sum(one["clients"] for one in saw), sum(one["rounds"] for one in saw), max(one["median_ms"] for one in saw),
+            name, len(moved), sum(one["clients"] for one in saw), sum(one["rounds"] for one in saw), 1000 * max(one["median_ms"] for one in saw),
             max(one["longest_ms"] for one in saw), statistics.median(frozen), max(frozen),
             statistics.median(one["copied_bytes"] for one in moved) / 1024, statistics.median(one["frozen_bytes"] for one in moved) / 1024])
         return saw
@@ -230,7 +231,8 @@ class Servers(unittest.TestCase):
     def workers(self, master):
         return {pid for pid in self.places("nginx") if pid.split(":")[-1] != str(master)}
 
-    def test_nginx(self):
+    def start_nginx(self):
+        """Its PID, and what it has: {path: hash}"""
         www = self.lab.path(1, f"{NGINX_DIR}/www")
         self.lab.run(1, ["install", "-d", "-m", "755", NGINX_DIR, f"{NGINX_DIR}/www"])
         files = {}
@@ -240,8 +242,13 @@ class Servers(unittest.TestCase):
             files[f"/f{size}"] = hashlib.sha256(content).hexdigest()
         self.set_nginx("one")
         self.nginx()
-        pid = self.lab.wait_for(lambda: (www.parent / "nginx.pid").exists() and int((www.parent / "nginx.pid").read_text()), SETTLED_S, "nginx runs")
+        own = www.parent / "nginx.pid"
+        pid = self.lab.wait_for(lambda: own.exists() and int(own.read_text()), SETTLED_S, "nginx runs")
         self.lab.wait_for(lambda: len(self.places("nginx")) == 3, SETTLED_S, "its workers")
+        return pid, files
+
+    def test_nginx(self):
+        pid, files = self.start_nginx()
         words = [f"nginx: master process nginx -c {NGINX_DIR}/nginx.conf", "nginx: worker process"]
         peers = self.web_peers(files)
         # Master and workers share memory: any of them names all, though they are two users'.
@@ -271,8 +278,32 @@ class Servers(unittest.TestCase):
         self.assertEqual(self.said_by(self.get(path)), ["two", digest])
         self.nginx("-s", "quit")
         self.nothing_is_left("nginx")
-        log = (www.parent / "error.log").read_text()
+        log = self.lab.path(1, f"{NGINX_DIR}/error.log").read_text()
         self.assertEqual([line for line in log.split("\n") if "[alert]" in line and "exited on signal 9" not in line], [])
+
+    def test_nginx_is_on_the_list(self):
+        """Nobody says where it is to be: its workers, another user's than the master, have the cluster move all of them."""
+        self.lab.run(1, ["loadlevel", "add", "/usr/sbin/nginx"])
+        self.addCleanup(self.lab.run, 1, ["loadlevel", "remove", "/usr/sbin/nginx"])
+        _, files = self.start_nginx()
+        path, digest = list(files.items())[-1]
+        program = (
+            "import gzip,hashlib,sys,urllib.request as r\n"
+            "asked = r.Request(sys.argv[1], headers={'Accept-Encoding': 'gzip'})\n"
+            "for _ in range(int(sys.argv[3])):\n"
+            "  assert hashlib.sha256(gzip.decompress(r.urlopen(asked, timeout=60).read())).hexdigest() == sys.argv[2]\n")
+        words = [net_peer.PYTHON, "-c", program, f"http://{self.lab.address(1)}:{NGINX_PORT}/packed{path}", digest, "60"]
+        hog = self.lab.popen(1, ["sh", "-c", "while :; do :; done"])
+        try:
+            asking = [subprocess.Popen(self.lab.outside_command(words)) for _ in range(3)]
+            self.lab.wait_for(lambda: sorted(set(self.places("nginx").values())) in ([2], [3]), SETTLED_S, "the cluster has moved it")
+            self.assertEqual([one.wait(60) for one in asking], [0, 0, 0])
+        finally:
+            hog.terminate()
+            hog.wait()
+        self.assertEqual(len(self.places("nginx")), 3)
+        self.nginx("-s", "quit")
+        self.nothing_is_left("nginx")
 
     # A JVM
 
