@@ -128,6 +128,7 @@ struct FdFact {
   bool has_own_clients = false;
   // Of one whose name was deleted, and that is bound to it again where it goes: the path of that.
   std::string former_path{};
+  std::string renamed_to{};   // the path of one whose file has another name than it was bound to
   bool named_sender = false;  // a datagram waits that came from a socket with a name
   bool waits_inside = false;  // one of the process's own sockets waits there to be accepted
 

@@ -426,6 +426,45 @@ TEST_CASE("a unix socket whose other end is ours") {
   close(ends[1]);
 }
 
+TEST_CASE("a unix socket whose file was renamed") {
+  char dir[] = "/tmp/ssid-fds-XXXXXX";
+  REQUIRE(mkdtemp(dir) != nullptr);
+  const std::string at = std::string(dir) + "/s", link = std::string(dir) + "/link";
+  REQUIRE(symlink(dir, link.c_str()) == 0);
+  const auto subject = [&](const std::string& bound, const std::string& now) {
+    return Subject([=] {
+      sockaddr_un name{.sun_family = AF_UNIX, .sun_path = {}};
+      bound.copy(name.sun_path, sizeof name.sun_path - 1);
+      const int listener = socket(AF_UNIX, SOCK_STREAM, 0);
+      (void)!chdir(dir);
+      bind(listener, reinterpret_cast<sockaddr*>(&name), sizeof name);
+      listen(listener, 1);
+      if (bound != now) rename(bound.c_str(), now.c_str());
+      (void)!chdir("/");
+    });
+  };
+  const auto told = [](const Subject& of) { return of.facts().fds.at(0).renamed_to; };
+  const auto gone = [&] { REQUIRE(unlink(at.c_str()) == 0); };
+  CHECK(told(subject(at, at)).empty());
+  gone();
+  CHECK(told(subject(link + "/s", link + "/s")).empty());
+  gone();
+  CHECK(told(subject("./s", "./s")).empty());
+  gone();
+  CHECK(told(subject(at + ".tmp", at)) == at);
+  gone();
+  CHECK(subject(at + ".tmp", at).reason().empty());
+  gone();
+  const std::string relative = ", and whose name is relative";
+  CHECK(subject("s.tmp", at).reason().ends_with("whose file was renamed to " + at + relative));
+  gone();
+  const std::string longer = std::string(dir) + "/" + std::string(100, 's');
+  CHECK(subject(at, longer).reason().ends_with("a name that is too long to be bound again"));
+  REQUIRE(unlink(longer.c_str()) == 0);
+  REQUIRE(unlink(link.c_str()) == 0);
+  REQUIRE(rmdir(dir) == 0);
+}
+
 TEST_CASE("descriptors in flight are the process's, too, and so are those in flight to them") {
   const Subject subject([] {
     int outer[2], inner[2], file[2];

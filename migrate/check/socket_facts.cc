@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -240,6 +241,30 @@ void add_open_sockets(const ProcDir& proc, std::set<fds::SocketInode>& inodes) {
   }
 }
 
+// Has its file another name than the one that it was bound to? Another way there is none.
+bool was_renamed(const ProcDir& proc, const std::string& name, const std::string& path) {
+  if (name.empty() || name.front() == '\0' || path.empty() || name == path) return false;
+  if (name.front() != '/') {
+    return !path.ends_with("/" + name.substr(name.starts_with("./") ? 2 : 0));
+  }
+  const auto now = proc.status("root" + path);
+  if (!now) return false;  // out of its sight
+  const auto bound = proc.status("root" + name);
+  return !bound || bound->st_ino != now->st_ino || bound->st_dev != now->st_dev;
+}
+
+// criu binds it by its name, which it takes from the kernel: the one that was bound. It can be told
+// another.
+std::string why_not_renamed(const std::string& name, const std::string& path) {
+  if (name.front() != '/') {
+    return "whose file was renamed to " + path + ", and whose name is relative";
+  }
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) {
+    return "whose file was renamed to a name that is too long to be bound again";
+  }
+  return {};
+}
+
 }  // namespace
 
 std::string socket_protocol(const std::string& path) {
@@ -358,7 +383,13 @@ Result<> add_unix_facts(const ProcDir& proc, std::vector<FdFact>& fds) {
     fd.named_sender = state.named_sender;
     const bool connection =
         socket->second.is_pair() && socket->second.state == fds::UnixSocket::State::kConnected;
-    if (!connection) fd.former_path = state.former_path;
+    if (!connection) {
+      fd.former_path = state.former_path;
+      if (was_renamed(proc, socket->second.name, state.path)) {
+        fd.renamed_to = state.path;
+        fd.why_not = why_not_renamed(socket->second.name, state.path);
+      }
+    }
     // Whoever else waits at one that listens waits at home's.
     fd.peers = fd.named_at.empty() ? outer_peers(socket->second, table, inside)
                                    : peers_to_answer(socket->second, table, inside);

@@ -35,11 +35,12 @@ bool have_common(const Memory& a, const Memory& b) {
 
 }  // namespace
 
-pid_t unit_root(pid_t pid) {
-  const std::string users = proc_status_line(pid, "Uid");
+pid_t unit_root(pid_t pid, const std::function<bool(pid_t parent)>& may_be_anothers) {
   for (Memory own = memory_of(pid); !own.empty();) {
     const auto job = proc_job(pid);
-    if (!job || job->parent <= 1 || proc_status_line(job->parent, "Uid") != users) break;
+    if (!job || job->parent <= 1) break;
+    const bool same_user = proc_status_line(job->parent, "Uid") == proc_status_line(pid, "Uid");
+    if (!same_user && !may_be_anothers(job->parent)) break;
     Memory parents = memory_of(job->parent);
     if (!have_common(own, parents)) break;
     pid = job->parent;

@@ -4,9 +4,12 @@
 
 #include <sys/types.h>
 
+#include <functional>
+
 namespace ssi::check {
 
-// `pid` itself, if it shares no memory with its parent, or that is another user's.
-pid_t unit_root(pid_t pid);
+// `pid` itself, if it shares no memory with its parent. To a parent that is another user's it goes
+// only if `may_be_anothers` says so of that: a user is not to move what is not his.
+pid_t unit_root(pid_t pid, const std::function<bool(pid_t parent)>& may_be_anothers);
 
 }  // namespace ssi::check

@@ -112,6 +112,14 @@ Result<> apply(const SocketState& state, int socket) {
   return {};
 }
 
+Result<std::string> with_new_names(std::string_view image,
+                                   const std::map<std::string, std::string>& paths) {
+  return change_sockets(image, [&](image::unix_sk_entry& socket) {
+    const auto path = paths.find(key_of(socket));
+    if (path != paths.end()) socket.set_name(path->second + '\0');
+  });
+}
+
 Result<std::string> with_deleted_names(std::string_view image, const std::set<std::string>& keys) {
   return change_sockets(image, [&](image::unix_sk_entry& socket) {
     if (keys.contains(key_of(socket)) && !path_of(socket).empty()) socket.set_deleted(true);

@@ -27,6 +27,11 @@ inline constexpr const char* kQueuesImage = "sk-queues.img";
 Result<std::string> without_messages(std::string_view image,
                                      const std::set<std::uint32_t>& numbers);
 
+// Those with these keys are bound by these paths. criu knows the name that each was bound to only,
+// and would bind it to that again, though its file has been renamed since.
+Result<std::string> with_new_names(std::string_view image,
+                                   const std::map<std::string, std::string>& paths);
+
 // Those with these keys have a name that was deleted. criu does not know that of what was deleted
 // by others at home.
 Result<std::string> with_deleted_names(std::string_view image, const std::set<std::string>& keys);

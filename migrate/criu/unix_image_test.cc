@@ -174,6 +174,17 @@ TEST_CASE("a name that was deleted is told so, and criu's bind to it is announce
   CHECK(after(with_announced_binds(image)).name_dir() == "/.ssid-named-socket/..");
 }
 
+TEST_CASE("one whose file was renamed has its new name") {
+  image::file_entry file = socket(SOCK_STREAM, TCP_LISTEN);
+  auto& s = *file.mutable_usk();
+  s.set_ino(44);
+  s.set_name(std::string("/run/x.tmp\0", 11));
+  const std::string image = "magic123" + framed(file.SerializeAsString());
+  CHECK(after(with_new_names(image, {{"socket:[44]", "/run/x"}})).name() ==
+        std::string("/run/x\0", 7));
+  CHECK(after(with_new_names(image, {{"socket:[45]", "/run/x"}})).name() == s.name());
+}
+
 TEST_CASE("a deleted name that is relative, and one that is abstract") {
   image::file_entry file = socket(SOCK_DGRAM, TCP_CLOSE);
   auto& s = *file.mutable_usk();

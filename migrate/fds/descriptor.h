@@ -8,7 +8,7 @@
 
 namespace ssi::fds {
 
-// Any thread. `pid` in this node's /proc.
+// Any thread. `pid` in this node's /proc. kBusy: it has closed it.
 Result<UniqueFd> descriptor_of(pid_t pid, int number);
 
 }  // namespace ssi::fds

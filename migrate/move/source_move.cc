@@ -233,6 +233,7 @@ class SourceMove {
       accepted_ = facts.accepted;
       datagrams_ = facts.datagrams;
       deleted_sockets_ = facts.deleted_sockets;
+      renamed_sockets_ = facts.renamed_sockets;
       SSI_TRY(export_more(facts));
       if (!facts.sockets.empty()) {
         network_held_ = true;
@@ -251,7 +252,7 @@ class SourceMove {
     SSI_TRY(dump(copy));
     SSI_TRY(set_windows_in_images());
     SSI_TRY(leave_datagrams_at_home());
-    SSI_TRY(set_deleted_in_images());
+    SSI_TRY(set_names_in_images());
     SSI_ASSIGN(carried_, read_carried(*images_, source_.guest ? std::vector<pid_t>() : pids()));
     carried_.frozen_since = frozen_since_;
     SSI_TRY(dump_shm_files());
@@ -335,11 +336,13 @@ class SourceMove {
     return images_->change(
         kQueuesImage, [&](std::string_view image) { return without_messages(image, numbers); });
   }
-  // criu knows of what was deleted where the process is, and not of what was deleted at home.
-  Result<> set_deleted_in_images() {
-    if (deleted_sockets_.empty()) return {};
-    return images_->change(kFilesImage, [&](std::string_view image) {
-      return with_deleted_names(image, deleted_sockets_);
+  // criu knows of what was deleted where the process is, and not of what was deleted at home. Of
+  // what was renamed it knows nothing.
+  Result<> set_names_in_images() {
+    if (deleted_sockets_.empty() && renamed_sockets_.empty()) return {};
+    return images_->change(kFilesImage, [&](std::string_view image) -> Result<std::string> {
+      SSI_ASSIGN(const std::string renamed, with_new_names(image, renamed_sockets_));
+      return with_deleted_names(renamed, deleted_sockets_);
     });
   }
   void let_senders_go() {
@@ -547,6 +550,7 @@ class SourceMove {
   std::vector<StreamRef> accepted_;  // beside the source's own
   std::vector<StreamRef> exported_;  // of these, by us
   std::set<std::string> deleted_sockets_;
+  std::map<std::string, std::string> renamed_sockets_;
   std::vector<fds::ShmFile> shm_files_;
   std::vector<fds::HeldFile> held_;
   std::vector<fds::StillPty> still_ptys_;

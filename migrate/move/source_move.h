@@ -38,6 +38,8 @@ struct FrozenFacts {
   std::map<std::uint64_t, std::uint32_t> datagrams{};
   // Keys of unix sockets whose name was deleted, wherever that was done.
   std::set<std::string> deleted_sockets{};
+  // And of those whose file was renamed: the path that it has now.
+  std::map<std::string, std::string> renamed_sockets{};
 };
 
 // Where the process is before the move.

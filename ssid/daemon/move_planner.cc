@@ -195,6 +195,16 @@ std::set<std::string> deleted_sockets_of(const check::Tree& tree) {
   return keys;
 }
 
+std::map<std::string, std::string> renamed_sockets_of(const check::Tree& tree) {
+  std::map<std::string, std::string> paths;
+  for (const check::ProcessFacts& facts : tree) {
+    for (const FdFact& fd : facts.fds) {
+      if (!fd.renamed_to.empty()) paths[fd.key] = fd.renamed_to;
+    }
+  }
+  return paths;
+}
+
 // That have come since the offer.
 Result<> add_connections(migrate::FrozenFacts& facts, const check::Tree& tree,
                          const std::set<std::string>& known) {
@@ -263,6 +273,7 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
   migrate::FrozenFacts facts{sockets_of(tree), connections_of(tree), std::move(files),
                              check::ptys_to_move(tree)};
   facts.deleted_sockets = deleted_sockets_of(tree);
+  facts.renamed_sockets = renamed_sockets_of(tree);
   const auto ends = keys(tree);
   for (const StreamRef& s : accepted) {
     if (ends.contains(s.key)) facts.accepted.push_back(s);

@@ -10,8 +10,8 @@ namespace ssi {
 namespace {
 
 // What is in a realm is a guest's, or will be one's in a moment.
-pid_t root_of(pid_t local) {
-  return innermost_pid(local) == local ? check::unit_root(local) : local;
+pid_t root_of(pid_t local, const std::function<bool(pid_t parent)>& may_be_anothers) {
+  return innermost_pid(local) == local ? check::unit_root(local, may_be_anothers) : local;
 }
 
 }  // namespace
@@ -37,27 +37,32 @@ void NodeUnits::add_guests(const Guests& guests, const std::map<SsiPid, pid_t>& 
   }
 }
 
-// The root of one that shares memory is looked for once; all that are below it belong to it.
+// The root of one that shares memory is looked for once; all that are below it belong to it. It may
+// be another user's (nginx's workers) if it is enabled itself.
 void NodeUnits::add_sharers(const std::vector<ProcessSample>& processes,
                             const std::function<bool(const ProcessSample&)>& enabled) {
+  std::map<pid_t, const ProcessSample*> by_pid;
+  for (const ProcessSample& p : processes) by_pid[p.key.pid] = &p;
+  const auto is_enabled = [&](pid_t pid) {
+    const auto p = by_pid.find(pid);
+    return p != by_pid.end() && enabled(*p->second);
+  };
   std::map<ProcessKey, pid_t> roots;
   std::set<pid_t> of_units;
   for (const ProcessSample& p : processes) {
     if (p.demand_smoothed <= 0 || units_.contains(p.key.pid) || !enabled(p)) continue;
     const auto known = roots_.find(p.key);
-    const pid_t root = known != roots_.end() ? known->second : root_of(p.key.pid);
+    const pid_t root = known != roots_.end() ? known->second : root_of(p.key.pid, is_enabled);
     roots.emplace(p.key, root);
     if (root != p.key.pid) of_units.insert(root);
   }
   roots_ = std::move(roots);
-  std::map<pid_t, pid_t> parent_of;
-  for (const ProcessSample& p : processes) parent_of[p.key.pid] = p.ppid;
   for (const ProcessSample& p : processes) {
     if (of_units.empty() || units_.contains(p.key.pid)) continue;
     pid_t above = p.key.pid;
     for (int steps = 0; steps < 64 && above > 1 && !of_units.contains(above); ++steps) {
-      const auto parent = parent_of.find(above);
-      above = parent == parent_of.end() ? 0 : parent->second;
+      const auto known = by_pid.find(above);
+      above = known == by_pid.end() ? 0 : known->second->ppid;
     }
     if (!of_units.contains(above)) continue;
     units_[p.key.pid] = {self_, above};

@@ -186,7 +186,8 @@ void loadlevel_why(OpContext& context, const OpCaller& caller, const json& args,
   if (!local) return done(local.error());
   const pid_t here = local->pid();
   json answer{{"pid", pid->to_string()}, {"node", context.group.self().value}};
-  if (auto checked = context.control.check_from_here(*pid, false); !checked) {
+  if (auto checked = context.control.check_from_here(*pid, {.of_root = caller.uid == 0});
+      !checked) {
     answer["cantmove"] = checked.error().message();
   }
   why_it_came(context, *pid, [=, &context](std::vector<std::string> came) {

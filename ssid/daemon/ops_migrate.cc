@@ -107,19 +107,20 @@ void migrate(OpContext& context, const OpCaller& caller, const json& args, OpDon
     }
     return done(Error("it runs on node " + std::to_string(to->value) + " already"));
   }
-  const bool tree = args.value("tree", false);
+  const ProcessControl::Wish wish{.tree = args.value("tree", false),
+                                  .again = args.value("again", false),
+                                  .of_root = caller.uid == 0};
   if (args.value("dry_run", false)) {
-    if (auto checked = context.control.check_from_here(*pid, tree); !checked) {
+    if (auto checked = context.control.check_from_here(*pid, wish); !checked) {
       return done(std::move(checked).error());
     }
     return done(json{
         {"pid", pid->to_string()}, {"from", from.value}, {"to", to->value}, {"dry_run", true}});
   }
-  context.control.migrate_from_here(*pid, *to, {.tree = tree, .again = args.value("again", false)},
-                                    [=](Result<migrate::MoveReport> report) {
-                                      if (!report) return done(report.error());
-                                      done(report_json(*pid, from, *to, *report));
-                                    });
+  context.control.migrate_from_here(*pid, *to, wish, [=](Result<migrate::MoveReport> report) {
+    if (!report) return done(report.error());
+    done(report_json(*pid, from, *to, *report));
+  });
 }
 
 }  // namespace ssi::ops

@@ -175,10 +175,12 @@ Moves::Handlers ProcessControl::move_handlers() {
   return h;
 }
 
-ProcessControl::Mover ProcessControl::mover_of(SsiPid pid, bool tree) const {
-  Mover mover{.pid = pid, .below = tree ? Below::kMovesAlong : Below::kStays};
+ProcessControl::Mover ProcessControl::mover_of(SsiPid pid, const Wish& wish) const {
+  Mover mover{.pid = pid, .below = wish.tree ? Below::kMovesAlong : Below::kStays};
   const GuestRecord* record = guests_.find_with(pid);
-  if (record == nullptr && pid.home == group_.self()) mover.pid.pid = check::unit_root(pid.pid);
+  if (record == nullptr && pid.home == group_.self()) {
+    mover.pid.pid = check::unit_root(pid.pid, [&](pid_t) { return wish.of_root; });
+  }
   if (record == nullptr) return mover;
   mover.pid = record->ticket.pid;
   mover.record = *record;
@@ -264,7 +266,7 @@ void ProcessControl::migrate_from_here(SsiPid wanted, NodeId to, const Wish& wis
   if (!group_.table_valid()) {
     return fail(ErrorCode::kBusy, "the cluster has just changed; try again");
   }
-  const Mover mover = mover_of(wanted, wish.tree);
+  const Mover mover = mover_of(wanted, wish);
   const SsiPid pid = mover.pid;
   if (moves_.is_moving(pid)) return fail(ErrorCode::kBusy, "it is being moved already");
   if (births_.is_busy(pid)) return fail(ErrorCode::kBusy, "it has just started a process");
@@ -300,8 +302,8 @@ void ProcessControl::migrate_from_here(SsiPid wanted, NodeId to, const Wish& wis
       });
 }
 
-Result<> ProcessControl::check_from_here(SsiPid pid, bool tree) const {
-  SSI_TRY(look(mover_of(pid, tree), group_.self()));
+Result<> ProcessControl::check_from_here(SsiPid pid, const Wish& wish) const {
+  SSI_TRY(look(mover_of(pid, wish), group_.self()));
   return {};
 }
 

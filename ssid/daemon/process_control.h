@@ -110,13 +110,14 @@ class ProcessControl {
     bool must_leave = false;
     double demand = 1;
     double source_slowdown = 1;
-    bool tree = false;   // with all that are below it
-    bool again = false;  // the wish was busy before
+    bool tree = false;     // with all that are below it
+    bool again = false;    // the wish was busy before
+    bool of_root = false;  // what shares memory with another user's is moved with that
   };
   // The process runs here. Checks, then moves it; one of a tree that was moved as one: the tree.
   void migrate_from_here(SsiPid pid, NodeId to, const Wish& wish, MigrateDone done);
   // Only the checks; every reason against it.
-  Result<> check_from_here(SsiPid pid, bool tree) const;
+  Result<> check_from_here(SsiPid pid, const Wish& wish) const;
   void serve_link(std::unique_ptr<TlsLink> link) { moves_.serve(std::move(link)); }
 
   // To a guest, wherever it runs.
@@ -156,7 +157,7 @@ class ProcessControl {
     std::optional<GuestRecord> record{};  // of a guest
     GuestPids pids{};
   };
-  Mover mover_of(SsiPid pid, bool tree) const;
+  Mover mover_of(SsiPid pid, const Wish& wish) const;
   Result<PreparedMove> look(const Mover& mover, NodeId to) const;
   // It may stand still already.
   Result<PreparedMove> prepare(const Mover& mover, NodeId to, bool again);

@@ -12,7 +12,7 @@ packages=(
   # run
   corosync fuse3 nftables iproute2 procps util-linux
   # what the demo and the tests move
-  xz-utils openssl perl postgresql
+  xz-utils openssl perl postgresql redis-server nginx default-jdk-headless
   # a person before a terminal: tests/system/tmux_test.py
   tmux vim less
 )
@@ -34,6 +34,22 @@ apt() {
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@"
 }
 
+# without_services PACKAGE...: apt install; what is a service there is neither started now nor at boot. Those who want one start
+# it themselves, on a node of a lab.
+without_services() (
+  local policy=/usr/sbin/policy-rc.d
+  if [[ ! -e $policy ]]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  apt install --no-install-recommends "$@" || return
+  local name
+  for name in "$@"; do
+    [[ ! -e /lib/systemd/system/$name.service ]] || systemctl --quiet disable "$name" || true
+  done
+)
+
 # install_packages NAME...: quick if all are there. One at a time on a machine, whatever the checkout.
 install_packages() {
   [[ -n $(missing_packages "$@") ]] || return 0
@@ -45,7 +61,7 @@ install_packages() {
   if [[ ${#missing[@]} -gt 0 ]]; then
     echo "./dev: installing: ${missing[*]}" >&2
     apt update >.ssid-dev/apt.log 2>&1 &&
-      apt install --no-install-recommends "${missing[@]}" >>.ssid-dev/apt.log 2>&1 ||
+      without_services "${missing[@]}" >>.ssid-dev/apt.log 2>&1 ||
       fail "setup: apt-get install: $(grep -m1 '^E:' .ssid-dev/apt.log || tail -n1 .ssid-dev/apt.log) (.ssid-dev/apt.log)"
   fi
   exec {apt_lock}>&-
