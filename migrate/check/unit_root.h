@@ -9,4 +9,7 @@ namespace ssi::check {
 // `pid` itself, if it shares no memory with its parent, or that is another user's.
 pid_t unit_root(pid_t pid);
 
+// Whether it shares memory with one of its children, so that it can't leave them.
+bool shares_memory_below(pid_t pid);
+
 }  // namespace ssi::check

@@ -35,6 +35,7 @@ struct Family {
     ::kill(below(), SIGKILL);
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
+    if (alone == 0) ::munmap(const_cast<pid_t*>(grandchild), 4096);
   }
   pid_t below() const { return alone != 0 ? alone : *grandchild; }
   pid_t alone = 0;
@@ -51,6 +52,18 @@ TEST_CASE("a unit begins with the topmost process that shares memory with those 
   CHECK(unit_root(::getpid()) == ::getpid());
 }
 
-TEST_CASE("a process that is gone is its own") { CHECK(unit_root(4'000'000) == 4'000'000); }
+TEST_CASE("who shares memory with those below it can't leave them") {
+  const Family apart(false);
+  CHECK(shares_memory_below(apart.child));  // the two of it, with each other
+  CHECK_FALSE(shares_memory_below(apart.below()));
+  CHECK_FALSE(shares_memory_below(::getpid()));
+  const Family with_us(true);
+  CHECK(shares_memory_below(::getpid()));
+}
+
+TEST_CASE("a process that is gone is its own") {
+  CHECK(unit_root(4'000'000) == 4'000'000);
+  CHECK_FALSE(shares_memory_below(4'000'000));
+}
 
 }  // namespace ssi::check
