@@ -49,4 +49,12 @@ pid_t unit_root(pid_t pid, const std::function<bool(pid_t parent)>& may_be_anoth
   return pid;
 }
 
+bool shares_memory_below(pid_t pid) {
+  const Memory own = memory_of(pid);
+  if (own.empty()) return false;
+  const auto below = pids_of_tree(pid);
+  return std::ranges::any_of(
+      below, [&](pid_t other) { return other != pid && have_common(own, memory_of(other)); });
+}
+
 }  // namespace ssi::check

@@ -12,4 +12,7 @@ namespace ssi::check {
 // only if `may_be_anothers` says so of that: a user is not to move what is not his.
 pid_t unit_root(pid_t pid, const std::function<bool(pid_t parent)>& may_be_anothers);
 
+// Whether it shares memory with one of its children, so that it can't leave them.
+bool shares_memory_below(pid_t pid);
+
 }  // namespace ssi::check

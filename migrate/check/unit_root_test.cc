@@ -70,6 +70,18 @@ TEST_CASE("a parent that is another user's") {
   CHECK(asked == std::vector<pid_t>{family.child});
 }
 
-TEST_CASE("a process that is gone is its own") { CHECK(unit_root(4'000'000) == 4'000'000); }
+TEST_CASE("who shares memory with those below it can't leave them") {
+  const Family apart(false);
+  CHECK(shares_memory_below(apart.child));  // the two of it, with each other
+  CHECK_FALSE(shares_memory_below(apart.below));
+  CHECK_FALSE(shares_memory_below(::getpid()));
+  const Family with_us(true);
+  CHECK(shares_memory_below(::getpid()));
+}
+
+TEST_CASE("a process that is gone is its own") {
+  CHECK(unit_root(4'000'000) == 4'000'000);
+  CHECK_FALSE(shares_memory_below(4'000'000));
+}
 
 }  // namespace ssi::check

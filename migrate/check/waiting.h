@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "migrate/net/moved_socket.h"
 #include "ssid/base/result.h"
 
 namespace ssi::check {
@@ -15,6 +16,13 @@ namespace ssi::check {
 // A connection that is being made or was not accepted yet, or a datagram that was not read yet; at
 // any of these processes, which are in one network namespace. kGone: the first has ended.
 Result<bool> anybody_waits_at(const std::vector<pid_t>& pids);
+
+// Where they would come to: the sockets of these processes that listen, or take datagrams.
+Result<std::vector<net::MovedSocket>> doors_of(const std::vector<pid_t>& pids);
+
+// Until nobody waits at them. Who does is taken in only by a process that runs. kBusy: not within
+// 300 ms.
+Result<> await_quiet(const std::vector<pid_t>& pids);
 
 // Of the kernel's list (/proc/PID/net/tcp or udp): pure.
 struct Doors {

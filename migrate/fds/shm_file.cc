@@ -9,7 +9,9 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <set>
 
+#include "migrate/fds/shm_series.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::fds {
@@ -69,12 +71,20 @@ Result<std::vector<ShmFile>> shm_files_of(const std::vector<pid_t>& pids) {
     }
   }
   std::vector<ShmFile> files;
-  for (auto& [name, file] : found) files.push_back(std::move(file));
+  std::set<std::string> open;
+  for (auto& [name, file] : found) {
+    open.insert(name);
+    files.push_back(std::move(file));
+  }
+  for (const std::string& name : closed_shm_files(pids, open)) {
+    files.push_back({pids.front(), "root" + std::string(kShm) + name, name, false});
+  }
   return files;
 }
 
 Result<> dump_shm_file(const ShmFile& file, int images_dir, std::size_t number) {
-  const UniqueFd from(::open(proc_path(file).c_str(), O_RDONLY | O_CLOEXEC));
+  const int no_link = file.open ? 0 : O_NOFOLLOW | O_NONBLOCK;  // those in /proc are to be followed
+  const UniqueFd from(::open(proc_path(file).c_str(), O_RDONLY | O_CLOEXEC | no_link));
   struct stat st {};
   if (!from || ::fstat(*from, &st) != 0) return Error::from_errno("open " + file.name);
   const std::string image = kShmImages + std::to_string(number) + ".img";

@@ -1,6 +1,6 @@
-// Files in /dev/shm (shm_open(3)) that a process has mapped or open. Each realm has a /dev/shm of
-// its own, so they go along like memory: contents, name, mode and owner, and nothing is left
-// behind.
+// Files in /dev/shm (shm_open(3)) that a process has mapped or open, and others of it
+// (shm_series.h). Each realm has a /dev/shm of its own, so they go along like memory: contents,
+// name, mode and owner, and nothing is left behind.
 #pragma once
 
 #include <sys/types.h>
@@ -16,8 +16,9 @@ inline constexpr const char* kShmImages = "ssid-shm-";  // what images of them b
 
 struct ShmFile {
   pid_t pid = 0;      // of one that has it, in this node's /proc
-  std::string where;  // below /proc/PID: "fd/7", "map_files/.."
+  std::string where;  // below /proc/PID: "fd/7", "map_files/..", "root/dev/shm/.."
   std::string name;   // below /dev/shm
+  bool open = true;
 };
 
 // Of all these processes, each once. kRefused: one is not directly in /dev/shm. Any thread.

@@ -2,13 +2,17 @@
 
 #include <doctest/doctest.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <set>
 #include <string>
 
+#include "migrate/fds/shm_series.h"
 #include "ssid/base/unique_fd.h"
 
 namespace ssi::fds {
@@ -66,6 +70,43 @@ TEST_CASE("a shared memory file goes along: name, contents, mode; nothing stays"
   CHECK(std::string(text) == "right at the end");
   // Once more, in the place of the other.
   CHECK(restore_shm_file(*images.fd, "ssid-shm-0.img", *images.fd).ok());
+}
+
+TEST_CASE("one that nobody has open goes along with those of its series") {
+  CHECK(series_of("PostgreSQL.1887782836") == "PostgreSQL.");
+  CHECK(series_of("psm_21467a2f") == "psm_");
+  for (const char* none : {"sem.door", "PostgreSQL.", "notes", "a.b.C"})
+    CHECK(series_of(none).empty());
+  const Dir images;
+  Segment segment;
+  const std::string closed = "ssid_shm_test.1", other = "ssid_shm_test.notes";
+  for (const std::string& name : {closed, other}) {
+    const UniqueFd fd(::shm_open(("/" + name).c_str(), O_RDWR | O_CREAT, 0600));
+    REQUIRE(::write(*fd, "closed", 6) == 6);
+  }
+  const auto names = [](const std::vector<pid_t>& pids) {
+    std::set<std::string> all;
+    const auto files = shm_files_of(pids);
+    REQUIRE(files.ok());
+    for (const ShmFile& file : *files) all.insert(file.name);
+    return all;
+  };
+  CHECK(names({::getpid()}) == std::set{segment.name, closed});
+  const auto files = shm_files_of({::getpid()});
+  REQUIRE(dump_shm_file(files->back(), *images.fd, 0).ok());
+  CHECK(*restore_shm_file(*images.fd, "ssid-shm-0.img", *images.fd) == closed);
+  CHECK(std::filesystem::file_size(images.path + "/" + closed) == 6);
+
+  // Somebody else has one, too: whose it is is not known.
+  const pid_t somebody = ::fork();
+  if (somebody == 0) {
+    for (;;) ::pause();
+  }
+  CHECK(names({::getpid()}) == std::set{segment.name});
+  CHECK(names({::getpid(), somebody}) == std::set{segment.name, closed});
+  ::kill(somebody, SIGKILL);
+  ::waitpid(somebody, nullptr, 0);
+  for (const std::string& name : {closed, other}) ::shm_unlink(("/" + name).c_str());
 }
 
 TEST_CASE("a damaged image of shared memory is refused") {

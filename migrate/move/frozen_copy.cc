@@ -147,6 +147,7 @@ FrozenCopy::~FrozenCopy() { SSI_CHECK(decided_); }
 HeldForLook::~HeldForLook() {
   if (!copy_) return;
   if (auto thawed = copy_->thaw(); !thawed) log_error("thaw: {}", thawed.error().message());
+  let_go_();
 }
 
 FrozenCopy HeldForLook::take() {

@@ -57,11 +57,13 @@ class FrozenCopy {
   bool decided_ = false;
 };
 
-// A copy that was frozen for a closer look: goes on when this ends, unless it was taken.
+// A copy that was frozen for a closer look: goes on when this ends, unless it was taken. `let_go`
+// is called when it goes on.
 class HeldForLook {
  public:
   using Clock = std::chrono::steady_clock;
-  HeldForLook(FrozenCopy copy, Clock::time_point since) : copy_(std::move(copy)), since_(since) {}
+  HeldForLook(FrozenCopy copy, Clock::time_point since, std::function<void()> let_go)
+      : copy_(std::move(copy)), since_(since), let_go_(std::move(let_go)) {}
   HeldForLook(const HeldForLook&) = delete;
   HeldForLook& operator=(const HeldForLook&) = delete;
   ~HeldForLook();
@@ -72,6 +74,7 @@ class HeldForLook {
  private:
   std::optional<FrozenCopy> copy_;
   Clock::time_point since_;
+  std::function<void()> let_go_;
 };
 
 // One of the originals in moving/NAME, in a cgroup of its own.

@@ -33,10 +33,8 @@ namespace ssi::migrate {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-// New clients wait meanwhile.
 constexpr auto kHearTimeout = std::chrono::seconds(3);
 constexpr auto kToRead = std::chrono::milliseconds(5);
-constexpr auto kQuietTimeout = std::chrono::milliseconds(300);
 // A guest that has just arrived has all its memory within seconds.
 constexpr auto kArrivalTimeout = std::chrono::minutes(5);
 
@@ -67,6 +65,7 @@ class SourceMove {
         link_(link),
         ticket_(ticket),
         source_(source),
+        below_(source.below),
         memory_(pids(), env.open_userfaultfd,
                 [this](auto bytes) { return link_.send(MoveFrame::kEarlyPages, bytes); }) {}
 
@@ -126,20 +125,12 @@ class SourceMove {
     if (!source_.has_sockets) return {};
     network_held_ = true;
     SSI_TRY(env_.host.quiet_network(ticket_, source_.doors).context("network"));
-    const auto deadline = Clock::now() + kQuietTimeout;
-    for (;;) {
-      SSI_ASSIGN(const bool waits, source_.anybody_waits());
-      if (!waits) return {};
-      if (Clock::now() > deadline) {
-        return Error(ErrorCode::kBusy, "it does not take the connections or datagrams that wait");
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
+    return source_.await_quiet();
   }
 
   std::vector<pid_t> pids() const {
     std::vector<pid_t> all{source_.host_pid};
-    all.insert(all.end(), source_.below.begin(), source_.below.end());
+    all.insert(all.end(), below_.begin(), below_.end());
     return all;
   }
 
@@ -230,6 +221,7 @@ class SourceMove {
     SSI_ASSIGN(const auto accepted, stop_listening());
     if (source_.check_again) {
       SSI_ASSIGN(const FrozenFacts facts, source_.check_again(accepted));
+      below_ = facts.below;
       accepted_ = facts.accepted;
       datagrams_ = facts.datagrams;
       deleted_sockets_ = facts.deleted_sockets;
@@ -538,6 +530,7 @@ class SourceMove {
   MoveLink& link_;
   const MoveTicket& ticket_;
   const MoveSource& source_;
+  std::vector<pid_t> below_;  // as they are known by now
   SourceMemory memory_;
   std::optional<ImageDir> images_;
   UniqueFd pages_;                       // our end of criu's page stream

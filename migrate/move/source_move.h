@@ -40,6 +40,8 @@ struct FrozenFacts {
   std::set<std::string> deleted_sockets{};
   // And of those whose file was renamed: the path that it has now.
   std::map<std::string, std::string> renamed_sockets{};
+  // As in MoveSource, as they are now: a guest may have begun more, which move along.
+  std::vector<pid_t> below{};
 };
 
 // Where the process is before the move.
@@ -57,10 +59,10 @@ struct MoveSource {
       to_export;  // first move: descriptor numbers in the original
   bool has_system_v_memory = false;
   bool has_sockets = false;  // of the network
-  // Those that anybody may come to: that listen, or take datagrams. Is there somebody whom it has
-  // not taken yet?
+  // Those that anybody may come to: that listen, or take datagrams. Who has come already is to be
+  // taken by it before it stands still.
   std::vector<net::MovedSocket> doors;
-  std::function<Result<bool>()> anybody_waits;
+  std::function<Result<>()> await_quiet;
   // Set: it stands still already, because it could not be looked at while it ran.
   std::unique_ptr<HeldForLook> held;
   bool holds_files = false;  // some are to be held by home meanwhile

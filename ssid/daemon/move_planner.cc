@@ -107,7 +107,7 @@ void add_network(migrate::MoveSource& source, const check::Tree& tree) {
   source.doors = doors_of(tree);
   std::vector<pid_t> pids{source.host_pid};
   pids.insert(pids.end(), source.below.begin(), source.below.end());
-  source.anybody_waits = [pids] { return check::anybody_waits_at(pids); };
+  source.await_quiet = [pids] { return check::await_quiet(pids); };
 }
 
 Result<> add_files(migrate::MoveSource& source, const check::Tree& tree, bool to_home) {
@@ -274,6 +274,7 @@ Result<migrate::FrozenFacts> check_again(const What& what, const Look& before,
                              check::ptys_to_move(tree)};
   facts.deleted_sockets = deleted_sockets_of(tree);
   facts.renamed_sockets = renamed_sockets_of(tree);
+  facts.below = now.below;
   const auto ends = keys(tree);
   for (const StreamRef& s : accepted) {
     if (ends.contains(s.key)) facts.accepted.push_back(s);

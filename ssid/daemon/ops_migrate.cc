@@ -57,8 +57,8 @@ class Wish : public std::enable_shared_from_this<Wish> {
   void tried(Result<json> result) {
     if (result) return responder_->reply(*result);
     const Error& why = result.error();
-    // A tree that changed while it was looked at is looked at once more, while it stands still.
-    const bool once_more = args_.value("tree", false) && !args_.value("again", false);
+    // A unit that changed while it was looked at is looked at once more, while it stands still.
+    const bool once_more = !args_.value("again", false);
     if (why.code() != ErrorCode::kBusy || (!once_more && !args_.value("wait", false))) {
       return responder_->error(why);
     }

@@ -177,6 +177,7 @@ Moves::Handlers ProcessControl::move_handlers() {
 
 ProcessControl::Mover ProcessControl::mover_of(SsiPid pid, const Wish& wish) const {
   Mover mover{.pid = pid, .below = wish.tree ? Below::kMovesAlong : Below::kStays};
+  mover.term = group_.term();
   const GuestRecord* record = guests_.find_with(pid);
   if (record == nullptr && pid.home == group_.self()) {
     mover.pid.pid = check::unit_root(pid.pid, [&](pid_t) { return wish.of_root; });
@@ -206,22 +207,35 @@ Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to, bool
   Mover now = mover;
   TreeToMove tree;
   tree.look = [&] { return look(now, to); };
+  MoveTicket ticket;  // as far as the network asks
+  ticket.pid = mover.pid;
+  ticket.from = group_.self();
+  ticket.to = to;
+  ticket.term = mover.term;
+  tree.let_go = [this, ticket] { release_network(ticket); };
+  const auto hold_quietly = [&](const auto& hold) -> Result<FrozenCopy> {
+    SSI_TRY(quiet_tree(ticket, tree.first));
+    auto copy = hold();
+    if (!copy) tree.let_go();
+    return copy;
+  };
   if (!mover.record) {
-    if (mover.below == Below::kStays) return tree.look();
     tree.first = mover.pid.pid;
+    if (mover.below == Below::kStays && !check::shares_memory_below(tree.first)) return tree.look();
+    const auto who = [&]() -> Result<std::set<pid_t>> {
+      auto pids = check::pids_of_tree(tree.first);
+      SSI_TRY(claims_.claim(mover.pid, pids));
+      return pids;
+    };
+    const CopyName name{mover.pid, kFirstEpoch};
     tree.hold = [&] {
-      return FrozenCopy::freeze_tree(freezer_, {mover.pid, kFirstEpoch}, tree.first,
-                                     [&]() -> Result<std::set<pid_t>> {
-                                       auto pids = check::pids_of_tree(tree.first);
-                                       SSI_TRY(claims_.claim(mover.pid, pids));
-                                       return pids;
-                                     });
+      return hold_quietly([&] { return FrozenCopy::freeze_tree(freezer_, name, tree.first, who); });
     };
     return prepare_tree(tree, again);
   }
   if (mover.pids.first == 0) return tree.look();
   tree.first = mover.pids.first;
-  tree.hold = [&]() -> Result<FrozenCopy> {
+  const auto hold = [&]() -> Result<FrozenCopy> {
     SSI_ASSIGN(auto copy, FrozenCopy::hold_guest(freezer_, mover.record->name()));
     auto frozen = copy.freeze();
     auto inside = copy.cgroup().pids();
@@ -232,6 +246,7 @@ Result<PreparedMove> ProcessControl::prepare(const Mover& mover, NodeId to, bool
     (void)copy.thaw();
     return frozen ? std::move(inside).error() : std::move(frozen).error();
   };
+  tree.hold = [&] { return hold_quietly(hold); };
   return prepare_tree(tree, again);
 }
 

@@ -156,11 +156,14 @@ class ProcessControl {
     Below below = Below::kStays;
     std::optional<GuestRecord> record{};  // of a guest
     GuestPids pids{};
+    std::uint64_t term = 0;  // of the cluster
   };
   Mover mover_of(SsiPid pid, const Wish& wish) const;
   Result<PreparedMove> look(const Mover& mover, NodeId to) const;
   // It may stand still already.
   Result<PreparedMove> prepare(const Mover& mover, NodeId to, bool again);
+  // New clients of a tree that runs wait from now on; returns when it has let in all others.
+  Result<> quiet_tree(const migrate::MoveTicket& ticket, pid_t first);
   Result<Moves::OutgoingMove> outgoing(const Mover& mover, NodeId to, bool again);
   // process_signals.cc
   void to_guest(group::Signal signal);

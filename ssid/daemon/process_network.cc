@@ -2,6 +2,8 @@
 #include <boost/asio/post.hpp>
 #include <future>
 
+#include "migrate/check/proc_dir.h"
+#include "migrate/check/waiting.h"
 #include "migrate/realm/realm_network.h"
 #include "ssid/base/log.h"
 #include "ssid/daemon/process_control.h"
@@ -73,6 +75,19 @@ Result<> ProcessControl::hold_network(const MoveTicket& t,
     return Error(ErrorCode::kTimeout, "home does not answer");
   }
   return future.get();
+}
+
+Result<> ProcessControl::quiet_tree(const MoveTicket& t, pid_t first) {
+  std::vector<pid_t> pids{first};
+  for (const pid_t pid : check::pids_of_tree(first)) {
+    if (pid != first) pids.push_back(pid);
+  }
+  SSI_ASSIGN(const auto doors, check::doors_of(pids));
+  if (doors.empty()) return {};
+  auto quiet = hold_network(t, doors, true).context("network");
+  if (quiet) quiet = check::await_quiet(pids);
+  if (!quiet) release_network(t);
+  return quiet;
 }
 
 void ProcessControl::release_network(const MoveTicket& t) {

@@ -31,7 +31,7 @@ Result<PreparedMove> prepare_tree(const TreeToMove& tree, bool again) {
   }
   const auto since = std::chrono::steady_clock::now();
   SSI_ASSIGN(auto copy, tree.hold());
-  auto held = std::make_unique<migrate::HeldForLook>(std::move(copy), since);
+  auto held = std::make_unique<migrate::HeldForLook>(std::move(copy), since, tree.let_go);
   SSI_ASSIGN(auto prepared, tree.look());
   prepared.source.held = std::move(held);
   return prepared;

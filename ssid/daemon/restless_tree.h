@@ -18,9 +18,12 @@ namespace ssi {
 
 struct TreeToMove {
   pid_t first = 0;  // in this node's /proc
-  // What the planner makes of it: at the moment; `hold`: frozen.
+  // What the planner makes of it at the moment.
   std::function<Result<PreparedMove>()> look;
+  // Frozen, and what must be before that: who waits to be let in can't be when it stands still.
   std::function<Result<migrate::FrozenCopy>()> hold;
+  // What is to be undone of that when it goes on.
+  std::function<void()> let_go;
 };
 
 // Any thread; milliseconds. `again`: it changed between the last look and the freeze.

@@ -14,17 +14,28 @@ from lab import Lab  # noqa: E402
 
 NODES = (1, 2, 3)
 SETTLED_S = 30
-PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "parent.py"
+PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+
+# Comes, is greeted and goes, until it is told that it is enough; says how often it was greeted.
+CLIENT = """
+import select, socket, sys
+greeted = 0
+while not select.select([sys.stdin], [], [], 0)[0]:
+    with socket.create_connection(("127.0.0.1", 7007), timeout=20) as s, s.makefile() as lines:
+        assert lines.readline() == "hello\\n"
+        greeted += 1
+print(greeted)
+"""
 
 
 class Parent:
-    """tests/programs/parent.py, of node 1."""
+    """tests/programs/parent.py, or another, of node 1."""
 
-    def __init__(self, lab, name, user=()):
+    def __init__(self, lab, name, user=(), program="parent.py", arguments=()):
         self.lab = lab
         self.report = f"/tmp/births.{name}"
-        lab.path(1, "/tmp/parent.py").write_bytes(PROGRAM.read_bytes())
-        self.shell = lab.popen(1, [*user, "/usr/bin/python3", "/tmp/parent.py", self.report], stdin=subprocess.DEVNULL)
+        lab.path(1, f"/tmp/{program}").write_bytes((PROGRAMS / program).read_bytes())
+        self.shell = lab.popen(1, [*user, "/usr/bin/python3", f"/tmp/{program}", self.report, *arguments], stdin=subprocess.DEVNULL)
         self.pid = self.hears("parent")
 
     def words(self):
@@ -105,6 +116,34 @@ class Births(unittest.TestCase):
         parent.hears_end_of(other, -9)
         self.gone(other)
         self.assert_ends(parent)
+
+    def test_those_that_come_and_go_while_it_moves_have_their_memory(self):
+        """As a database server's parallel workers: they share memory with it, so they go along, also from home."""
+        parent = Parent(self.lab, "workers", program="workers.py")
+        moves = (2, 3, 1, 2, 1, 3, 2, 3, 1, 2)
+        for to in moves:
+            observe.migrate(self.lab, parent.pid, to)
+        self.assert_none_was_wrong(parent, len(moves))
+
+    def assert_none_was_wrong(self, parent, least):
+        self.kill(parent.pid)
+        self.assertEqual(parent.shell.wait(10), 42)
+        _, done, wrong = parent.words()[-1]
+        self.assertGreater(int(done), least)
+        self.assertEqual(int(wrong), 0)
+
+    def test_those_that_come_and_go_let_clients_in(self):
+        """It is never at rest, and somebody new comes to it all the time, also while it is looked at."""
+        parent = Parent(self.lab, "servers", program="workers.py", arguments=["7007"])
+        clients = [self.lab.popen(1, ["/usr/bin/python3", "-c", CLIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        moves = (2, 3, 1, 2, 1, 3)
+        for to in moves:
+            observe.migrate(self.lab, parent.pid, to)
+        for client in clients:
+            said, _ = client.communicate("enough\n", timeout=30)
+            self.assertEqual(client.returncode, 0)
+            self.assertGreater(int(said), 10 * len(moves))
+        self.assert_none_was_wrong(parent, len(moves))
 
     def test_children_of_children_and_daemons(self):
         parent = self.parent(2)

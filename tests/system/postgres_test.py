@@ -13,20 +13,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import observe  # noqa: E402
 from lab import Lab  # noqa: E402
+from postgres import AS_POSTGRES, DATA, LOG, SOCKETS, Server, program  # noqa: E402
 
 NODES = (1, 2, 3)
 SETTLED_S = 30
 FAULTS = "/run/ssid/faults"
-DATA, SOCKETS = "/var/tmp/pgdata", "/tmp"
-SETTINGS = f"listen_addresses='*'\nunix_socket_directories='{SOCKETS}'\nshared_buffers=128MB\n"
-AS_POSTGRES = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups", "env", "HOME=/tmp"]
 SUMS = " union all ".join(
     f"select sum({what}) from pgbench_{table}"
     for what, table in (("abalance", "accounts"), ("bbalance", "branches"), ("tbalance", "tellers"), ("delta", "history")))
-
-
-def program(name):
-    return sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))[-1]
 
 
 class Session:
@@ -65,22 +59,10 @@ class Postgres(unittest.TestCase):
         cls.addClassCleanup(cls.lab.down)
         cls.lab.up()
         observe.wait_for_loads(cls.lab)
-        cls.lab.run(1, ["install", "-d", "-o", "postgres", "-m", "700", DATA])
-        cls.pg("initdb", "-D", DATA, "-A", "trust", "--no-sync")
-        with open(cls.lab.path(1, f"{DATA}/postgresql.conf"), "a") as settings:
-            settings.write(SETTINGS)
-        with open(cls.lab.path(1, f"{DATA}/pg_hba.conf"), "a") as hosts:
-            hosts.write("host all all all trust\n")
-        cls.pg("pg_ctl", "-D", DATA, "-w", "-l", "/var/tmp/pg.log", "start", output=False)
+        cls.server = Server(cls.lab)
+        cls.pid, cls.pg, cls.rows, cls.place = cls.server.pid, cls.server.run, cls.server.rows, cls.server.place
         cls.pg("createdb", "-h", SOCKETS, "bench")
         cls.pg("pgbench", "-h", SOCKETS, "-q", "-i", "-s", "10", "bench")
-        cls.pid = int(cls.lab.path(1, f"{DATA}/postmaster.pid").read_text().split()[0])
-
-    @classmethod
-    def pg(cls, name, *words, output=True, check=True):
-        # What a server inherits nobody may wait for.
-        streams = {} if output else {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return cls.lab.run(1, [*AS_POSTGRES, program(name), *words], timeout=120, check=check, cwd="/tmp", **streams)
 
     def sql(self, text, host=SOCKETS):
         return self.pg("psql", "-qAtX", "-h", host, "-c", text, "bench").stdout.split("\n")[:-1]
@@ -88,9 +70,6 @@ class Postgres(unittest.TestCase):
     def move(self, to, pid=None):
         self.assertNotEqual(self.place(), to, "it is there already")
         return observe.ask(self.lab, 1, "migrate", "--wait", str(pid or self.pid), str(to), timeout=120)
-
-    def rows(self):
-        return [row for row in observe.ask(self.lab, 2, "ssips")["rows"] if row["comm"] == "postgres"]
 
     def be_at(self, node):
         if self.place() != node:
@@ -202,10 +181,6 @@ class Postgres(unittest.TestCase):
         with open(self.lab.path(node, FAULTS), "a") as file:
             file.write(text)
 
-    def place(self):
-        rows = [row["node"] for row in self.rows() if row["pid"] == str(self.pid)]
-        return rows[0] if len(rows) == 1 else None
-
     def is_back(self, node, before):
         now = self.lab.services(node)["ssid"]
         return now["restarts"] > before and now["state"] == "ready"
@@ -241,7 +216,7 @@ class Postgres(unittest.TestCase):
         pids = [row["pid"] for row in self.rows()]
         self.pg("pg_ctl", "-D", DATA, "-m", "fast", "-w", "stop")
         self.lab.wait_for(lambda: not self.rows(), SETTLED_S, f"none of {pids} is left")
-        self.assertIn("database system is shut down", self.lab.path(1, "/var/tmp/pg.log").read_text())
+        self.assertIn("database system is shut down", self.lab.path(1, LOG).read_text())
         self.lab.wait_for(lambda: not observe.left_over(self.lab), SETTLED_S, "nothing is left of it")
         self.assertEqual(self.pg("pg_ctl", "-D", DATA, "status", check=False).returncode, 3)
 

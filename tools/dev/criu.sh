@@ -25,27 +25,6 @@ take_criu() {
   echo "$2" >.ssid-dev/criu/stamp
 }
 
-# fetch_criu_source DIR SUITE: the source in Debian's archive, fetched by apt (which checks the signature)
-# with lists and a cache of its own; the mirror is the one this machine's apt uses. Prints the tarball.
-fetch_criu_source() {
-  local dir=$1 suite=$2 mirror
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Origin: Debian' 'Label: Debian' | sort -u | head -n1)
-  if [[ -z $mirror ]]; then
-    echo "E: apt knows no Debian mirror: apt-get update first?"
-    return 1
-  fi >"$dir/apt.log"
-  mkdir -p "$dir"/{lists/partial,cache/archives/partial}
-  echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$dir/sources.list"
-  local options=(-qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=-
-    -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root
-    -o Acquire::Check-Valid-Until=false)  # signed all the same; a mirror may lag, a clock be off
-  {
-    apt-get "${options[@]}" update &&
-      (cd "$dir" && apt-get "${options[@]}" source --download-only --tar-only criu)
-  } >>"$dir/apt.log" 2>&1
-  find "$dir" -maxdepth 1 -name 'criu_*.orig.tar.*' ! -name '*.asc' | grep .
-}
-
 criu_source_suites=(sid testing)
 
 # unpack_criu_source DIR: fetches it and unpacks it into DIR/src; sets criu_tarball.
@@ -55,7 +34,7 @@ unpack_criu_source() {
   rm -rf "$dir"
   mkdir -p "$dir/src"
   for suite in "${criu_source_suites[@]}"; do
-    criu_tarball=$(fetch_criu_source "$dir" "$suite") && break
+    criu_tarball=$(fetch_source "$dir" criu criu "$suite") && break
   done
   [[ -n $criu_tarball ]] || fail "setup: criu: fetch its source: $(grep -m1 '^E:' "$dir/apt.log") ($dir/apt.log)"
   tar -xf "$criu_tarball" -C "$dir/src" --strip-components=1

@@ -70,3 +70,28 @@ install_packages() {
 ensure_packages() {
   install_packages "${packages[@]}"
 }
+
+# fetch_source DIR NAME WANTED SUITE...: the source NAME in Debian's archive, fetched by apt (which checks the signature) with
+# lists and a cache of its own; WANTED is NAME or NAME=VERSION; the mirrors are those that this machine's apt uses. Prints the tarball.
+fetch_source() {
+  local dir=$1 name=$2 wanted=$3 suite mirror mirrors
+  mirrors=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME)' 'Origin: Debian' | sort -u)
+  if [[ -z $mirrors ]]; then
+    echo "E: apt knows no Debian mirror: apt-get update first?"
+    return 1
+  fi >"$dir/apt.log"
+  mkdir -p "$dir"/{lists/partial,cache/archives/partial}
+  for suite in "${@:4}"; do
+    # A suite of security has a mirror of its own.
+    mirror=$(awk -v suite="$suite" 'suite ~ /-security$/ ? $2 ~ /-security$/ : $2 !~ /-security$/ { print $1; exit }' <<<"$mirrors")
+    [[ -z $mirror ]] || echo "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main"
+  done >"$dir/sources.list"
+  local options=(-qq -o "Dir::Etc::sourcelist=$dir/sources.list" -o Dir::Etc::sourceparts=-
+    -o "Dir::State::Lists=$dir/lists" -o "Dir::Cache=$dir/cache" -o APT::Sandbox::User=root
+    -o Acquire::Check-Valid-Until=false)  # signed all the same; a mirror may lag, a clock be off
+  {
+    apt-get "${options[@]}" update &&
+      (cd "$dir" && apt-get "${options[@]}" source --download-only --tar-only "$wanted")
+  } >>"$dir/apt.log" 2>&1
+  find "$dir" -maxdepth 1 -name "${name}_*.orig.tar.*" ! -name '*.asc' | grep .
+}
