@@ -261,7 +261,8 @@ bool Sink::drain(int timeout_ms) {
     drained_sent_ = false;
     wake();
   }
-  changed_.wait_until(lock, deadline, [&] { return drained_ok_ || stopped_; });
+  const auto over = [&] { return finished_ && home_lacks_it_; };
+  changed_.wait_until(lock, deadline, [&] { return drained_ok_ || stopped_ || over(); });
   return drained_ok_;
 }
 

@@ -63,6 +63,7 @@ void StreamEnd::connect(StreamChannel channel, std::uint64_t position) {
     std::lock_guard lock(mutex_);
     if (channel_ && channel_ != channel) channel_->abort();
     channel_ = std::move(channel);
+    home_lacks_it_ = false;
     on_connect(position);
   }
   wake_all();
@@ -99,6 +100,19 @@ Result<UniqueFd> StreamEnd::duplicate() const {
 bool StreamEnd::finished() const {
   std::lock_guard lock(mutex_);
   return finished_;
+}
+
+bool StreamEnd::over_at_home() const {
+  std::lock_guard lock(mutex_);
+  return finished_ && home_lacks_it_;
+}
+
+void StreamEnd::set_home_lacks_it(bool lacks) {
+  {
+    std::lock_guard lock(mutex_);
+    home_lacks_it_ = lacks;
+  }
+  changed_.notify_all();
 }
 
 bool StreamEnd::send(std::unique_lock<std::mutex>& lock, const StreamFrame& frame, ByteSpan data) {

@@ -46,6 +46,9 @@ class StreamEnd {
   void give_up();
   // Nothing will come or go any more: end of file was passed on, or nobody reads.
   bool finished() const;
+  // And home, asked last, has let go of the stream.
+  bool over_at_home() const;
+  void set_home_lacks_it(bool lacks);
   // Of its descriptor. kGone: it has none any more.
   Result<UniqueFd> duplicate() const;
 
@@ -75,7 +78,8 @@ class StreamEnd {
   StreamChannel channel_;
   bool stopped_ = false;
   bool finished_ = false;
-  bool gone_ = false;  // the pump closes fd_, which it may be waiting on
+  bool home_lacks_it_ = false;  // at the last attempt to reach it
+  bool gone_ = false;           // the pump closes fd_, which it may be waiting on
 
  private:
   UniqueFd wake_;

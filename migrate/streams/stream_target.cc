@@ -186,6 +186,7 @@ class StreamTarget::Attachment {
   }
   bool over() { return closed_ && finished(); }
   bool finished() { return end().finished(); }
+  bool over_at_home() { return end().over_at_home(); }
 
  private:
   StreamEnd& end() { return sink_ ? static_cast<StreamEnd&>(*sink_) : *source_; }
@@ -245,6 +246,7 @@ class StreamTarget::Attachment {
       channel.reset();
       const auto now = std::chrono::steady_clock::now();
       const bool unknown = again.error().code() == ErrorCode::kGone;
+      end().set_home_lacks_it(unknown);
       if (!unknown || unknown_since > now) unknown_since = now;
       const bool refused = again.error().code() == ErrorCode::kRefused;
       if (refused && wait_for_claim(claimed)) {
@@ -419,10 +421,11 @@ Result<> StreamTarget::expect_datagrams(StreamId id, std::size_t waiting) {
 Result<> StreamTarget::drain(StreamId id, int timeout_ms) {
   const auto attachment = find(id);
   if (!attachment) return Error(ErrorCode::kGone, "no such stream");
-  if (!attachment->drain(timeout_ms)) {
-    return Error(ErrorCode::kTimeout, "home did not take everything in time");
-  }
-  return {};
+  if (attachment->drain(timeout_ms)) return {};
+  // Its end has come since the move began, which is to begin again, without it.
+  if (attachment->over_at_home())
+    return Error(ErrorCode::kBusy, "one of its connections has just ended");
+  return Error(ErrorCode::kTimeout, "home did not take everything in time");
 }
 
 Result<> StreamTarget::resume(StreamId id) {

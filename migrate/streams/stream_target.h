@@ -64,6 +64,7 @@ class StreamTarget {
   // they all move on with the guest.)
   Result<> expect_datagrams(StreamId id, std::size_t waiting);
   // For a move: all bytes are at home, the guest is frozen. kTimeout: not in time; may be repeated.
+  // kBusy: its end has come, and home has let go of it: the move is to begin again, without it.
   Result<> drain(StreamId id, int timeout_ms);
   Result<> resume(StreamId id);
   // kGuestWrites: what the guest has written is in home's pipe, and home's terminal is set as the

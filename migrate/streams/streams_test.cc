@@ -236,6 +236,25 @@ TEST_CASE("home's carrier is restarted and exports again: the guest goes on") {
   target.stop();
 }
 
+TEST_CASE(
+    "a stream that is over, and that home has let go, is not waited for when the guest leaves") {
+  Net net;
+  Pipe from_home;
+  REQUIRE(net.home.export_fd(1, StreamDirection::kGuestReads, std::move(from_home.reader)).ok());
+  StreamTarget target;
+  auto in = target.attach({1, 1, StreamDirection::kGuestReads, 0, net.dial()});
+  REQUIRE(in.ok());
+  REQUIRE(target.start(1).ok());
+  from_home.writer.reset();
+  CHECK(read_to_end(**in).empty());
+  REQUIRE(net.home.close(1, 0).ok());
+  const auto since = std::chrono::steady_clock::now();
+  const auto drained = target.drain(1, 60'000);
+  REQUIRE(!drained.ok());
+  CHECK(drained.error().code() == ErrorCode::kBusy);
+  CHECK(std::chrono::steady_clock::now() - since < std::chrono::seconds(20));
+}
+
 TEST_CASE("rubbish ends a stream's connection, and nothing else") {
   Net net;
   Pipe at_home;

@@ -147,6 +147,25 @@ class Postgres(unittest.TestCase):
             self.assertEqual(s.close(), 0)
         self.assertEqual(self.sql("select pg_try_advisory_lock(77)"), ["t"])
 
+    def test_a_client_that_is_gone_holds_nothing_up(self):
+        """Its backend does not notice before its query is done; all streams of it are over by then."""
+        self.be_at(2)
+        at_work = "select count(*) from pg_stat_activity where query = 'select pg_sleep(100)' and state = 'active'"
+        for number, host in enumerate((SOCKETS, "127.0.0.1")):
+            words = ["sh", "-c", 'echo $$; exec "$@"', "sh", program("psql"), "-h", host, "-c", "select pg_sleep(100)", "bench"]
+            client = self.lab.popen(1, [*AS_POSTGRES, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd="/tmp")
+            pid = client.stdout.readline().strip()
+            self.lab.wait_for(lambda number=number: self.sql(at_work) == [str(number + 1)], SETTLED_S, "it is at work")
+            self.lab.run(1, ["kill", "-KILL", pid])
+            client.communicate(timeout=SETTLED_S)
+        time.sleep(2)  # whoever looks after connections that are over has done so
+        for to in (3, 1, 2):
+            moved = observe.migrate(self.lab, self.pid, to)
+            self.assertLess(moved["frozen_ms"], 4000)
+        self.assertEqual(self.sql(at_work), ["2"])
+        self.sql("select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(100)'")
+        self.lab.wait_for(lambda: self.sql(at_work) == ["0"], SETTLED_S, "they have ended")
+
     def test_backends_begun_elsewhere_are_known_at_home(self):
         self.be_at(2)
         session = Session(self.lab, "127.0.0.1")
