@@ -75,6 +75,11 @@ class Runon(unittest.TestCase):
         shell = "cd /tmp; umask 027; ulimit -n 333; exec runon 2 sh -c 'pwd; umask; ulimit -n; touch made; stat -c %a made'"
         self.assertEqual(self.local("sh", "-c", shell).split(), ["/tmp", "0027", "333", "640"])
 
+    def test_what_the_cluster_says_of_it(self):
+        """/cluster is home's there, too: a file of it has no size, and says something all the same."""
+        says = "cd /cluster/proc/$$ && cat where loadlevel && echo 1 >loadlevel && cat loadlevel"
+        self.assertEqual(self.text("sh", "-c", says).split(), ["2", "0", "1"])
+
     def test_an_ordinary_user(self):
         drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--groups=5,6"]
         self.assertEqual(self.local(*drop, "runon", "2", "id"), self.local(*drop, "id"))
