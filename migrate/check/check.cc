@@ -7,6 +7,7 @@
 #include "migrate/fds/deleted_file.h"
 #include "migrate/fds/lease.h"
 #include "migrate/fds/path_handle.h"
+#include "shim/ssi_abi.h"
 #include "ssid/base/own_programs.h"
 
 namespace ssi::check {
@@ -202,6 +203,10 @@ bool forgets_sender(const FdFact& fd, const CheckContext& context) {
   return fd.named_sender && !(context.is_guest && !fd.named_at.empty());
 }
 
+bool is_pin(const FdFact& fd) {
+  return fd.kind == FdKind::kMemfd && fd.target == "/memfd:" + std::string(kPinName) + " (deleted)";
+}
+
 void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& reasons) {
   for (const auto& fd : facts.fds) {
     if (!context.fds.has(fd.kind) || (fd.in_flight && !moves_in_flight(fd))) {
@@ -210,6 +215,8 @@ void check_fds(const ProcessFacts& facts, const CheckContext& context, Reasons& 
       reasons.add(true, describe(fd) + " " + connected_with(fd));
     } else if (fd.kind == FdKind::kKernelFile && !fd.proc_file.moves_by_name()) {
       reasons.add(true, describe(fd));
+    } else if (is_pin(fd)) {
+      reasons.add_passing("it has pinned itself where it is for now (ssi_pin)");
     } else if (!fd.why_not.empty()) {
       reasons.add(true, describe(fd) + " " + fd.why_not);
     } else if (forgets_sender(fd, context)) {

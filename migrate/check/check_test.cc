@@ -207,6 +207,8 @@ TEST_CASE("descriptors: what moves, and what does not with its number and what i
                 .holders = {{6, "other"}}}};
   CHECK(reason(facts) ==
         "fd 9 is a memory file (/memfd:x (deleted)) that process 6 (other) has open, too");
+  facts.fds = {{.number = 200, .kind = FdKind::kMemfd, .target = "/memfd:ssi:pin (deleted)"}};
+  CHECK(reason(facts) == "it has pinned itself where it is for now (ssi_pin)");
 }
 
 TEST_CASE("files: a name, a flock() lock or none at all do not keep one; the rest is said") {
