@@ -10,6 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import observe  # noqa: E402
 from lab import Lab  # noqa: E402
+from postgres import AS_POSTGRES, DATA, SOCKETS, Server, program  # noqa: E402
 
 HOWS = ("fork", "exec", "vfork", "posix_spawn", "clone", "thread", "daemon", "daemon-exec")
 KINDS = ("dynamic", "static", "musl")
@@ -224,6 +225,35 @@ class Inheritance(unittest.TestCase):
         self.assertEqual((copy.node, self.slack(2, copy.pid)), (2, 123000))
         self.say("loadlevel", "enable", str(pid))
         self.assertEqual(self.slack(2, copy.pid), 123000 + MARK)
+
+    def test_postgres(self):
+        """The server that runs already; then only the list. Asked about a backend that has just begun."""
+        server = Server(self.lab)
+        self.addCleanup(server.run, "pg_ctl", "-D", DATA, "-m", "immediate", "stop", output=False)
+
+        def backend():
+            """What is said of one that has just begun, and waits."""
+            session = self.lab.popen(
+                1, [*AS_POSTGRES, program("psql"), "-qAtX", "-h", SOCKETS, "postgres"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                text=True, bufsize=1, cwd="/tmp")
+            session.stdin.write("select pg_backend_pid();\n")
+            status = self.status(int(session.stdout.readline()))
+            session.communicate("\\q\n", timeout=20)
+            return status
+
+        self.assertEqual(backend(), (False, "not enabled"))
+        self.say("sh", "-c", f"loadlevel enable $(head -1 {DATA}/postmaster.pid)")
+        self.assertEqual(backend(), (True, "inherited from a process that was enabled"))
+        helpers = [int(pid) for pid in self.say("pgrep", "-P", str(server.pid)).split()]
+        self.assertGreater(len(helpers), 3)
+        for helper in helpers:
+            self.assertEqual(self.status(helper), (True, f"inherited from {server.pid}"))
+        postgres = program("postgres")
+        self.say("loadlevel", "add", postgres)
+        self.addCleanup(self.say, "loadlevel", "remove", postgres)
+        server.run("pg_ctl", "-D", DATA, "-w", "-l", "/var/tmp/pg.log", "restart", output=False)
+        self.assertEqual(backend(), (True, f"on the list: {postgres}"))
+        self.assertEqual(self.status(int(self.say("head", "-1", f"{DATA}/postmaster.pid"))), (True, f"on the list: {postgres}"))
 
     def slack(self, node, pid):
         return int(self.lab.run(node, ["cat", f"/proc/{pid}/timerslack_ns"]).stdout)
