@@ -383,7 +383,8 @@ void find_others(std::vector<Subject>& subjects, Look look) {
       find_holders(is_ssids, is_deputy, open, name, s.facts.fds);
       if (ptys) find_users_of_ptys(*ptys, name, s.facts.fds);
       find_mappers(mapped, name, s.facts.fds);
-      if (look == Look::kAtAll) find_sharers(mapped, open, name, s.shared);
+      // What a mover of ours has open it only reads.
+      if (look == Look::kAtAll && !is_ssids) find_sharers(mapped, open, name, s.shared);
     }
   }
 }

@@ -1,24 +1,28 @@
 // Loaded into criu (criu_library.h). Where root lacks CAP_SYS_RESOURCE, as in a container, the
 // kernel tells prlimit(2) of a process of another user to nobody; a dumping criu gives up then.
 // /proc tells everybody: what is refused is read there. A file in memory whose name says so is not
-// made, but is a descriptor of the criu that was started, filled already. All other calls are what
-// they are.
+// made, but is a descriptor of the criu that was started, filled already. Shared memory that is
+// sent by those who started it has no pages to it (sent_memory.h). All other calls are what they
+// are.
 //
-// criu asks by syscall(2) and memfd_create(2), of which this takes the place. It uses the C library
-// only, as criu does.
+// criu asks by syscall(2), memfd_create(2) and lseek(2), of which this takes the place. It uses the
+// C library only, as criu does.
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "migrate/criu/criu_arguments.h"
 #include "migrate/criu/given_memory_name.h"
 #include "migrate/criu/limits_text.h"
+#include "migrate/criu/sent_memory.h"
 
 namespace {
 
@@ -76,6 +80,32 @@ int given_memory(const char* name) {
   return ::open(path, O_RDWR);
 }
 
+ssi::migrate::SentMemory sent_memory[ssi::migrate::kSentMemoryMax];
+size_t sent_memory_count = 0;
+
+// There is nothing in it when criu starts.
+void read_sent_memory() {
+  static bool was_read = false;
+  if (was_read) return;
+  was_read = true;
+  const int fd =
+      ::openat(ssi::migrate::kCriuImagesFd, ssi::migrate::kSentMemoryFile, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  const ssize_t bytes = ::read(fd, sent_memory, sizeof sent_memory);
+  ::close(fd);
+  if (bytes > 0) sent_memory_count = static_cast<size_t>(bytes) / sizeof sent_memory[0];
+}
+
+bool is_sent_memory(int fd) {
+  read_sent_memory();
+  struct stat st;
+  if (sent_memory_count == 0 || ::fstat(fd, &st) != 0) return false;
+  for (size_t i = 0; i < sent_memory_count; ++i) {
+    if (sent_memory[i].device == st.st_dev && sent_memory[i].inode == st.st_ino) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 extern "C" long syscall(long number, ...) noexcept {
@@ -97,4 +127,13 @@ extern "C" long syscall(long number, ...) noexcept {
 
 extern "C" int memfd_create(const char* name, unsigned int flags) noexcept {
   return static_cast<int>(syscall(SYS_memfd_create, name, flags));
+}
+
+// What criu calls lseek(), of large files.
+extern "C" off64_t lseek64(int fd, off64_t offset, int whence) noexcept {
+  if (whence == SEEK_DATA && is_sent_memory(fd)) {
+    errno = ENXIO;
+    return -1;
+  }
+  return syscall(SYS_lseek, fd, offset, whence);
 }

@@ -122,4 +122,14 @@ Result<> ImageDir::write_part(const ImageFile& part) {
   return {};
 }
 
+Result<> ImageDir::write_sent_memory(std::span<const SentMemory> memory) const {
+  UniqueFd file(::openat(*fd_, kSentMemoryFile, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!file) return Error::from_errno("make " + std::string(kSentMemoryFile));
+  const ssize_t n = ::write(*file, memory.data(), memory.size_bytes());
+  if (n != static_cast<ssize_t>(memory.size_bytes())) {
+    return Error::from_errno("write " + std::string(kSentMemoryFile));
+  }
+  return {};
+}
+
 }  // namespace ssi::migrate

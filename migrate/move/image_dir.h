@@ -3,10 +3,12 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "migrate/criu/sent_memory.h"
 #include "migrate/move/move_codec.h"
 #include "ssid/base/result.h"
 #include "ssid/base/unique_fd.h"
@@ -35,6 +37,8 @@ class ImageDir {
   // Cuts every image (not logs) into parts for the link.
   Result<DumpDone> for_each_part(const std::function<Result<>(const ImageFile&)>& send) const;
   Result<> write_part(const ImageFile& part);
+  // For the criu that dumps (sent_memory.h); not for the link.
+  Result<> write_sent_memory(std::span<const SentMemory> memory) const;
 
  private:
   ImageDir(std::string path, UniqueFd fd) : path_(std::move(path)), fd_(std::move(fd)) {}

@@ -25,6 +25,12 @@ SourceMemory::SourceMemory(const std::vector<pid_t>& pids, OpenUserfaultfd open,
 
 Result<> SourceMemory::send_ahead() { return unit_ ? unit_->run() : early_->run(); }
 
+std::vector<SentMemory> SourceMemory::sent_memory() const {
+  return unit_ ? unit_->anonymous().sent() : std::vector<SentMemory>();
+}
+
+Result<> SourceMemory::finish() { return unit_ ? unit_->anonymous().finish() : Result<>(); }
+
 PagePump SourceMemory::pump(UniqueFd socket, Send send) {
   if (unit_) return {std::move(socket), unit_->sent(), std::move(send)};
   return {std::move(socket), owner_, early_->unchanged(), std::move(send)};

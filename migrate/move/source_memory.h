@@ -27,6 +27,11 @@ class SourceMemory {
   const std::string& why_not() const { return unit_ ? unit_->why_not() : early_->why_not(); }
   std::uint64_t sent_bytes() const { return unit_ ? unit_->sent_bytes() : early_->sent_bytes(); }
 
+  // Of what stands still: what criu need not read, and its news, by another thread than the pump's.
+  std::vector<SentMemory> sent_memory() const;
+  Result<> finish();
+  std::uint64_t finished_bytes() const { return unit_ ? unit_->anonymous().kept_bytes() : 0; }
+
   // Of what stands still. `socket`: our end of criu's page stream; `send` is called by its run().
   PagePump pump(UniqueFd socket, Send send);
 

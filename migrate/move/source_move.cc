@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
 
+#include "migrate/criu/criu_arguments.h"
 #include "migrate/criu/criu_process.h"
 #include "migrate/criu/files_image.h"
 #include "migrate/criu/tcp_image.h"
@@ -67,7 +69,7 @@ class SourceMove {
         source_(source),
         below_(source.below),
         memory_(pids(), env.open_userfaultfd,
-                [this](auto bytes) { return link_.send(MoveFrame::kEarlyPages, bytes); }) {}
+                [this](auto bytes) { return send_pages(MoveFrame::kEarlyPages, bytes); }) {}
 
   Result<MoveReport> run() {
     if (auto ready = prepare(); !ready) return call_off(std::move(ready).error());
@@ -97,6 +99,12 @@ class SourceMove {
 
  private:
   CopyName new_name() const { return {ticket_.pid, ticket_.epoch}; }
+
+  // By two threads while criu dumps.
+  Result<> send_pages(MoveFrame type, std::span<const std::uint8_t> bytes) {
+    const std::scoped_lock lock(sending_);
+    return link_.send(type, bytes);
+  }
 
   // All that needs no standing still: criu started, the memory sent ahead.
   Result<> prepare() {
@@ -424,8 +432,10 @@ class SourceMove {
     const auto since = Clock::now();
     const int pages_fd = *pages_;
     PagePump pump = memory_.pump(
-        std::move(pages_), [this](auto bytes) { return link_.send(MoveFrame::kPages, bytes); });
-    Result<> pumped;
+        std::move(pages_), [this](auto bytes) { return send_pages(MoveFrame::kPages, bytes); });
+    SSI_TRY(images_->write_sent_memory(memory_.sent_memory()));
+    Result<> pumped, finished;
+    std::jthread finishing([&] { finished = memory_.finish(); });
     std::jthread pumping([&] {
       pumped = pump.run();
       if (!pumped) ::shutdown(pages_fd, SHUT_RDWR);  // so that criu does not wait for a reader
@@ -433,9 +443,11 @@ class SourceMove {
     auto dumped = order_dump(copy);
     if (!dumped) ::shutdown(pages_fd, SHUT_RDWR);
     pumping.join();
+    finishing.join();
     report_.dump_us = micros_since(since);
-    report_.memory_bytes = pump.memory_bytes();
-    report_.frozen_bytes = pump.sent_bytes();
+    SSI_TRY(std::move(finished).context("send memory"));
+    report_.memory_bytes = pump.memory_bytes() + memory_.finished_bytes();
+    report_.frozen_bytes = pump.sent_bytes() + memory_.sent_bytes() - report_.copied_bytes;
     if (!dumped) {
       const std::string why = plain_error(images_->read_log("dump.log"));
       return std::move(dumped).error().context(why.empty() ? "dump" : "dump: " + why);
@@ -494,7 +506,7 @@ class SourceMove {
     const auto since = Clock::now();
     SSI_ASSIGN(DumpDone done, images_->for_each_part(
                                   [this](const ImageFile& p) { return send_message(link_, p); }));
-    done.memory_bytes = report_.frozen_bytes;
+    done.memory_bytes = report_.copied_bytes + report_.frozen_bytes;
     report_.file_bytes = done.file_bytes;
     SSI_TRY(send_message(link_, done));
     report_.send_us = micros_since(since);
@@ -534,6 +546,7 @@ class SourceMove {
   SourceMemory memory_;
   std::optional<ImageDir> images_;
   UniqueFd pages_;                       // our end of criu's page stream
+  std::mutex sending_;                   // pages
   std::optional<LocalCriu> local_criu_;  // one of the two
   std::optional<CriuRpc> realm_criu_;
   pid_t realm_criu_pid_ = 0;  // as its realm has it

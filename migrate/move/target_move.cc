@@ -11,6 +11,7 @@
 #include <set>
 #include <thread>
 
+#include "migrate/criu/criu_arguments.h"
 #include "migrate/criu/criu_process.h"
 #include "migrate/criu/empty_image.h"
 #include "migrate/criu/file_locks_image.h"
@@ -28,12 +29,11 @@
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
 #include "migrate/move/target_fifos.h"
+#include "migrate/move/target_memory.h"
 #include "migrate/move/target_shm.h"
 #include "migrate/move/target_watchers.h"
 #include "migrate/net/silence.h"
 #include "migrate/pages/lazy_socket.h"
-#include "migrate/pages/page_images.h"
-#include "migrate/pages/staged_unit.h"
 #include "migrate/realm/realm_client.h"
 #include "ssid/base/proc_status.h"
 
@@ -99,14 +99,17 @@ class TargetMove {
  private:
   Result<> rebuild() {
     SSI_ASSIGN(ImageDir images, ImageDir::create(env_.images_root, name().to_string() + "-dst"));
-    StagedUnit staged(staged_bytes_max(ticket_));
-    SSI_TRY(take_early(images, staged));
-    SSI_TRY(take_images(images, staged));
+    // Memory that is installed after the restore is that of one process.
+    const bool alone = ticket_.processes == 1;
+    TargetMemory memory(images.fd(), alone ? static_cast<std::uint64_t>(ticket_.pid.pid) : kNobody,
+                        staged_bytes_max(ticket_));
+    SSI_TRY(take_early(images, memory));
+    SSI_TRY(take_images(images, memory));
     SSI_TRY(step_fault(SSI_FAULT("migrate.target_received")));
     const auto since = Clock::now();
-    SSI_TRY(given_memory_.hand_over(staged, images));
-    SSI_ASSIGN(const StagedMemory* const memory, staged.of(first_process()));
-    auto restored = restore(images, *memory);
+    SSI_TRY(given_memory_.hand_over(memory.staged(), images));
+    SSI_ASSIGN(const StagedMemory* const first, memory.staged().of(first_process()));
+    auto restored = restore(images, *first);
     restore_us_ = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - since).count());
     if (!restored) {
@@ -138,38 +141,31 @@ class TargetMove {
   }
 
   // The memory that is sent while the process runs.
-  Result<> take_early(const ImageDir& images, StagedUnit& staged) {
+  Result<> take_early(const ImageDir& images, TargetMemory& memory) {
     // Of several, memory is given to it that comes only now.
     if (streams_.empty() && !holds_files_ && ticket_.processes == 1) {
-      SSI_TRY(start_criu(images, staged));
+      SSI_TRY(start_criu(images, memory.staged()));
     }
-    PageStreamParser parser(staged);
     for (;;) {
       SSI_ASSIGN(const auto frame, link_.receive());
       if (frame.type == MoveFrame::kEarlyPages) {
-        SSI_TRY(parser.feed(frame.payload));
+        SSI_TRY(memory.take_early(frame.payload));
         continue;
       }
       SSI_ASSIGN(auto message, decode_move(frame.payload));
       const auto* done = std::get_if<EarlyDone>(&message);
       if (done == nullptr) return out_of_turn(message);
-      if (parser.data_left() > 0 || done->memory_bytes != staged.received_bytes()) {
-        return Error("the memory did not arrive whole");
-      }
+      SSI_TRY(memory.end_early(*done));
       return send_message(link_, EarlyTaken{});
     }
   }
 
-  Result<> take_images(ImageDir& images, StagedUnit& staged) {
-    // Memory that is installed after the restore is that of one process.
-    const bool alone = ticket_.processes == 1;
-    PageImages pages(images.fd(), staged,
-                     alone ? static_cast<std::uint64_t>(ticket_.pid.pid) : kNobody);
-    PageStreamParser parser(pages);
+  Result<> take_images(ImageDir& images, TargetMemory& memory) {
     for (;;) {
       SSI_ASSIGN(const auto frame, link_.receive());
-      if (frame.type == MoveFrame::kPages) {
-        SSI_TRY(parser.feed(frame.payload));
+      if (frame.type != MoveFrame::kMessage) {
+        SSI_TRY(frame.type == MoveFrame::kPages ? memory.take_dump(frame.payload)
+                                                : memory.take_early(frame.payload));
         continue;
       }
       SSI_ASSIGN(auto message, decode_move(frame.payload));
@@ -185,12 +181,10 @@ class TargetMove {
         if (criu_ && !frozen->streams.empty()) return Error("streams came too late");
         for (StreamRef& s : frozen->streams) streams_.push_back(std::move(s));
         frozen_since_ = Clock::now();
-        SSI_TRY(on_frozen(images, staged));
+        SSI_TRY(on_frozen(images, memory.staged()));
       } else if (auto* done = std::get_if<DumpDone>(&message)) {
-        memory_bytes_ = pages.bytes();
-        if (!parser.closed() || done->memory_bytes != pages.bytes()) {
-          return Error("the memory did not arrive whole");
-        }
+        SSI_TRY(memory.end_dump(*done));
+        memory_bytes_ = memory.frozen_bytes();
         return {};
       } else {
         return out_of_turn(message);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <set>
 
+#include "migrate/criu/criu_arguments.h"
 #include "migrate/criu/files_image.h"
 #include "migrate/criu/inotify_image.h"
 #include "migrate/realm/realm_protocol.h"

@@ -34,12 +34,14 @@ Result<> StagedUnit::drop_others() {
 
 Result<> StagedUnit::on_open(PageOwner owner) {
   SSI_ASSIGN(now_, of(owner));
+  now_is_anonymous_ = owner.kind == PageOwner::Kind::kAnonymous;
   return {};
 }
 
 Result<> StagedUnit::on_run(const PageRun& run) {
-  if (!run.has_data()) return Error("memory was announced and not sent");
-  return now_->begin(run.range());
+  if (run.has_data()) return now_->begin(run.range());
+  if (!now_is_anonymous_) return Error("memory was announced and not sent");
+  return now_->keep(run.range());
 }
 
 Result<> StagedUnit::on_data(std::span<const std::uint8_t> bytes) {

@@ -19,7 +19,8 @@ class StagedUnit : public PageStreamHandler {
   // More than `bytes_max` in all is an error: what the source offered is what it may use.
   explicit StagedUnit(std::uint64_t bytes_max) : bytes_max_(bytes_max) {}
 
-  // A stream of pages sent ahead: its handler's part.
+  // A stream of pages sent ahead: its handler's part. Of anonymous memory it says at last which
+  // pages there are.
   Result<> on_open(PageOwner owner) override;
   Result<> on_run(const PageRun& run) override;
   Result<> on_data(std::span<const std::uint8_t> bytes) override;
@@ -41,6 +42,7 @@ class StagedUnit : public PageStreamHandler {
   const std::uint64_t bytes_max_;
   std::map<PageOwner, StagedMemory> memories_;
   StagedMemory* now_ = nullptr;
+  bool now_is_anonymous_ = false;
   std::uint64_t received_bytes_ = 0;
 };
 

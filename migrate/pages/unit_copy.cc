@@ -1,26 +1,24 @@
 #include "migrate/pages/unit_copy.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <string_view>
 
 #include "migrate/criu/memfd_image.h"
+#include "migrate/pages/memory_file.h"
 #include "migrate/pages/pagemap_scan.h"
+#include "ssid/base/unique_fd.h"
 
 namespace ssi::migrate {
 namespace {
 
-constexpr std::size_t kFrameBytes = 1u << 20;
 constexpr std::size_t kReadBytes = 256 * kPageBytes;
 constexpr int kPassesMax = 6;
-constexpr std::size_t kAnonymousMax = 64;  // each is a descriptor of the criu that rebuilds
 // So little that the freeze is not made noticeably longer by it.
 constexpr std::uint64_t kEnoughBytes = 2u << 20;
 constexpr pagemap::Wanted kOwnPages{.all = pagemap::kFile | pagemap::kZeroPage,
@@ -74,23 +72,20 @@ std::vector<Mapping> mappings_of(pid_t pid) {
 
 }  // namespace
 
-UnitCopy::UnitCopy(std::vector<Process> processes, Send send)
-    : processes_(std::move(processes)),
-      send_(std::move(send)),
-      read_(kReadBytes),
-      buffer_(kFrameBytes) {}
+UnitCopy::UnitCopy(std::vector<Process> processes, const PageWriter::Send& send)
+    : processes_(std::move(processes)), writer_(send), anonymous_(send), read_(kReadBytes) {}
 
 Result<> UnitCopy::run() {
   std::uint64_t before = ~std::uint64_t{0};
   for (int i = 0; i < kPassesMax && why_not_.empty(); ++i) {
-    const std::uint64_t sent = sent_bytes_;
+    const std::uint64_t sent = sent_bytes();
     SSI_TRY(pass());
-    const std::uint64_t now = sent_bytes_ - sent;
+    const std::uint64_t now = sent_bytes() - sent;
     // They write as fast as we send: more passes would not help.
     if (now <= kEnoughBytes || now > before / 4 * 3) break;
     before = now;
   }
-  return flush();
+  return {};
 }
 
 Result<> UnitCopy::pass() {
@@ -98,19 +93,24 @@ Result<> UnitCopy::pass() {
   for (const Process& process : processes_) {
     SSI_TRY(send_private(process));
     for (const Mapping& m : mappings_of(process.pid)) {
-      if (!is_shared_memory(m) || shared.contains(m.inode)) continue;
+      if (!is_shared_memory(m) || shared.contains(m.inode) || anonymous_.has(m.inode)) continue;
       char path[96];
       std::snprintf(path, sizeof path, "/proc/%d/map_files/%lx-%lx", process.pid, m.area.begin,
                     m.area.end);
-      UniqueFd fd(::open(path, O_RDONLY | O_CLOEXEC));
-      if (fd) shared.emplace(m.inode, std::move(fd));
-      if (is_anonymous(m) && anonymous_.size() < kAnonymousMax) anonymous_.insert(m.inode);
+      UniqueFd file(::open(path, O_RDONLY | O_CLOEXEC));
+      if (!file) continue;
+      if (is_anonymous(m) && anonymous_.has_room()) {
+        anonymous_.add(m.inode, std::move(file));
+      } else {
+        shared.emplace(m.inode, std::move(file));
+      }
     }
   }
-  for (const auto& [inode, fd] : shared) {
-    SSI_TRY(send_shared(*fd, {PageOwner::Kind::kShmem, inode}));
+  for (const auto& [inode, file] : shared) {
+    SSI_TRY(send_shared(*file, {PageOwner::Kind::kShmem, inode}));
   }
-  return {};
+  SSI_TRY(writer_.flush());
+  return anonymous_.pass();
 }
 
 // It may end, or unmap some, at any time: the rest of that is seen when it stands still.
@@ -133,80 +133,19 @@ Result<> UnitCopy::send_private(const Process& process) {
       const ssize_t n = ::process_vm_readv(process.pid, &here, 1, &there, 1, 0);
       if (n < 0 && errno == ESRCH) return {};
       const std::size_t got = n > 0 ? static_cast<std::size_t>(n) / kPageBytes * kPageBytes : 0;
-      SSI_TRY(send_news(process.owner, at, {read_.data(), got}));
+      SSI_TRY(writer_.write_news(process.owner, at, {read_.data(), got}));
       at += std::max(got, kPageBytes);
     }
   }
   return {};
 }
 
-Result<> UnitCopy::send_shared(int fd, PageOwner owner) {
-  struct stat st {};
-  if (::fstat(fd, &st) != 0) return {};
-  off_t at = 0;
-  while (at < st.st_size) {
-    at = ::lseek(fd, at, SEEK_DATA);
-    if (at < 0) break;  // nothing behind it
-    const off_t hole = ::lseek(fd, at, SEEK_HOLE);
-    while (at < hole) {
-      const auto wanted = std::min<std::size_t>(read_.size(), static_cast<std::size_t>(hole - at));
-      const ssize_t n = ::pread(fd, read_.data(), wanted, at);
-      if (n <= 0) return {};
-      const std::size_t whole = static_cast<std::size_t>(n) / kPageBytes * kPageBytes;
-      SSI_TRY(send_news(owner, static_cast<std::uint64_t>(at), {read_.data(), whole}));
-      at += std::max<off_t>(static_cast<off_t>(whole), kPageBytes);
-    }
-  }
-  return {};
-}
-
-Result<> UnitCopy::send_news(PageOwner owner, std::uint64_t address,
-                             std::span<const std::uint8_t> pages) {
-  std::size_t news = 0;  // that end right before `at`
-  for (std::size_t at = 0; at < pages.size(); at += kPageBytes) {
-    if (sent_.is_news(owner, address + at, pages.data() + at)) {
-      news += kPageBytes;
-      continue;
-    }
-    SSI_TRY(append(owner, address + at - news, pages.subspan(at - news, news)));
-    news = 0;
-  }
-  return append(owner, address + pages.size() - news, pages.last(news));
-}
-
-Result<> UnitCopy::append(PageOwner owner, std::uint64_t address,
-                          std::span<const std::uint8_t> pages) {
-  if (pages.empty()) return {};
-  constexpr std::size_t kHeaders = 2 * PageStreamParser::kHeaderBytes;
-  if (buffer_.size() - used_ < kHeaders + pages.size()) SSI_TRY(flush());
-  if (buffer_.size() < kHeaders + pages.size()) {
-    const std::size_t half = pages.size() / 2 / kPageBytes * kPageBytes;
-    SSI_TRY(append(owner, address, pages.first(half)));
-    return append(owner, address + half, pages.subspan(half));
-  }
-  const auto put = [&](const void* data, std::size_t size) {
-    std::memcpy(buffer_.data() + used_, data, size);
-    used_ += size;
-  };
-  if (open_ != owner) {
-    const bool anonymous = owner.kind == PageOwner::Kind::kShmem && anonymous_.contains(owner.id);
-    const PageHeader open =
-        open_header(anonymous ? PageOwner{PageOwner::Kind::kAnonymous, owner.id} : owner);
-    put(open.data(), open.size());
-    open_ = owner;
-  }
-  const PageHeader header =
-      run_header(owner, {address, pages.size() / kPageBytes, PageRun::kPresent});
-  put(header.data(), header.size());
-  put(pages.data(), pages.size());
-  sent_bytes_ += pages.size();
-  return {};
-}
-
-Result<> UnitCopy::flush() {
-  if (used_ > 0) SSI_TRY(send_({buffer_.data(), used_}));
-  used_ = 0;
-  return {};
+Result<> UnitCopy::send_shared(int file, PageOwner owner) {
+  return for_each_data_range(file, [&](PageRange range) {
+    return read_pages(file, range, read_, [&](std::uint64_t at, auto pages) {
+      return writer_.write_news(owner, at, pages);
+    });
+  });
 }
 
 }  // namespace ssi::migrate

@@ -22,7 +22,7 @@ constexpr std::size_t kBytes = 1u << 20;
 struct Target {
   StagedUnit staged{std::uint64_t{1} << 32};
   PageStreamParser parser{staged};
-  UnitCopy::Send send() {
+  PageWriter::Send send() {
     return [this](std::span<const std::uint8_t> bytes) { return parser.feed(bytes); };
   }
   char at(PageOwner owner, std::uint64_t address) {
@@ -85,10 +85,12 @@ TEST_CASE("unit copy: private and shared memory of two processes, the second tim
   CHECK(target.at(first, address + 5) == 'p');
   CHECK(target.at(second, address + 5) == 'c');
   // Nothing of what was sent is news, but what changes.
-  std::vector<std::uint8_t> page(shared, shared + kPageBytes);
-  CHECK(!copy.sent().is_news(segment, 0, page.data()));
+  std::vector<std::uint8_t> page(own, own + kPageBytes);
+  CHECK(!copy.sent().is_news(first, address, page.data()));
   page[7] = 'x';
-  CHECK(copy.sent().is_news(segment, 0, page.data()));
+  CHECK(copy.sent().is_news(first, address, page.data()));
+  REQUIRE(copy.anonymous().sent().size() == 1);
+  CHECK(copy.anonymous().sent()[0].inode == segment.id);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   ::munmap(shared, kBytes);

@@ -56,10 +56,6 @@ struct RealmMessage {
 static_assert(std::is_trivially_copyable_v<RealmMessage> && sizeof(RealmMessage) == 16);
 
 constexpr int kRealmMaxFds = 250;  // of SCM_MAX_FD, 253
-// Descriptor numbers inside criu.
-constexpr int kCriuRpcFd = 3;
-constexpr int kCriuImagesFd = 4;
-constexpr int kCriuFirstExtraFd = 5;
 
 // Where a realm keeps criu, the cgroup tree and its own things, seen from inside.
 constexpr const char* kRealmPrivateDir = "/run/ssid";
