@@ -2,12 +2,10 @@
 
 #include <fcntl.h>
 #include <linux/kcmp.h>
-#include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -72,12 +70,6 @@ FdKind character_device_kind(const struct stat& st, dev_t terminal) {
   return high == kMiscDevices && low == kFuseMinor ? FdKind::kFuse : FdKind::kDevice;
 }
 
-bool is_on_fuse(const std::string& path) {
-  struct statfs fs {};
-  return ::statfs(path.c_str(), &fs) == 0 &&
-         static_cast<unsigned long>(fs.f_type) == FUSE_SUPER_MAGIC;
-}
-
 // Also one that lost this name, by which criu would open it, and has others. A view is not told of
 // what others do at home: there the name is looked up.
 bool was_deleted(const ProcDir& owner, const FdFact& fd, const struct stat& st) {
@@ -140,7 +132,7 @@ std::string why_inotify_stays(pid_t pid, int number) {
 }
 
 FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
-               const struct stat& st, dev_t terminal, const ProcDir& owner) {
+               const struct stat& st, dev_t terminal, const ProcDir& owner, FileSystems& systems) {
   if (fd.flags & O_PATH) return FdKind::kPathOnly;
   if (fd.target.starts_with("anon_inode:")) return anonymous_kind(fd.target.substr(11));
   if (fd.target.starts_with("pidfd:")) return FdKind::kPidfd;
@@ -157,10 +149,10 @@ FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
     case S_IFREG:
       if (!namespace_of(fd.target).empty()) return FdKind::kNamespace;
       if (!fd.target.starts_with("/")) return FdKind::kOther;  // of no file system one could name
-      if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
+      if (systems.is_kernels(st.st_dev, proc.path(file))) return FdKind::kKernelFile;
       return was_deleted(owner, fd, st) ? FdKind::kDeletedFile : FdKind::kRegular;
     case S_IFDIR:
-      if (belongs_to_the_kernel(proc.path(file))) return FdKind::kKernelFile;
+      if (systems.is_kernels(st.st_dev, proc.path(file))) return FdKind::kKernelFile;
       return was_deleted(owner, fd, st) ? FdKind::kDeletedFile : FdKind::kDirectory;
     default:
       return FdKind::kOther;
@@ -168,7 +160,7 @@ FdKind kind_of(const ProcDir& proc, const std::string& file, const FdFact& fd,
 }
 
 Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_t terminal,
-                            const ProcDir& owner) {
+                            const ProcDir& owner, FileSystems& systems) {
   FdFact fd;
   fd.number = std::atoi(number.c_str());
   const std::string file = "fd/" + number;
@@ -181,8 +173,8 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
   fd.device = st.st_dev;
   fd.inode = st.st_ino;
   fd.on_view = (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISLNK(st.st_mode)) &&
-               is_on_fuse(proc.path(file));
-  fd.kind = kind_of(proc, file, fd, st, terminal, owner);
+               systems.is_fuse(st.st_dev, proc.path(file));
+  fd.kind = kind_of(proc, file, fd, st, terminal, owner, systems);
   if (fd.kind == FdKind::kPipe || fd.kind == FdKind::kTty || fd.kind == FdKind::kControllingTty ||
       fd.kind == FdKind::kUnixSocket) {
     fd.key = migrate::stream_key(st);
@@ -208,7 +200,7 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
   }
   if (fd.kind == FdKind::kFifo || fd.kind == FdKind::kPathOnly) {
     fd.nameless = was_deleted(owner, fd, st);
-    fd.of_kernel = belongs_to_the_kernel(proc.path(file));
+    fd.of_kernel = systems.is_kernels(st.st_dev, proc.path(file));
   }
   if (fd.kind == FdKind::kFifo) {
     const std::string key = fds::file_key(std::atol(field(info, "mnt_id").c_str()), st.st_ino);
@@ -221,9 +213,9 @@ Result<FdFact> read_fd_once(const ProcDir& proc, const std::string& number, dev_
 
 // The process runs: one that is closed, or another by now, while we look would be a mixture.
 Result<FdFact> read_fd(const ProcDir& proc, const std::string& number, dev_t terminal,
-                       const ProcDir& owner) {
+                       const ProcDir& owner, FileSystems& systems) {
   for (int tries = 0;; ++tries) {
-    SSI_ASSIGN(auto fd, read_fd_once(proc, number, terminal, owner));
+    SSI_ASSIGN(auto fd, read_fd_once(proc, number, terminal, owner, systems));
     SSI_ASSIGN(const std::string still, proc.link("fd/" + number));
     if (still == fd.target || tries == kTriesToRead) return fd;
   }
@@ -285,16 +277,16 @@ bool has_own_write_lock(const FdFact& fd) {
   return !fd.locks.at_home && fds::has_write_lock(fd.locks.of_process);
 }
 
-bool is_fifo_at_home(const ProcDir& proc, const FdFact& fd) {
+bool is_fifo_at_home(const ProcDir& proc, const FdFact& fd, FileSystems& systems) {
   return fd.kind == FdKind::kFifo && !fd.nameless && may_read(fd) && may_write(fd) &&
-         !is_on_fuse(proc.path("fd/" + std::to_string(fd.number)));
+         !systems.is_fuse(fd.device, proc.path("fd/" + std::to_string(fd.number)));
 }
 
 // What stays with the original when it becomes the deputy, if it can keep it: record locks for
 // writing, and named pipes that the guest takes along.
-void find_what_is_kept(const ProcDir& proc, std::vector<FdFact>& fds) {
+void find_what_is_kept(const ProcDir& proc, std::vector<FdFact>& fds, FileSystems& systems) {
   const auto is_kept = [&](const FdFact& fd) {
-    return fd.why_not.empty() && (has_own_write_lock(fd) || is_fifo_at_home(proc, fd));
+    return fd.why_not.empty() && (has_own_write_lock(fd) || is_fifo_at_home(proc, fd, systems));
   };
   if (std::ranges::none_of(fds, is_kept)) return;
   std::string why;
@@ -329,33 +321,15 @@ void find_controlling_terminal(dev_t device, std::vector<FdFact>& fds) {
 
 }  // namespace
 
-bool belongs_to_the_kernel(const std::string& path) {
-  struct statfs fs {};
-  if (::statfs(path.c_str(), &fs) != 0) return false;
-  switch (static_cast<unsigned long>(fs.f_type)) {
-    case PROC_SUPER_MAGIC:
-    case SYSFS_MAGIC:
-    case CGROUP_SUPER_MAGIC:
-    case CGROUP2_SUPER_MAGIC:
-    case DEBUGFS_MAGIC:
-    case TRACEFS_MAGIC:
-    case SECURITYFS_MAGIC:
-    case BPF_FS_MAGIC:
-    case NSFS_MAGIC:  // a namespace that was mounted somewhere
-      return true;
-    default:
-      return false;
-  }
-}
-
 Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
   SSI_ASSIGN(const std::vector<std::string> numbers, proc.list("fd"));
   const auto job = proc_job(proc.pid());
   const dev_t terminal = job ? job->terminal : 0;
   const dev_t terminal_of_job = job && job->session != proc.pid() ? terminal : 0;
+  FileSystems systems;
   std::vector<FdFact> fds;
   for (const auto& number : numbers) {
-    auto fd = read_fd(proc, number, terminal_of_job, proc);
+    auto fd = read_fd(proc, number, terminal_of_job, proc, systems);
     if (!fd && fd.error().code() == ErrorCode::kGone) return std::move(fd).error();
     if (!fd) continue;
     fds.push_back(std::move(*fd));
@@ -365,7 +339,7 @@ Result<std::vector<FdFact>> read_fds(const ProcDir& proc) {
   std::ranges::sort(fds, {}, &FdFact::number);
   ask_for_locks(proc.pid(), fds);
   find_mapped_locks(proc, fds);
-  find_what_is_kept(proc, fds);
+  find_what_is_kept(proc, fds, systems);
   pair_pipe_ends(fds);
   if (job) add_pty_facts(proc, *job, fds);
   find_controlling_terminal(terminal, fds);

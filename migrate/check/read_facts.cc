@@ -124,7 +124,9 @@ Result<> read_program(const ProcDir& proc, ProcessFacts& facts) {
   std::ranges::replace(facts.cmdline, '\0', ' ');
   SSI_ASSIGN(facts.cwd, proc.link("cwd"));
   facts.cwd_deleted = strip_deleted(facts.cwd);
-  facts.cwd_of_kernel = belongs_to_the_kernel(proc.path("cwd"));
+  if (const auto cwd = proc.status("cwd")) {
+    facts.cwd_of_kernel = FileSystems().is_kernels(cwd->st_dev, proc.path("cwd"));
+  }
   facts.cwd_pid_used_again = fds::ended_process(facts.cwd) == facts.own_pid;
   return {};
 }

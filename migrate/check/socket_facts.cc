@@ -194,6 +194,7 @@ Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds)
     fds[i].inode = st.st_ino;  // or another one by now
     seen.push_back({i, std::move(socket)});
   }
+  FileSystems systems;
   for (std::size_t i = 0; i < seen.size(); ++i) {
     const int socket = *seen[i].socket, number = fds[seen[i].fact].number;
     if (!looked_at.insert(fds[seen[i].fact].inode).second) continue;
@@ -203,7 +204,7 @@ Result<std::vector<Seen>> see_all(const ProcDir& proc, std::vector<FdFact>& fds)
       continue;
     }
     for (UniqueFd& file : *files) {
-      SSI_ASSIGN(FdFact fd, read_fd(self, std::to_string(*file), 0, proc));
+      SSI_ASSIGN(FdFact fd, read_fd(self, std::to_string(*file), 0, proc, systems));
       fd.number = number;
       fd.in_flight = true;
       if (fd.kind == FdKind::kEpoll) fd.why_not = why_epoll_stays(self, *file, proc.pid());
