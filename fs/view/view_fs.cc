@@ -444,12 +444,13 @@ void ViewFs::opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& at
                     std::uint64_t changes, fuse_file_info& info, bool alone) {
   ViewHandle* const handle = new_handle(node, flags, false);
   info.fh = reinterpret_cast<std::uintptr_t>(handle);
-  handle->counted = true;
+  handle->counted = ViewHandle::Counted::kAtHome;
   bool look = false;
   bool changed = false;
   {
     std::lock_guard lock(node->mutex);
     ++node->open_at_home;
+    if (handle->may_write()) ++node->written_at_home;
     changed = version_of(node->known) != version_of(attr);
     if ((flags & O_ACCMODE) == O_RDONLY && !alone && !changed && !node->twin_asked &&
         twins_.may_have_one(attr)) {
@@ -486,12 +487,11 @@ void ViewFs::release(ViewHandle* handle) {
     later.session = handle->store_serial;
     later.handle_id = handle->store_id;
   }
-  if (later.session != 0 && remote_.call(request, {}, reply) == EHOSTDOWN) {
-    remote_.tell_later(later, {});
-  }
-  if (handle->counted) {
-    std::lock_guard lock(handle->node->mutex);
-    --handle->node->open_at_home;
+  if (!keep_open(*handle, later)) {
+    if (later.session != 0 && remote_.call(request, {}, reply) == EHOSTDOWN) {
+      remote_.tell_later(later, {});
+    }
+    end_at_node(*handle);
   }
   {
     std::lock_guard lock(handles_mutex_);

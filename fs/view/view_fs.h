@@ -113,11 +113,14 @@ class ViewFs {
   // `alone`: home opens the file for nobody else, so nobody looks for its twin.
   void opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr, std::uint64_t changes,
               fuse_file_info& info, bool alone = false);
-  // One more of a file that is open at home for this view, and unchanged as far as may be believed:
-  // home is asked for it when it is needed there. criu opens each mapping of each process, to look
+  // One more of a file that is open at home for this view, likewise, and unchanged as far as may be
+  // believed: home is asked for it when it is needed there. criu opens each mapping of each process, to look
   // at what it is; a hundred times the same file. For criu only: others at home may wait to see
   // such an opening (inotify), and a guest wants to read what was written since.
   bool open_for_criu(const ViewNodePtr& node, const Caller& caller, fuse_file_info& info);
+  // At the end of an open file; `end` would tell home so. True: it stays open there for those.
+  bool keep_open(ViewHandle& handle, const Remote::Request& end);
+  void end_at_node(const ViewHandle& handle);
   void remember_lock(const Remote::Request& ask, const LockBody& body, ViewNode& node);
   // Whether another open file of it, of this view, has a lock of its own.
   bool holds_lock(const ViewNode& node, const ViewHandle* asker);

@@ -6,6 +6,8 @@
 // said.
 #pragma once
 
+#include <fcntl.h>
+
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -46,7 +48,18 @@ struct ViewNode {
   std::uint64_t known_changes = 0;
   std::shared_ptr<TwinFile> twin;       // the identical local file, if there is one
   std::int64_t no_xattrs_until_ms = 0;  // home said so; 0: it may have some
-  std::uint32_t open_at_home = 0;       // open files, of this view, that home was asked for
+  // Open files, of this view, that home was asked for, and those of them that may write.
+  std::uint32_t open_at_home = 0;
+  std::uint32_t written_at_home = 0;
+  // Those that home was not asked for, because others were open (ViewFs::open_for_criu). Until the
+  // last of them has ended, those others end here only: without them home might delete the file.
+  std::uint32_t open_here_only = 0;
+  struct KeptOpen {
+    std::uint64_t serial = 0;
+    std::uint64_t id = 0;
+    bool written = false;
+  };
+  std::vector<KeptOpen> kept_open;
   bool twin_asked = false;  // a search for the twin of `known` is under way or was in vain
   std::map<std::uint64_t, ProcessLocks> record_locks;  // by owner; for a store that forgot
 };
@@ -56,7 +69,9 @@ struct ViewHandle {
   ViewNodePtr node;
   std::uint32_t flags = 0;
   bool directory = false;
-  bool counted = false;  // in its node's open_at_home
+  enum class Counted : std::uint8_t { kNot, kAtHome, kHereOnly };
+  Counted counted = Counted::kNot;  // in its node
+  bool may_write() const { return (flags & O_ACCMODE) != O_RDONLY; }
   // Guarded by `mutex`. Serial 0: home is asked for it when it is needed there.
   std::mutex mutex;
   std::uint64_t store_id = 0;

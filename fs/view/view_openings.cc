@@ -22,18 +22,60 @@ constexpr std::chrono::milliseconds kLetGoWithin{200};
 bool ViewFs::open_for_criu(const ViewNodePtr& node, const Caller& caller, fuse_file_info& info) {
   constexpr int kLargeFile = 0100000;  // the kernel's; O_LARGEFILE is 0 for 64-bit programs
   constexpr int kHarmless = kLargeFile | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-  if ((info.flags & ~kHarmless) != O_RDONLY) return false;
-  {
-    std::lock_guard lock(node->mutex);
-    if (node->open_at_home == 0) return false;
-  }
+  const int flags = info.flags & ~kHarmless;
+  if (flags != O_RDONLY && flags != O_RDWR) return false;
   Attr attr;
   if (known(*node, attr) <= 0 || (attr.flags & Attr::kUnsized) != 0) return false;
   if (!is_criu(caller.thread)) return false;
-  info.fh = reinterpret_cast<std::uintptr_t>(
-      new_handle(node, static_cast<std::uint32_t>(info.flags), false));
+  {
+    std::lock_guard lock(node->mutex);
+    if ((flags == O_RDONLY ? node->open_at_home : node->written_at_home) == 0) return false;
+    ++node->open_here_only;
+  }
+  ViewHandle* const handle = new_handle(node, static_cast<std::uint32_t>(info.flags), false);
+  handle->counted = ViewHandle::Counted::kHereOnly;
+  info.fh = reinterpret_cast<std::uintptr_t>(handle);
   info.keep_cache = 1;
   return true;
+}
+
+bool ViewFs::keep_open(ViewHandle& handle, const Remote::Request& end) {
+  if (handle.counted != ViewHandle::Counted::kAtHome || end.session == 0) return false;
+  {
+    std::lock_guard lock(handle.mutex);  // a lock of its own would be kept, too
+    if (handle.flock != 0 || !handle.file_locks.empty()) return false;
+  }
+  std::lock_guard lock(handle.node->mutex);
+  if (handle.node->open_here_only == 0) return false;
+  handle.node->kept_open.push_back({end.session, end.handle_id, handle.may_write()});
+  return true;
+}
+
+void ViewFs::end_at_node(const ViewHandle& handle) {
+  ViewNode& node = *handle.node;
+  std::vector<ViewNode::KeptOpen> over;
+  {
+    std::lock_guard lock(node.mutex);
+    if (handle.counted == ViewHandle::Counted::kAtHome) {
+      --node.open_at_home;
+      if (handle.may_write()) --node.written_at_home;
+    }
+    if (handle.counted == ViewHandle::Counted::kHereOnly && --node.open_here_only == 0) {
+      over.swap(node.kept_open);
+      for (const auto& kept : over) {
+        --node.open_at_home;
+        if (kept.written) --node.written_at_home;
+      }
+    }
+  }
+  for (const auto& kept : over) {
+    Remote::Request end;
+    end.op = Op::kRelease;
+    end.session = kept.serial;
+    end.handle_id = kept.id;
+    Remote::Reply reply;
+    if (remote_.call(end, {}, reply) == EHOSTDOWN) remote_.tell_later(end, {});
+  }
 }
 
 // Without O_NONBLOCK as long as it takes. With it, for what the guest has given up and home has

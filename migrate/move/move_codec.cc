@@ -111,8 +111,13 @@ flatbuffers::Offset<void> pack(FlatBufferBuilder& b, const Frozen& m) {
   for (const fds::MovedPty& pty : m.ptys) ptys.push_back(pack_pty(b, pty));
   std::vector<wire::Slack> slacks;
   for (const TimerSlack& slack : m.slacks) slacks.emplace_back(slack.ns, slack.pid);
+  std::vector<flatbuffers::Offset<wire::FileInUse>> files;
+  for (const fds::FileInUse& f : m.files) {
+    files.push_back(wire::CreateFileInUse(b, b.CreateString(f.path), f.written));
+  }
   return wire::CreateFrozen(b, b.CreateVector(held), b.CreateVector(ptys),
-                            pack_streams(b, m.streams), b.CreateVectorOfStructs(slacks))
+                            pack_streams(b, m.streams), b.CreateVectorOfStructs(slacks),
+                            b.CreateVector(files))
       .Union();
 }
 template <>
@@ -296,6 +301,12 @@ Result<MoveMessage> unpack(const wire::Frozen& m) {
   SSI_ASSIGN(frozen.streams, unpack_streams(m.streams()));
   if (m.slacks() != nullptr) {
     for (const wire::Slack* s : *m.slacks()) frozen.slacks.push_back({s->pid(), s->ns()});
+  }
+  if (m.files() != nullptr) {
+    if (m.files()->size() > fds::kFilesInUseMax) return Error("too many files");
+    for (const wire::FileInUse* f : *m.files()) {
+      frozen.files.push_back({f->path()->str(), f->written()});
+    }
   }
   if (m.held() == nullptr) return MoveMessage(std::move(frozen));
   if (m.held()->size() > kHeldMax) return Error("too many held files");

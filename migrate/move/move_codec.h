@@ -6,6 +6,7 @@
 #include <variant>
 #include <vector>
 
+#include "migrate/fds/files_in_use.h"
 #include "migrate/fds/held_file.h"
 #include "migrate/fds/inotify.h"
 #include "migrate/fds/pty_queues.h"
@@ -65,6 +66,7 @@ struct Frozen {
   std::vector<fds::MovedPty> ptys{};
   std::vector<StreamRef> streams{};  // that came since the offer, by its listening sockets
   std::vector<TimerSlack> slacks{};
+  std::vector<fds::FileInUse> files{};  // to be opened there ahead
 };
 
 using MoveMessage = std::variant<Offer, Answer, ImageFile, DumpDone, Restored, Abandon, EarlyDone,

@@ -13,21 +13,21 @@
 #include "migrate/criu/criu_arguments.h"
 #include "migrate/criu/criu_process.h"
 #include "migrate/criu/files_image.h"
-#include "migrate/criu/tcp_image.h"
 #include "migrate/criu/unix_image.h"
 #include "migrate/fds/descriptor.h"
 #include "migrate/fds/fifo.h"
+#include "migrate/fds/files_in_use.h"
 #include "migrate/fds/inotify.h"
 #include "migrate/fds/pty_queues.h"
 #include "migrate/fds/shm_file.h"
 #include "migrate/move/carried.h"
 #include "migrate/move/frozen_copy.h"
+#include "migrate/move/held_senders.h"
 #include "migrate/move/image_dir.h"
 #include "migrate/move/move_codec.h"
 #include "migrate/move/source_memory.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
-#include "migrate/net/held_sender.h"
 #include "migrate/realm/realm_client.h"
 #include "ssid/base/proc_status.h"
 
@@ -125,7 +125,17 @@ class SourceMove {
     SSI_TRY(receive<EarlyTaken>(link_));
     report_.copy_us = micros_since(since);
     SSI_TRY(begin_to_listen());
+    SSI_TRY(look_for_files());
     return quiet_network();
+  }
+
+  // While criu dumps, a view of home's files is not to ask home for what it could know.
+  Result<> look_for_files() {
+    files_in_use_ = fds::files_in_use(pids());
+    if (!source_.guest || ticket_.pid.home == env_.self) return {};
+    SSI_ASSIGN(const UniqueFd root, env_.host.open_root(ticket_.pid.home));
+    fds::look_for_files(*root, files_in_use_);
+    return {};
   }
 
   // What is on its way into the process, and not in it, would be lost.
@@ -238,19 +248,19 @@ class SourceMove {
       if (!facts.sockets.empty()) {
         network_held_ = true;
         SSI_TRY(env_.host.hold_network(ticket_, facts.sockets).context("network"));
-        SSI_TRY(hold_senders(facts.connections));
+        SSI_TRY(senders_.hold(facts.connections));
       }
       SSI_TRY(hold_files(facts.files));
       SSI_TRY(take_ptys(facts.ptys));
     }
     SSI_TRY(step_fault(SSI_FAULT("migrate.after_freeze")));
     if (source_.guest) SSI_TRY(drain_streams());
-    Frozen frozen{held_, moved_ptys_, accepted_, timer_slacks_of(pids())};
+    Frozen frozen{held_, moved_ptys_, accepted_, timer_slacks_of(pids()), files_in_use_};
     for (StreamRef& s : frozen.streams) ++s.generation;
     SSI_TRY(send_message(link_, frozen));
     report_.freeze_us = micros_since(frozen_since_);
     SSI_TRY(dump(copy));
-    SSI_TRY(set_windows_in_images());
+    SSI_TRY(senders_.set_windows(*images_));
     SSI_TRY(leave_datagrams_at_home());
     SSI_TRY(set_names_in_images());
     SSI_ASSIGN(carried_, read_carried(*images_, source_.guest ? std::vector<pid_t>() : pids()));
@@ -307,22 +317,6 @@ class SourceMove {
     return {};
   }
 
-  Result<> hold_senders(const std::vector<OpenConnection>& connections) {
-    for (const auto& [pid, number] : connections) {
-      SSI_ASSIGN(UniqueFd socket, fds::descriptor_of(pid, number));
-      SSI_ASSIGN(auto held, net::HeldSender::hold(std::move(socket)));
-      if (held) held_senders_.push_back(std::move(*held));
-    }
-    return {};
-  }
-  Result<> set_windows_in_images() {
-    for (const net::HeldSender& sender : held_senders_) {
-      SSI_TRY(images_->change(tcp_image_name(sender.inode()), [&](std::string_view image) {
-        return with_window(image, sender.window_bytes());
-      }));
-    }
-    return {};
-  }
   // Where home's own socket is, what waits in its queue waits there still, or again.
   Result<> leave_datagrams_at_home() {
     if (source_.guest && env_.self != ticket_.pid.home && ticket_.to != ticket_.pid.home) return {};
@@ -344,10 +338,6 @@ class SourceMove {
       SSI_ASSIGN(const std::string renamed, with_new_names(image, renamed_sockets_));
       return with_deleted_names(renamed, deleted_sockets_);
     });
-  }
-  void let_senders_go() {
-    for (const net::HeldSender& sender : held_senders_) (void)sender.let_go();
-    held_senders_.clear();
   }
 
   // By home, so that the target finds what has no name there, or only with a lock of its own.
@@ -524,7 +514,7 @@ class SourceMove {
   Error give_up(FrozenCopy& copy, Error reason) {
     // First the word to everybody that this epoch will not come, then the process may go on.
     env_.host.abandon(ticket_, reason.message());
-    let_senders_go();
+    senders_.let_go();
     if (network_held_) env_.host.release_network(ticket_);
     (void)send_message(link_, Abandon{reason.message()});
     link_.abort();
@@ -561,7 +551,8 @@ class SourceMove {
   std::vector<fds::HeldFile> held_;
   std::vector<fds::StillPty> still_ptys_;
   std::map<std::uint64_t, std::uint32_t> datagrams_;  // FrozenFacts
-  std::vector<net::HeldSender> held_senders_;
+  HeldSenders senders_;
+  std::vector<fds::FileInUse> files_in_use_;
   std::vector<fds::MovedPty> moved_ptys_;  // of these
   bool network_held_ = false;
   Carried carried_;

@@ -26,6 +26,7 @@
 #include "migrate/move/connection_images.h"
 #include "migrate/move/given_memory.h"
 #include "migrate/move/image_dir.h"
+#include "migrate/move/opened_ahead.h"
 #include "migrate/move/step_fault.h"
 #include "migrate/move/stream_key.h"
 #include "migrate/move/target_fifos.h"
@@ -182,6 +183,9 @@ class TargetMove {
         for (StreamRef& s : frozen->streams) streams_.push_back(std::move(s));
         frozen_since_ = Clock::now();
         SSI_TRY(on_frozen(images, memory.staged()));
+        if (ticket_.pid.home == env_.self) continue;
+        SSI_ASSIGN(UniqueFd root, env_.host.open_root(ticket_.pid.home));
+        opened_ahead_.start(std::move(root), std::move(frozen->files));
       } else if (auto* done = std::get_if<DumpDone>(&message)) {
         SSI_TRY(memory.end_dump(*done));
         memory_bytes_ = memory.frozen_bytes();
@@ -385,6 +389,7 @@ class TargetMove {
 
   Result<> restore(ImageDir& images, const StagedMemory& staged) {
     if (!criu_) return Error("the source did not say that it is frozen");
+    opened_ahead_.wait();
     SSI_TRY(shm_files_.make(images, realm_));
     SSI_TRY(images.change(kTtyImage, without_outer_sessions));
     SSI_ASSIGN(const std::string files, images.read(kFilesImage));
@@ -540,6 +545,7 @@ class TargetMove {
   TargetShm shm_files_;
   FreezerCgroup cgroup_;
   RealmClient realm_;
+  OpenedAhead opened_ahead_;
   std::optional<CriuRpc> criu_;
   pid_t criu_pid_ = 0;
   std::vector<InheritFd> inherit_;
