@@ -113,10 +113,10 @@ class ViewFs {
   // `alone`: home opens the file for nobody else, so nobody looks for its twin.
   void opened(const ViewNodePtr& node, std::uint32_t flags, const Attr& attr, std::uint64_t changes,
               fuse_file_info& info, bool alone = false);
-  // One more of a file that is open at home for this view, likewise, and unchanged as far as may be
-  // believed: home is asked for it when it is needed there. criu opens each mapping of each process, to look
-  // at what it is; a hundred times the same file. For criu only: others at home may wait to see
-  // such an opening (inotify), and a guest wants to read what was written since.
+  // One more of a file that is open at home for this view, likewise: home is asked for it when it
+  // is needed there. The kernel asks for what has changed, as ever. criu opens each mapping of each
+  // process, to look at what it is; a hundred times the same file. For criu only: others at home
+  // may wait to see such an opening (inotify), and a guest wants to read what was written since.
   bool open_for_criu(const ViewNodePtr& node, const Caller& caller, fuse_file_info& info);
   // At the end of an open file; `end` would tell home so. True: it stays open there for those.
   bool keep_open(ViewHandle& handle, const Remote::Request& end);

@@ -24,12 +24,18 @@ bool ViewFs::open_for_criu(const ViewNodePtr& node, const Caller& caller, fuse_f
   constexpr int kHarmless = kLargeFile | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
   const int flags = info.flags & ~kHarmless;
   if (flags != O_RDONLY && flags != O_RDWR) return false;
-  Attr attr;
-  if (known(*node, attr) <= 0 || (attr.flags & Attr::kUnsized) != 0) return false;
+  const auto may_be = [&] {
+    return (flags == O_RDONLY ? node->open_at_home : node->written_at_home) > 0 &&
+           (node->known.flags & Attr::kUnsized) == 0;
+  };
+  {
+    std::lock_guard lock(node->mutex);
+    if (!may_be()) return false;
+  }
   if (!is_criu(caller.thread)) return false;
   {
     std::lock_guard lock(node->mutex);
-    if ((flags == O_RDONLY ? node->open_at_home : node->written_at_home) == 0) return false;
+    if (!may_be()) return false;
     ++node->open_here_only;
   }
   ViewHandle* const handle = new_handle(node, static_cast<std::uint32_t>(info.flags), false);

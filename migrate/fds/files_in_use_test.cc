@@ -50,8 +50,8 @@ TEST_CASE("files in use: once each, written if any of them may; no leased one, n
   CHECK(find(files, written)->written);
   CHECK(std::ranges::count(files, written, &FileInUse::path) == 1);
   CHECK(find(files, leased) == nullptr);
-  CHECK(std::ranges::none_of(
-      files, [&](const FileInUse& f) { return f.path.starts_with(deleted); }));
+  CHECK(
+      std::ranges::none_of(files, [&](const FileInUse& f) { return f.path.starts_with(deleted); }));
   CHECK(find(files, std::filesystem::read_symlink("/proc/self/exe").string()) != nullptr);
 }
 
