@@ -8,8 +8,10 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "migrate/fds/shm_series.h"
 #include "ssid/base/unique_fd.h"
@@ -51,23 +53,36 @@ bool is_name(std::string_view name) {
          name.find_first_of(std::string_view("/\0", 2)) == std::string_view::npos;
 }
 
+// Where in its /proc, and what is there: of mappings only those in /dev/shm. (A link for each
+// mapping could be read, too: a server has thousands, and stands still meanwhile.)
+std::vector<std::pair<std::string, std::string>> mapped_and_open(pid_t pid) {
+  namespace fs = std::filesystem;
+  const std::string proc = "/proc/" + std::to_string(pid) + "/";
+  std::vector<std::pair<std::string, std::string>> all;
+  std::ifstream maps(proc + "maps");
+  for (std::string line; std::getline(maps, line);) {
+    const std::size_t at = line.find(kShm);
+    if (at == std::string::npos || line.find('/') != at) continue;
+    all.emplace_back("map_files/" + line.substr(0, line.find(' ')), line.substr(at));
+  }
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(proc + "fd", error)) {
+    all.emplace_back("fd/" + entry.path().filename().string(),
+                     fs::read_symlink(entry.path(), error).string());
+  }
+  return all;
+}
+
 }  // namespace
 
 Result<std::vector<ShmFile>> shm_files_of(const std::vector<pid_t>& pids) {
-  namespace fs = std::filesystem;
   std::map<std::string, ShmFile> found;
   for (const pid_t pid : pids) {
-    const std::string proc = "/proc/" + std::to_string(pid) + "/";
-    for (const char* dir : {"map_files", "fd"}) {
-      std::error_code error;
-      for (const auto& entry : fs::directory_iterator(proc + dir, error)) {
-        const std::string target = fs::read_symlink(entry.path(), error);
-        if (!target.starts_with(kShm) || target.ends_with(kDeleted)) continue;
-        const std::string name = target.substr(kShm.size());
-        if (!is_name(name)) return Error(ErrorCode::kRefused, "it uses " + target);
-        found.try_emplace(
-            name, ShmFile{pid, std::string(dir) + "/" + entry.path().filename().string(), name});
-      }
+    for (const auto& [where, target] : mapped_and_open(pid)) {
+      if (!target.starts_with(kShm) || target.ends_with(kDeleted)) continue;
+      const std::string name = target.substr(kShm.size());
+      if (!is_name(name)) return Error(ErrorCode::kRefused, "it uses " + target);
+      found.try_emplace(name, ShmFile{pid, where, name});
     }
   }
   std::vector<ShmFile> files;
